@@ -1,0 +1,1 @@
+"""The farm: which devices there are, how to reach them, and the virtual ones."""

@@ -1,0 +1,1 @@
+"""Transports: SSH, adb and this host, under one contract (`harness.device.Transport`)."""

@@ -1,0 +1,4 @@
+"""Integer arithmetic of the runtimes, defined in readable numpy.
+
+Imports numpy and the standard library only.
+"""

@@ -1,0 +1,92 @@
+"""ArithmeticProfile: the integer semantics of one runtime on one machine, as data with evidence.
+
+A profile is a list of entries, tried in order; the first whose conditions hold says which
+semantics a node has. A node that no entry covers is unknown: the emulator stops promising there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Evidence(StrEnum):
+    """How an entry is known. Only SOURCE and MEASURED count as exact."""
+
+    SOURCE = "SOURCE"
+    MEASURED = "MEASURED"
+    ASSUMED = "ASSUMED"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a runtime chooses a kernel by.
+
+    Attributes:
+        op: e.g. ``CONV_2D``.
+        dtypes: of the inputs, constants included, e.g. ``("int8", "int8", "int32")``; "" for an
+            absent one.
+        output: dtype of the first output.
+        per_channel: weights with more than one scale.
+        shapes: of the inputs.
+        output_shape: of the first output.
+        options: the op's own, e.g. ``{"stride_h": 2, "padding": "SAME"}``.
+    """
+
+    op: str
+    dtypes: tuple[str, ...]
+    output: str
+    per_channel: bool
+    shapes: tuple[tuple[int, ...], ...]
+    output_shape: tuple[int, ...]
+    options: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: when it holds, which semantics it means, how that is known.
+
+    Attributes:
+        ops: operators it covers.
+        dtypes: dtypes of the first input it covers, e.g. ``("int8",)``.
+        semantics: name of a definition in the emulator's op table, e.g. ``S5``, ``lut-float``.
+        evidence: see `Evidence`.
+        reference: source file and function, or device, runtime version and date.
+        when: further condition on the signature; None for always.
+        condition: that condition in words, for the table.
+    """
+
+    ops: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    semantics: str
+    evidence: Evidence
+    reference: str
+    when: Callable[[Signature], bool] | None = None
+    condition: str = ""
+
+    def covers(self, signature: Signature) -> bool:
+        """Whether this row speaks for that node."""
+        return (
+            signature.op in self.ops
+            and bool(signature.dtypes)
+            and signature.dtypes[0] in self.dtypes
+            and (self.when is None or self.when(signature))
+        )
+
+
+@dataclass(frozen=True)
+class ArithmeticProfile:
+    """The integer semantics of one runtime on one machine.
+
+    Attributes:
+        name: e.g. ``litert-xnnpack-x86``.
+        summary: runtime, version and machine in words.
+        entries: tried in order.
+    """
+
+    name: str
+    summary: str
+    entries: tuple[Entry, ...]
+
+    def lookup(self, signature: Signature) -> Entry | None:
+        """The first entry that covers the node, or None: unknown."""
+        return next((entry for entry in self.entries if entry.covers(signature)), None)

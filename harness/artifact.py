@@ -1,0 +1,153 @@
+"""Artifact: the file for the device, with its manifest. Named by its sha256 everywhere.
+
+The manifest also holds the float boundary: how a float sample in the model's own layout becomes the
+integers that the device takes, and back. That boundary is ours on every target, so that two targets
+of the same model are fed from the same samples.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import ModelError
+
+MANIFEST_SCHEMA = 1
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Affine quantization of an input or output: ``real = scale * (x_q - zero_point)``, per
+    tensor."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of an artifact, as the runtime sees it.
+
+    Attributes:
+        name: the tensor's name in the artifact.
+        shape: as in the file; the first dimension is the batch.
+        dtype: numpy name, e.g. ``int8``.
+        quantization: None for float tensors, and for integers that carry no scale (indices,
+            labels).
+        permutation: axes of the model's own layout in the artifact's order, e.g. ``(0, 2, 3, 1)``
+            where an NCHW model became an NHWC artifact; None when they are the same.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    quantization: Quantization | None = None
+    permutation: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact is and how it came to be."""
+
+    sha256: str
+    bytes: int
+    runtime: str
+    target: str
+    recipe: str
+    model: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    tool_versions: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    schema: int = MANIFEST_SCHEMA
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A lowered model on this host: the file and its manifest (stored beside it as
+    ``<file>.json``)."""
+
+    path: Path
+    manifest: Manifest
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file, read in chunks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def manifest_path(artifact: Path) -> Path:
+    """Where the manifest of an artifact file is stored."""
+    return artifact.with_name(artifact.name + ".json")
+
+
+def save_manifest(artifact: Artifact) -> None:
+    """Write the manifest beside the artifact."""
+    text = TypeAdapter(Manifest).dump_json(artifact.manifest, indent=2)
+    manifest_path(artifact.path).write_bytes(text)
+
+
+def load_artifact(path: Path) -> Artifact:
+    """Read an artifact and its manifest.
+
+    Raises:
+        ModelError: the manifest is missing or broken, or the file is not the one it describes.
+    """
+    try:
+        manifest = TypeAdapter(Manifest).validate_json(manifest_path(path).read_bytes())
+        digest = sha256_file(path)
+    except OSError as error:
+        raise ModelError(f"artifact {path}: {error.strerror}: {error.filename}") from error
+    except ValidationError as error:
+        raise ModelError(
+            f"artifact {path}: its manifest is broken: {error.errors()[0]['msg']}"
+        ) from error
+    if digest != manifest.sha256:
+        raise ModelError(
+            f"artifact {path}: sha256 is {digest}, its manifest says {manifest.sha256}"
+        )
+    return Artifact(path, manifest)
+
+
+def to_device(spec: TensorSpec, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Turn samples in the model's own layout into what the artifact takes.
+
+    Quantization is ``clip(round_half_even(x / scale) + zero_point)``, computed in float64 and named
+    here because runtimes disagree about ties: the boundary is ours, so the same integers go to the
+    device and to the emulator.
+
+    Args:
+        spec: the input.
+        x: samples, float or already of the spec's dtype; the first axis is the sample.
+    """
+    if spec.permutation is not None:
+        x = np.transpose(x, spec.permutation)
+    dtype = np.dtype(spec.dtype)
+    if spec.quantization is not None and x.dtype.kind == "f":
+        limits = np.iinfo(dtype)
+        scaled = (
+            np.rint(x.astype(np.float64) / spec.quantization.scale) + spec.quantization.zero_point
+        )
+        x = np.clip(scaled, limits.min, limits.max)
+    return np.ascontiguousarray(x, dtype=dtype)
+
+
+def from_device(spec: TensorSpec, x_q: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Turn an artifact's output into float32 in the model's own layout; integers without a
+    scale stay."""
+    x = x_q
+    if spec.quantization is not None:
+        real = (x_q.astype(np.float64) - spec.quantization.zero_point) * spec.quantization.scale
+        x = real.astype(np.float32)
+    if spec.permutation is not None:
+        x = np.transpose(x, np.argsort(spec.permutation))
+    return x

@@ -1,0 +1,139 @@
+"""Device and Transport: one physical or virtual unit, and how to reach it.
+
+`farm.transports` implements the contract for SSH, adb and this host; the same contract tests run
+over all.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+TransportKind = Literal["ssh", "adb", "local"]
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a device answers.
+
+    Attributes:
+        host: name or IP address; for adb over USB, empty.
+        port: TCP port.
+        user: login name (SSH).
+        key_file: private key (SSH); None means the agent's keys.
+        serial: the adb serial.
+    """
+
+    host: str = ""
+    port: int = 22
+    user: str = ""
+    key_file: str | None = None
+    serial: str | None = None
+
+
+@dataclass(frozen=True)
+class Device:
+    """One unit of the farm, as the inventory names it.
+
+    Attributes:
+        name: unique in the inventory.
+        transport: how to reach it.
+        targets: names of the targets it can run.
+        address: where it answers; unused for ``local``.
+        host_key: the pinned SSH host key, ``SHA256:…``; an SSH device without one is refused.
+        tags: free words to choose devices by.
+        virtual: emulated hardware; its latency says nothing about a real device.
+        core: what the runtime's kernels are chosen by, e.g. ``cortex-a76``; None when not known.
+        workdir: folder on the device under which everything of ours lives.
+        python: the Python interpreter on the device; None when it has none.
+    """
+
+    name: str
+    transport: TransportKind
+    targets: tuple[str, ...] = ()
+    address: Address = Address()
+    host_key: str | None = None
+    tags: tuple[str, ...] = ()
+    virtual: bool = False
+    core: str | None = None
+    workdir: str = "/var/tmp/edgefarm"  # noqa: S108  a folder of our own, made with mode 0700
+    python: str | None = "python3"
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command on a device gave back; a non-zero status is a result, not an error."""
+
+    argv: tuple[str, ...]
+    exit_status: int
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True)
+class PullLimits:
+    """What a pull accepts from a device, whose files are untrusted."""
+
+    max_files: int = 10_000
+    max_file_bytes: int = 1 << 30
+    max_total_bytes: int = 4 << 30
+
+
+class Transport(Protocol):
+    """An open connection to one device.
+
+    Every method raises TransportError when the connection is lost, DeviceTimeout past its limit.
+    """
+
+    @property
+    def device(self) -> Device:
+        """The device at the other end."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        stdin: bytes = b"",
+        max_output_bytes: int = 64 << 20,
+    ) -> CommandResult:
+        """Run a command and wait for it; at the limit its whole process group is killed.
+
+        Raises:
+            DeviceTimeout: it ran past `timeout_s`; the message carries what it had printed on
+                stderr.
+        """
+
+    def push(self, local: Path, remote: str, *, sha256: str, timeout_s: float) -> int:
+        """Put a file on the device so that `remote` is either absent or whole.
+
+        A partial push is resumed. When `remote` already has that sha256 nothing is sent.
+
+        Returns:
+            Bytes sent over the wire (0 when the device had the file).
+
+        Raises:
+            ArtifactCorrupt: the sha256 computed on the device is not `sha256`; the file is removed.
+            DeviceFull: no space left; the partial file is removed.
+        """
+
+    def pull(
+        self, remote: str, local: Path, *, limits: PullLimits, timeout_s: float
+    ) -> tuple[Path, ...]:
+        """Copy the regular files under a folder on the device into the new folder `local`.
+
+        The device is not trusted: names with ``..``, absolute names, links, device nodes, names
+        that collide when case is folded, and anything over `limits` raise TransportError and leave
+        no `local` behind.
+
+        Returns:
+            The files, relative to `local`, sorted.
+        """
+
+    def close(self) -> None:
+        """Close the connection. Safe to call twice."""
+
+
+Connect = Callable[[Device], AbstractContextManager[Transport]]
+"""Opens a transport to a device; closing the context closes the transport."""

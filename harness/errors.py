@@ -1,0 +1,99 @@
+"""The error tree: whose fault it is decides the exit code, the retry and the device's health.
+
+Every message says what, where, got and allowed, in one or two sentences a user can act on.
+A traceback never reaches a user: the command line prints the message and exits with `exit_code`.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+_STDERR_TAIL_CHARS = 2000
+
+
+class HarnessError(Exception):
+    """Base of every error that edgefarm raises on purpose."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class UsageError(HarnessError):
+    """The caller's mistake; the message names the fix."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ModelError(HarnessError):
+    """Unsupported op, bad recipe, broken model or data file. Never retried."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class DeviceError(HarnessError):
+    """The machine's fault: retried, on another device too, and marks the device's health suspect.
+
+    Args:
+        message: what went wrong, in words.
+        device: name of the device.
+        argv: the command that failed on the device, if one did.
+        exit_status: its exit status; negative is the signal that ended it.
+        stderr: its standard error; only the end is kept.
+    """
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        device: str,
+        argv: Sequence[str] = (),
+        exit_status: int | None = None,
+        stderr: str = "",
+    ) -> None:
+        self.message = message
+        self.device = device
+        self.argv = tuple(argv)
+        self.exit_status = exit_status
+        self.stderr_tail = stderr[-_STDERR_TAIL_CHARS:]
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        lines = [f"device {self.device}: {self.message}"]
+        if self.argv:
+            status = "" if self.exit_status is None else f" (exit status {self.exit_status})"
+            lines.append(f"  command: {' '.join(self.argv)}{status}")
+        if self.stderr_tail.strip():
+            lines.append("  stderr: " + self.stderr_tail.strip().replace("\n", "\n          "))
+        return "\n".join(lines)
+
+
+class TransportError(DeviceError):
+    """The device cannot be reached, refused the key, or the connection broke."""
+
+
+class DeviceTimeout(DeviceError):
+    """A command or transfer ran past its limit; its process group has been killed."""
+
+
+class LeaseLost(DeviceError):
+    """Another holder has the device now; nothing of this job may be accepted any more."""
+
+
+class HostKeyChanged(DeviceError):
+    """The device's host key is not the pinned one; nothing was sent to it."""
+
+
+class ArtifactCorrupt(DeviceError):
+    """A file's sha256 on the device is not the one that was pushed; it was not run."""
+
+
+class DeviceFull(DeviceError):
+    """The device has no space left for the job."""
+
+
+class RuntimeMissing(DeviceError):
+    """The device lacks the interpreter or the inference runtime that the target needs."""
+
+
+class RunnerKilled(DeviceError):
+    """The runner ended without a result: a signal, out of memory, or a crash of the runtime."""

@@ -1,0 +1,164 @@
+"""The runner protocol: what the host writes for a runner, and what it accepts back.
+
+A job is a folder on the device::
+
+    job.json        this module's Job
+    in0.npy …       inputs; the first axis holds the samples
+    out0.npy …      outputs, written by the runner, first axis as the inputs'
+    result.json     this module's Result, written last and atomically
+
+The runner feeds samples in slices of the artifact's own batch size. `result.json` comes from a
+device and is untrusted: it is parsed strictly here and nowhere else.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import DeviceError
+
+PROTOCOL_SCHEMA = 1
+
+Kernels = Literal["xnnpack", "builtin", "reference"]
+"""Which kernels of LiteRT run: the XNNPACK delegate, the optimized built-in ones, or
+BUILTIN_REF."""
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Job(_Message):
+    """What the runner shall do.
+
+    Attributes:
+        runtime: ``litert`` or ``executorch``.
+        artifact: path of the model on the device, relative to the job folder or absolute.
+        sha256: of the artifact; the runner hashes the file and refuses another.
+        inputs: file names in the job folder, in the model's input order.
+        kernels: see `Kernels`; only for ``litert``.
+        threads: worker threads of the runtime.
+        outputs: False times only and writes no outputs (a restart of the latency measurement).
+        warmup_runs: untimed runs, kept apart.
+        timed_runs: least number of timed runs.
+        min_time_s: timed runs go on until this much time has been spent in them.
+    """
+
+    schema_: Annotated[int, Field(alias="schema")] = PROTOCOL_SCHEMA
+    runtime: Literal["litert", "executorch"]
+    artifact: str
+    sha256: str
+    inputs: tuple[str, ...]
+    kernels: Kernels = "xnnpack"
+    threads: int = 1
+    outputs: bool = True
+    warmup_runs: int = 0
+    timed_runs: int = 0
+    min_time_s: float = 0.0
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True
+    )
+
+
+class MachineState(_Message):
+    """State of the device around a measurement; None where the device does not tell.
+
+    Attributes:
+        governor: cpufreq governor of cpu0.
+        frequencies_khz: current frequency of each core.
+        temperatures_millidegree: every thermal zone, by its type.
+        load_average: over one minute.
+    """
+
+    governor: str | None = None
+    frequencies_khz: tuple[int, ...] = ()
+    temperatures_millidegree: dict[str, int] = {}
+    load_average: float | None = None
+
+
+class OpTime(_Message):
+    """Time of one node, summed over the profiled runs."""
+
+    node: int
+    op: str
+    total_ns: int
+    runs: int
+
+
+class RunnerFailure(_Message):
+    """Why the runner could not do the job.
+
+    Attributes:
+        kind: ``model`` (the runtime refused the file or the inputs), ``runtime_missing``,
+            ``artifact`` (wrong sha256), ``disk_full``, ``internal``.
+        message: one line.
+    """
+
+    kind: Literal["model", "runtime_missing", "artifact", "disk_full", "internal"]
+    message: str
+
+
+class Result(_Message):
+    """What the runner measured.
+
+    Attributes:
+        failure: None when the job was done.
+        outputs: file names written, in the model's output order.
+        runner: name and version of the runner program, e.g. ``python 1``.
+        runtime: package that ran the model, e.g. ``ai_edge_litert``.
+        runtime_version: its version.
+        delegated: nodes taken by the XNNPACK delegate; None when the runtime does not tell.
+        machine: ``uname -m``.
+        cpu: model name, or the implementer and part numbers of an Arm core.
+        cpu_features: flags as /proc/cpuinfo prints them.
+        load_ns: opening the model until it is ready to run.
+        warmup_ns, latency_ns: raw samples, one per invocation.
+        peak_rss_bytes: of the runner process.
+        op_times: per node, where the runtime gives a profile.
+        before, after: state of the machine around the timed runs.
+    """
+
+    schema_: Annotated[int, Field(alias="schema")] = PROTOCOL_SCHEMA
+    failure: RunnerFailure | None = None
+    outputs: tuple[str, ...] = ()
+    runner: str = ""
+    runtime: str = ""
+    runtime_version: str = ""
+    delegated: int | None = None
+    machine: str = ""
+    cpu: str = ""
+    cpu_features: tuple[str, ...] = ()
+    load_ns: int = 0
+    warmup_ns: tuple[int, ...] = ()
+    latency_ns: tuple[int, ...] = ()
+    peak_rss_bytes: int | None = None
+    op_times: tuple[OpTime, ...] = ()
+    before: MachineState = MachineState()
+    after: MachineState = MachineState()
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True
+    )
+
+
+def parse_result(text: bytes, *, device: str) -> Result:
+    """Parse a `result.json` that came from a device.
+
+    Raises:
+        DeviceError: it is not a result of this protocol.
+    """
+    try:
+        result = Result.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise DeviceError(
+            f"result.json is not a runner result: {where}: {first['msg']}", device=device
+        ) from error
+    if result.schema_ != PROTOCOL_SCHEMA:
+        raise DeviceError(
+            f"result.json has protocol schema {result.schema_}, this host speaks {PROTOCOL_SCHEMA}",
+            device=device,
+        )
+    return result

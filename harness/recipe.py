@@ -1,0 +1,100 @@
+"""Recipe: what to quantize and how. A small JSON file, or one of the named recipes below."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import UsageError
+
+Mode = Literal["float", "dynamic", "weight_only", "static"]
+Granularity = Literal["tensor", "channel"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model's weights and activations are quantized.
+
+    Attributes:
+        name: e.g. ``static_wi8_ai8``: mode, weight and activation dtype.
+        mode: ``float`` (nothing), ``dynamic`` (integer weights; activations quantized at run time),
+            ``weight_only`` (integer weights, float arithmetic), ``static`` (all integers).
+        weight_bits: 8 or 4; None when weights stay float.
+        activation_bits: 8 or 16; None when activations stay float in the file.
+        weight_granularity: one scale per tensor, or one per output channel.
+        summary: one line for ``edgefarm recipes``.
+    """
+
+    name: str
+    mode: Mode
+    weight_bits: int | None = None
+    activation_bits: int | None = None
+    weight_granularity: Granularity = "channel"
+    summary: str = ""
+
+    def needs_calibration(self) -> bool:
+        """Whether the ranges of activations must be observed on data before lowering."""
+        return self.mode == "static"
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("float", "float", summary="no quantization; the baseline"),
+        Recipe(
+            "dynamic_wi8_afp32",
+            "dynamic",
+            8,
+            summary="int8 weights, activations quantized at run time",
+        ),
+        Recipe(
+            "weight_only_wi8_afp32",
+            "weight_only",
+            8,
+            summary="int8 weights, float arithmetic: smaller, not faster",
+        ),
+        Recipe(
+            "static_wi8_ai8",
+            "static",
+            8,
+            8,
+            summary="all int8, one weight scale per output channel",
+        ),
+        Recipe(
+            "static_wi8_ai8_per_tensor",
+            "static",
+            8,
+            8,
+            "tensor",
+            summary="all int8, one weight scale per tensor",
+        ),
+        Recipe("static_wi8_ai16", "static", 8, 16, summary="int8 weights, int16 activations"),
+    )
+}
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Return the named recipe, or the one in a JSON file (any text that ends in ``.json``).
+
+    Raises:
+        UsageError: no such recipe or file, or the file does not describe a recipe.
+    """
+    if not name_or_path.endswith(".json"):
+        if name_or_path in RECIPES:
+            return RECIPES[name_or_path]
+        raise UsageError(
+            f"recipe {name_or_path!r}: no such recipe; "
+            f"one of: {', '.join(RECIPES)}, or a .json file"
+        )
+    path = Path(name_or_path)
+    try:
+        return TypeAdapter(Recipe).validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"recipe {path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise UsageError(
+            f"recipe {path}: {where}: {first['msg']}, got {first['input']!r}"
+        ) from error

@@ -1,0 +1,257 @@
+"""Run: one immutable result, with the three comparisons kept apart. Stored as `run.json`.
+
+1. device against emulator: integers, no tolerance (`Exactness`);
+2. emulator against float: what quantization cost (`QuantizationCost`);
+3. task accuracy and latency on the device (`Accuracy`, `Latency`).
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from harness.artifact import Manifest
+from harness.device import Device
+from harness.errors import ModelError
+from harness.protocol import Result
+
+RUN_SCHEMA = 1
+
+Promise = Literal["exact", "assumed", "float", "unknown"]
+"""What the emulator promises of a tensor: bit-exact by verified entries only; by at least one
+ASSUMED entry; float arithmetic, not promised bit for bit; or nothing, because an op has no
+entry."""
+
+Verdict = Literal["exact", "differs", "assumed", "float", "unknown"]
+"""Of a whole comparison; "exact" needs every output promised exact, compared, and without a
+difference."""
+
+
+class Outcome(StrEnum):
+    """How a job ended. FAIL: the numbers are wrong. ERROR: the machine is wrong."""
+
+    PASS = "PASS"  # noqa: S105  an outcome, not a password
+    FAIL = "FAIL"
+    ERROR = "ERROR"
+    TIMEOUT = "TIMEOUT"
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """One element that differs: where, what the emulator expected (and from which
+    accumulator), what came."""
+
+    index: tuple[int, ...]
+    expected: int | float
+    got: int | float
+    accumulator: int | None = None
+
+
+@dataclass(frozen=True)
+class TensorComparison:
+    """Device against emulator on one tensor.
+
+    Attributes:
+        name: of the tensor in the artifact.
+        tensor: its index in the artifact; None for a plain ``.npz`` comparison.
+        node: index of the node that makes it, in execution order; None for a graph input.
+        op: that node's operator, e.g. ``CONV_2D``.
+        promise: what the emulator promises of it.
+        elements, differing: counts; `differing` is None when nothing could be compared.
+        max_lsb: largest absolute difference, in quantization steps (for float tensors, in ULP).
+        histogram: (signed difference got - expected in LSB, count), ascending, zero included;
+            differences beyond ±16 are gathered at ±17.
+        example: the first differing element.
+    """
+
+    name: str
+    promise: Promise
+    elements: int
+    differing: int | None
+    max_lsb: int | None = None
+    histogram: tuple[tuple[int, int], ...] = ()
+    tensor: int | None = None
+    node: int | None = None
+    op: str | None = None
+    example: Divergence | None = None
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """Device against emulator, over all compared tensors, in execution order.
+
+    Attributes:
+        profile: the emulator profile that stood for the device; None when none does.
+        verdict: over the outputs, see `Verdict`.
+        outputs: the graph's outputs.
+        intermediates: every other tensor that both sides kept.
+        first_divergence: the first tensor in execution order with a difference; None without one.
+        reason: why the verdict is not "exact" or "differs".
+    """
+
+    profile: str | None
+    verdict: Verdict
+    outputs: tuple[TensorComparison, ...] = ()
+    intermediates: tuple[TensorComparison, ...] = ()
+    first_divergence: TensorComparison | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class TensorCost:
+    """Emulator against float on one tensor: signal to quantization noise in dB (inf when
+    equal), cosine."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_inf_nan="strings")
+
+    name: str
+    sqnr_db: float
+    cosine: float
+
+
+@dataclass(frozen=True)
+class QuantizationCost:
+    """What quantization cost, by tensor; outputs first."""
+
+    reference: str
+    tensors: tuple[TensorCost, ...] = ()
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A share of samples with its Wilson 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Of classification on the device, over the evaluation samples.
+
+    Attributes:
+        samples: how many were evaluated.
+        top1, top5: None without labels (top5 also below six classes).
+        float_top1: of the float model on the same samples.
+        agreement: share of samples on which device and float model choose the same class.
+    """
+
+    samples: int
+    top1: Proportion | None = None
+    top5: Proportion | None = None
+    float_top1: Proportion | None = None
+    agreement: Proportion | None = None
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of one invocation, from raw samples.
+
+    Attributes:
+        warmup_ns, samples_ns: raw, one tuple for each restart of the runner.
+        median_ns: median of the restarts' medians.
+        interval_ns: bootstrap 95 % interval of that; with one restart, over its samples.
+        p90_ns, p99_ns: over all timed samples.
+        representative: False on virtual devices and where the device throttled.
+        remark: why not representative; empty otherwise.
+    """
+
+    warmup_ns: tuple[tuple[int, ...], ...]
+    samples_ns: tuple[tuple[int, ...], ...]
+    median_ns: float
+    interval_ns: tuple[float, float]
+    p90_ns: float
+    p99_ns: float
+    representative: bool
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What ended a run that did not PASS or FAIL by its numbers: error class and message."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One immutable result: `run.json`.
+
+    Attributes:
+        id: unique; sorts by time.
+        created: ISO 8601, UTC.
+        outcome: see `Outcome`.
+        reasons: why it is not PASS, one sentence each.
+        model, data, target, recipe: as submitted; `recipe` is "" for a file that came quantized.
+        device: as the inventory had it.
+        samples: how many evaluation samples were run.
+        manifest: of the artifact; None when lowering failed.
+        results: what the runner reported, one for each restart; the first wrote the outputs.
+        exactness, cost, accuracy, latency: the comparisons; None where they could not be made.
+        host_latency: the host runtime's own time for the same invocation.
+        emulator_ns: the emulator's time for one sample.
+        failure: the error that ended the run, if one did.
+        notes: what the reader should know, e.g. that calibration and evaluation data overlap.
+        tool_versions: of the host.
+    """
+
+    id: str
+    created: str
+    outcome: Outcome
+    model: str
+    data: str
+    target: str
+    recipe: str
+    device: Device
+    reasons: tuple[str, ...] = ()
+    samples: int = 0
+    manifest: Manifest | None = None
+    results: tuple[Result, ...] = ()
+    exactness: Exactness | None = None
+    cost: QuantizationCost | None = None
+    accuracy: Accuracy | None = None
+    latency: Latency | None = None
+    host_latency: Latency | None = None
+    emulator_ns: int | None = None
+    failure: Failure | None = None
+    notes: tuple[str, ...] = ()
+    tool_versions: dict[str, str] = field(default_factory=dict)
+    schema: int = RUN_SCHEMA
+
+
+_RUN = TypeAdapter(Run)
+
+
+def dump_run(run: Run) -> bytes:
+    """The run as JSON; `parse_run` reads it back equal."""
+    return _RUN.dump_json(run, indent=2)
+
+
+def parse_run(text: bytes, *, where: str = "run.json") -> Run:
+    """Parse a stored run.
+
+    Raises:
+        ModelError: it is not a run, or of another schema.
+    """
+    try:
+        run = _RUN.validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ModelError(f"{where}: not a run: {at}: {first['msg']}") from error
+    if run.schema != RUN_SCHEMA:
+        raise ModelError(f"{where}: run schema {run.schema}, this version reads {RUN_SCHEMA}")
+    return run
+
+
+def load_run(path: Path) -> Run:
+    """Read a `run.json`; raises ModelError when it is missing or broken."""
+    try:
+        return parse_run(path.read_bytes(), where=str(path))
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}") from error

@@ -1,0 +1,95 @@
+"""Target: a kind of machine with its runtime.
+
+Data, not a class hierarchy; see docs/adding-a-target.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from harness.artifact import Artifact
+from harness.device import Device
+from harness.protocol import Result
+from harness.recipe import Recipe
+
+Runtime = Literal["litert", "executorch"]
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with (what is being done, steps done, steps in all or None when not known)."""
+
+
+def no_progress(_stage: str, _done: int, _total: int | None) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True)
+class LoweringRequest:
+    """One lowering, as it crosses into the subprocess that does it.
+
+    Attributes:
+        model: the MODEL reference the user gave (resolved: paths are absolute).
+        recipe: what to quantize.
+        target: name of the target, for the manifest.
+        calibration: ``.npz`` with ``in0, in1, …`` in the model's own layout; None when not needed.
+        folder: where the artifact and its manifest go.
+    """
+
+    model: str
+    recipe: Recipe
+    target: str
+    calibration: Path | None
+    folder: Path
+
+
+class Lower(Protocol):
+    """Turns a model into an artifact. A module-level function: it runs in a subprocess, for
+    converters crash."""
+
+    def __call__(self, request: LoweringRequest, progress: Progress) -> Artifact:
+        """Raise ModelError when the model, the recipe or the calibration data cannot be lowered."""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """The program that runs on the device and obeys the runner protocol.
+
+    Attributes:
+        name: e.g. ``python``.
+        files: files to put on the device, by content; the first is the program.
+        argv: from (device, paths of the files on the device, job folder) to the command.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    argv: Callable[[Device, tuple[str, ...], str], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of machine with its runtime.
+
+    Attributes:
+        name: e.g. ``arm-neon-litert``.
+        summary: one line for ``edgefarm targets``.
+        runtime: what interprets the artifact on the device.
+        machine: ``uname -m`` of the devices; None for any.
+        suffix: of the artifact, e.g. ``.tflite``.
+        recipes: names of the recipes it takes.
+        lower: makes the artifact.
+        runner: runs it on the device.
+        profile: name of the emulator profile that stands for what `Result` says really ran, or
+            None when no profile does; then the comparison reports "unknown".
+        evidence: what was verified and on what, for ``edgefarm targets``.
+    """
+
+    name: str
+    summary: str
+    runtime: Runtime
+    machine: str | None
+    suffix: str
+    recipes: tuple[str, ...]
+    lower: Lower
+    runner: Runner
+    profile: Callable[[Device, Result], str | None]
+    evidence: str

@@ -1,0 +1,1 @@
+"""Reports: runs as files, tables, plots and pages."""

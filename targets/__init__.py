@@ -1,0 +1,1 @@
+"""The targets: one file a family, one line each in the table."""

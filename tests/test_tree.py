@@ -1,0 +1,92 @@
+"""The shape of the tree: who may import whom, and what stays out of the base install."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("harness", "targets", "farm", "reports")
+MAY_IMPORT = {
+    "harness": set(),
+    "targets": {"harness"},
+    "farm": {"harness", "targets"},
+    "reports": {"harness"},
+}
+COMPOSITION_ROOTS = ("harness/cli", "harness/pytest_plugin.py")
+HEAVY = {
+    "torch",
+    "litert_torch",
+    "ai_edge_quantizer",
+    "executorch",
+    "torchao",
+    "onnxruntime",
+    "foolbox",
+    "sklearn",
+}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def is_composition_root(path: Path) -> bool:
+    return str(path.relative_to(ROOT)).startswith(COMPOSITION_ROOTS)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_only_what_the_design_allows(package: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(package)
+        if not is_composition_root(path)
+        for name in imported(ast.parse(path.read_text()))
+        if name.split(".")[0] in set(PACKAGES) - MAY_IMPORT[package] - {package}
+    ]
+    assert not wrong
+
+
+def test_nobody_imports_a_composition_root() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for package in PACKAGES
+        for path in modules(package)
+        if not is_composition_root(path)
+        for name in imported(ast.parse(path.read_text()))
+        if name.startswith(("harness.cli", "harness.pytest_plugin"))
+    ]
+    assert not wrong
+
+
+def test_arithmetic_needs_only_numpy() -> None:
+    allowed = sys.stdlib_module_names | {"numpy"}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules("harness/arithmetic")
+        for name in imported(ast.parse(path.read_text()))
+        if name.split(".")[0] not in allowed and not name.startswith("harness.arithmetic")
+    ]
+    assert not wrong
+
+
+def test_heavy_libraries_are_imported_inside_functions() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for package in PACKAGES
+        for path in modules(package)
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in imported(ast.Module(body=[node], type_ignores=[]))
+        if name.split(".")[0] in HEAVY
+    ]
+    assert not wrong
