@@ -8,11 +8,11 @@ of the same model are fed from the same samples.
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import ModelError
 
@@ -24,6 +24,8 @@ _CHUNK_BYTES = 1 << 20
 class Quantization:
     """Affine quantization of an input or output: ``real = scale * (x_q - zero_point)``, per
     tensor."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_inf_nan="strings")
 
     scale: float
     zero_point: int

@@ -24,8 +24,12 @@ Kernels = Literal["xnnpack", "builtin", "reference"]
 BUILTIN_REF."""
 
 
+Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+"""A number of nanoseconds, bytes, kHz, nodes or runs, as a device may report it."""
+
+
 class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Job(_Message):
@@ -72,7 +76,7 @@ class MachineState(_Message):
     """
 
     governor: str | None = None
-    frequencies_khz: tuple[int, ...] = ()
+    frequencies_khz: tuple[Count, ...] = ()
     temperatures_millidegree: dict[str, int] = {}
     load_average: float | None = None
 
@@ -80,10 +84,10 @@ class MachineState(_Message):
 class OpTime(_Message):
     """Time of one node, summed over the profiled runs."""
 
-    node: int
+    node: Count
     op: str
-    total_ns: int
-    runs: int
+    total_ns: Count
+    runs: Count
 
 
 class RunnerFailure(_Message):
@@ -125,14 +129,14 @@ class Result(_Message):
     runner: str = ""
     runtime: str = ""
     runtime_version: str = ""
-    delegated: int | None = None
+    delegated: Count | None = None
     machine: str = ""
     cpu: str = ""
     cpu_features: tuple[str, ...] = ()
-    load_ns: int = 0
-    warmup_ns: tuple[int, ...] = ()
-    latency_ns: tuple[int, ...] = ()
-    peak_rss_bytes: int | None = None
+    load_ns: Count = 0
+    warmup_ns: tuple[Count, ...] = ()
+    latency_ns: tuple[Count, ...] = ()
+    peak_rss_bytes: Count | None = None
     op_times: tuple[OpTime, ...] = ()
     before: MachineState = MachineState()
     after: MachineState = MachineState()

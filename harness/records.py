@@ -5,12 +5,13 @@
 3. task accuracy and latency on the device (`Accuracy`, `Latency`).
 """
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 
 from harness.artifact import Manifest
 from harness.device import Device
@@ -39,14 +40,23 @@ class Outcome(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+def _spell_infinity(value: int | float) -> int | float | str:
+    """JSON has no infinity and no NaN: they are written as words, which parse back."""
+    return value if isinstance(value, int) or math.isfinite(value) else str(value)
+
+
+Number = Annotated[int | float, PlainSerializer(_spell_infinity, when_used="json")]
+"""One element of a tensor."""
+
+
 @dataclass(frozen=True)
 class Divergence:
     """One element that differs: where, what the emulator expected (and from which
     accumulator), what came."""
 
     index: tuple[int, ...]
-    expected: int | float
-    got: int | float
+    expected: Number
+    got: Number
     accumulator: int | None = None
 
 
@@ -65,6 +75,7 @@ class TensorComparison:
         histogram: (signed difference got - expected in LSB, count), ascending, zero included;
             differences beyond ±16 are gathered at ±17.
         example: the first differing element.
+        remark: why nothing could be compared; empty otherwise.
     """
 
     name: str
@@ -77,6 +88,7 @@ class TensorComparison:
     node: int | None = None
     op: str | None = None
     example: Divergence | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,11 +97,12 @@ class Exactness:
 
     Attributes:
         profile: the emulator profile that stood for the device; None when none does.
-        verdict: over the outputs, see `Verdict`.
+        verdict: see `Verdict`; one difference in any tensor promised exact makes it "differs".
         outputs: the graph's outputs.
         intermediates: every other tensor that both sides kept.
-        first_divergence: the first tensor in execution order with a difference; None without one.
-        reason: why the verdict is not "exact" or "differs".
+        first_divergence: the first tensor in execution order that breaks an exact or assumed
+            promise; None without one.
+        reason: why the verdict is not "exact", one sentence.
     """
 
     profile: str | None
