@@ -2,13 +2,16 @@
 
 A job is a folder on the device::
 
-    job.json        this module's Job
-    in0.npy …       inputs; the first axis holds the samples
-    out0.npy …      outputs, written by the runner, first axis as the inputs'
-    result.json     this module's Result, written last and atomically
+    job.json          this module's Job
+    in0.npy …         inputs; the first axis holds the samples
+    out/              made by the host, empty; the only folder that is pulled back
+    out/out0.npy …    outputs, written by the runner, first axis as the inputs'
+    out/result.json   this module's Result, written last and atomically
 
-The runner feeds samples in slices of the artifact's own batch size. `result.json` comes from a
-device and is untrusted: it is parsed strictly here and nowhere else.
+The runner feeds samples in slices of the artifact's own batch size: N samples of a batch of B are
+N / B invocations (the host pads to a whole number), and it times with the first slice. A failure it
+knows of becomes `Result.failure` and exit status 0; only a crash leaves no `result.json`. What
+comes back is untrusted: `result.json` is parsed strictly here, the arrays in harness/deploy.py.
 """
 
 from typing import Annotated, Literal
@@ -18,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.errors import DeviceError
 
 PROTOCOL_SCHEMA = 1
+MAX_TIMED_RUNS = 100_000
 
 Kernels = Literal["xnnpack", "builtin", "reference"]
 """Which kernels of LiteRT run: the XNNPACK delegate, the optimized built-in ones, or
@@ -45,7 +49,8 @@ class Job(_Message):
         outputs: False times only and writes no outputs (a restart of the latency measurement).
         warmup_runs: untimed runs, kept apart.
         timed_runs: least number of timed runs.
-        min_time_s: timed runs go on until this much time has been spent in them.
+        min_time_s: timed runs go on until this much time has been spent in them, up to
+            `MAX_TIMED_RUNS` runs.
     """
 
     schema_: Annotated[int, Field(alias="schema")] = PROTOCOL_SCHEMA
@@ -112,6 +117,7 @@ class Result(_Message):
         runner: name and version of the runner program, e.g. ``python 1``.
         runtime: package that ran the model, e.g. ``ai_edge_litert``.
         runtime_version: its version.
+        kernels: as the job asked; None for ``executorch``. What really ran: `delegated` says.
         delegated: nodes taken by the XNNPACK delegate; None when the runtime does not tell.
         machine: ``uname -m``.
         cpu: model name, or the implementer and part numbers of an Arm core.
@@ -129,6 +135,7 @@ class Result(_Message):
     runner: str = ""
     runtime: str = ""
     runtime_version: str = ""
+    kernels: Kernels | None = None
     delegated: Count | None = None
     machine: str = ""
     cpu: str = ""
