@@ -1,0 +1,106 @@
+"""Runs one batch of models in this process, which may die of it. Needs only numpy and a runtime.
+
+argv: the folder of the batch and the number of the first job. `jobs.json` lists the jobs; job k
+reads ``k.tflite`` and ``k.in.npz`` and writes ``k.out.npz`` (``t<index>`` for every tensor read,
+``delegated``) or ``k.error.txt``.
+"""
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def _expose(model: bytes) -> bytes:
+    """Every tensor that a node of the main subgraph makes becomes a graph output as well."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    graph = tree.subgraphs[0]
+    outputs = list(graph.outputs)
+    for op in graph.operators:
+        outputs += [t for t in op.outputs if t >= 0 and t not in outputs]
+    graph.outputs = np.array(outputs, np.int32)
+    packer = flatbuffers.Builder(1024)
+    packer.Finish(tree.Pack(packer), b"TFL3")
+    return bytes(packer.Output())
+
+
+def _litert(model: bytes, kernels: str, all_tensors: bool, threads: int) -> Any:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = {
+        "reference": OpResolverType.BUILTIN_REF,
+        "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        "xnnpack": OpResolverType.AUTO,
+    }[kernels]
+    delegated = kernels == "xnnpack"
+    return Interpreter(
+        model_content=_expose(model) if all_tensors and delegated else model,
+        experimental_op_resolver_type=resolver,
+        experimental_preserve_all_tensors=all_tensors and not delegated,
+        num_threads=threads,
+    )
+
+
+def _run_litert(job: dict[str, Any], model: bytes, inputs: list[Any]) -> dict[str, Any]:
+    interpreter = _litert(model, job["kernels"], job["all_tensors"], job["threads"])
+    slots = interpreter.get_input_details()
+    for slot, x in zip(slots, inputs, strict=True):
+        if tuple(slot["shape"]) != x.shape:
+            interpreter.resize_tensor_input(slot["index"], x.shape)
+    interpreter.allocate_tensors()
+    for slot, x in zip(slots, inputs, strict=True):
+        interpreter.set_tensor(slot["index"], x)
+    interpreter.invoke()
+    if job["all_tensors"] and job["kernels"] != "xnnpack":
+        wanted = {t["index"] for t in interpreter.get_tensor_details()}
+    else:
+        wanted = {t["index"] for t in interpreter.get_output_details()}
+    results = {}
+    for index in sorted(wanted):
+        try:
+            results[f"t{index}"] = interpreter.get_tensor(index)
+        except ValueError:  # a temporary without data
+            continue
+    ops = [op["op_name"] for op in interpreter._get_ops_details()]
+    results["delegated"] = np.array(ops.count("DELEGATE"))
+    return results
+
+
+def _run_tflm(job: dict[str, Any], model: bytes, inputs: list[Any]) -> dict[str, Any]:
+    from tflite_micro.python.tflite_micro import runtime
+
+    interpreter = runtime.Interpreter.from_bytes(_expose(model) if job["all_tensors"] else model)
+    for slot, x in enumerate(inputs):
+        interpreter.set_input(x, slot)
+    interpreter.invoke()
+    import flatbuffers  # noqa: F401  the schema needs it
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = schema.ModelT.InitFromPackedBuf(_expose(model) if job["all_tensors"] else model, 0)
+    outputs = tree.subgraphs[0].outputs
+    return {f"t{index}": interpreter.get_output(slot) for slot, index in enumerate(outputs)}
+
+
+def main(folder: Path, first: int) -> None:
+    jobs = json.loads((folder / "jobs.json").read_text())
+    for number in range(first, len(jobs)):
+        job = jobs[number]
+        (folder / "started").write_text(str(number))
+        stored = np.load(folder / f"{number}.in.npz")
+        inputs = [stored[f"in{slot}"] for slot in range(len(stored.files))]
+        model = (folder / f"{number}.tflite").read_bytes()
+        run = _run_tflm if job["kernels"] == "tflm" else _run_litert
+        try:
+            np.savez(folder / f"{number}.out.npz", **run(job, model, inputs))
+        except Exception:
+            (folder / f"{number}.error.txt").write_text(traceback.format_exc())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,374 @@
+"""Small quantized models with one op each, random by seed, to judge one kernel at a time.
+
+Every maker returns a `Model`. Scales come in two styles: "random", and "dyadic" (powers of
+two: the requantized value then often lies exactly between two integers, where the semantics differ
+most).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tests.oracle.build import Array, Builder, Quant, options, per_tensor
+
+Style = Literal["random", "dyadic"]
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Input:
+    shape: tuple[int, ...]
+    dtype: str
+    zero_point: int = 0
+    low: float = -4.0
+    high: float = 4.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A generated file and what it takes."""
+
+    name: str
+    data: bytes
+    inputs: tuple[Input, ...]
+
+    def sample(self, seed: int) -> tuple[Array, ...]:
+        """Uniform over the dtype; floats over the input's range."""
+        rng = np.random.default_rng(seed)
+        return tuple(_uniform(rng, spec) for spec in self.inputs)
+
+    def extremes(self) -> list[tuple[Array, ...]]:
+        """All lowest, all highest, all zero point."""
+
+        def fill(spec: Input, kind: int) -> Array:
+            if spec.dtype == "float32":
+                low, high = spec.low, spec.high
+            elif spec.dtype == "bool":
+                low, high = 0, 1
+            else:
+                limits = np.iinfo(spec.dtype)
+                low, high = limits.min, limits.max
+            return np.full(spec.shape, (low, high, spec.zero_point)[kind], spec.dtype)
+
+        return [tuple(fill(spec, kind) for spec in self.inputs) for kind in range(3)]
+
+
+def _uniform(rng: np.random.Generator, spec: Input) -> Array:
+    if spec.dtype == "float32":
+        return rng.uniform(spec.low, spec.high, spec.shape).astype(np.float32)
+    if spec.dtype == "bool":
+        return rng.integers(0, 2, spec.shape).astype(np.bool_)
+    limits = np.iinfo(spec.dtype)
+    return rng.integers(limits.min, limits.max, spec.shape, spec.dtype, endpoint=True)
+
+
+class Draw:
+    """Random quantization parameters and weights from one seed and style."""
+
+    def __init__(self, seed: int, style: Style) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.style = style
+
+    def scale(self, low: float = 2e-3, high: float = 0.2) -> float:
+        exponent = self.rng.uniform(np.log2(low), np.log2(high))
+        return float(2.0 ** (np.round(exponent) if self.style == "dyadic" else exponent))
+
+    def near(self, scale: float) -> float:
+        """A scale between a third and three times this one."""
+        return self.scale(scale / 3, scale * 3)
+
+    def quant(self, dtype: str, scale: float | None = None) -> Quant | None:
+        """Per-tensor parameters of an activation; None for float. int16 is symmetric."""
+        if dtype not in ("int8", "uint8", "int16"):
+            return None
+        limits = np.iinfo(dtype)
+        zero = 0 if dtype == "int16" else int(self.rng.integers(limits.min, limits.max // 2))
+        return per_tensor(self.scale() if scale is None else scale, zero)
+
+    def weights(
+        self, shape: Sequence[int], dtype: str, channels: int, axis: int, per_channel: bool
+    ) -> tuple[Array, Quant]:
+        """Weights and their parameters: symmetric, but for uint8."""
+        if dtype == "uint8":
+            values = self.rng.integers(0, 256, shape).astype(np.uint8)
+            return values, per_tensor(self.scale(), int(self.rng.integers(100, 156)))
+        values = self.rng.integers(-127, 128, shape).astype(np.int8)
+        if not per_channel:
+            return values, per_tensor(self.scale())
+        base = self.scale()
+        scales = tuple(float(np.float32(self.near(base))) for _ in range(channels))
+        return values, Quant(scales, (0,) * channels, axis)
+
+    def bias(self, channels: int, dtype: str, s_in: float, w: Quant, depth: int) -> Any:
+        """Bias values, its dtype and parameters."""
+        spread = int(40 * np.sqrt(depth) * (16 if dtype == "int16" else 1) * 40)
+        values = self.rng.integers(-spread, spread + 1, channels)
+        scales = tuple(float(np.float32(s_in) * np.float32(s)) for s in w.scale)
+        kind = "int64" if dtype == "int16" else "int32"
+        return values.astype(kind), kind, Quant(scales, (0,) * len(scales), 0)
+
+    def product_scale(self, dtype: str, s_in: float, w: Quant, depth: int) -> float:
+        """An output scale that spreads depth products of random values over the output's range."""
+        accumulator = 5400.0 * (256 if dtype == "int16" else 1) * np.sqrt(depth)
+        target = 40.0 * (256 if dtype == "int16" else 1)
+        raw = s_in * float(np.mean(w.scale)) * accumulator / target
+        return self.scale(raw * 0.7, raw * 1.4)
+
+
+def enum(kind: str, name: str) -> int:
+    """Value of an enumeration of the schema, e.g. ``enum("Padding", "SAME")``."""
+    return int(getattr(getattr(schema, kind), name))
+
+
+def activation_of(name: str) -> int:
+    """Value of a fused activation, e.g. ``RELU6``."""
+    return enum("ActivationFunctionType", name)
+
+
+def output_length(length: int, kernel: int, stride: int, dilation: int, padding: str) -> int:
+    """Length of a convolution's or pool's output along one axis."""
+    reach = (kernel - 1) * dilation + 1
+    return -(-length // stride) if padding == "SAME" else -(-(length - reach + 1) // stride)
+
+
+def _spec(builder: Builder, index: int) -> Input:
+    names = {
+        value: name.lower() for name, value in vars(schema.TensorType).items() if name.isupper()
+    }
+    tensor = builder.tensors[index]
+    zero = tensor.quantization.zeroPoint[0] if tensor.quantization is not None else 0
+    return Input(tuple(int(n) for n in tensor.shape), names[tensor.type], int(zero))
+
+
+def model(name: str, builder: Builder, inputs: Sequence[int], outputs: Sequence[int]) -> Model:
+    """Finish a builder into a `Model`."""
+    specs = tuple(_spec(builder, index) for index in inputs)
+    return Model(name, builder.finish(inputs, outputs), specs)
+
+
+def _weighted_inputs(
+    builder: Builder,
+    draw: Draw,
+    *,
+    shape: Sequence[int],
+    weights: tuple[Array, Quant],
+    channels: int,
+    depth: int,
+    dtype: str,
+    bias: bool,
+) -> tuple[list[int], float]:
+    """Input, weights and bias of a convolution or FC, and the output's scale."""
+    values, w = weights
+    q = draw.quant(dtype)
+    assert q is not None
+    indices = [
+        builder.tensor(shape, dtype, q),
+        builder.constant(values, str(values.dtype), w),
+    ]
+    if bias:
+        data, kind, bias_quant = draw.bias(channels, dtype, q.scale[0], w, depth)
+        indices.append(builder.constant(data, kind, bias_quant))
+    return indices, draw.product_scale(dtype, q.scale[0], w, depth)
+
+
+def conv(
+    seed: int = 0,
+    *,
+    shape: tuple[int, int, int, int] = (1, 7, 6, 5),
+    channels: int = 8,
+    kernel: Pair = (3, 3),
+    stride: Pair = (1, 1),
+    dilation: Pair = (1, 1),
+    padding: str = "SAME",
+    dtype: str = "int8",
+    per_channel: bool = True,
+    activation: str = "NONE",
+    style: Style = "random",
+    bias: bool = True,
+) -> Model:
+    """CONV_2D; `shape` is NHWC. uint8 is always per-tensor."""
+    draw, builder = Draw(seed, style), Builder()
+    wtype = "uint8" if dtype == "uint8" else "int8"
+    filters = draw.weights(
+        (channels, *kernel, shape[3]), wtype, channels, 0, per_channel and wtype == "int8"
+    )
+    depth = kernel[0] * kernel[1] * shape[3]
+    inputs, scale = _weighted_inputs(
+        builder,
+        draw,
+        shape=shape,
+        weights=filters,
+        channels=channels,
+        depth=depth,
+        dtype=dtype,
+        bias=bias,
+    )
+    hw = [output_length(shape[1 + i], kernel[i], stride[i], dilation[i], padding) for i in (0, 1)]
+    out = builder.tensor((shape[0], *hw, channels), dtype, draw.quant(dtype, scale))
+    builder.op(
+        "CONV_2D",
+        inputs,
+        [out],
+        options(
+            "Conv2D",
+            padding=enum("Padding", padding),
+            strideH=stride[0],
+            strideW=stride[1],
+            dilationHFactor=dilation[0],
+            dilationWFactor=dilation[1],
+            fusedActivationFunction=activation_of(activation),
+        ),
+    )
+    name = f"conv-{dtype}-{'x'.join(map(str, shape))}-c{channels}-k{kernel}-s{stride}-d{dilation}"
+    name += f"-{padding}-{'pc' if per_channel and dtype != 'uint8' else 'pt'}-{activation}-{style}-{seed}"
+    return model(name, builder, inputs[:1], [out])
+
+
+def depthwise(
+    seed: int = 0,
+    *,
+    shape: tuple[int, int, int, int] = (1, 7, 6, 8),
+    multiplier: int = 1,
+    kernel: Pair = (3, 3),
+    stride: Pair = (1, 1),
+    dilation: Pair = (1, 1),
+    padding: str = "SAME",
+    dtype: str = "int8",
+    per_channel: bool = True,
+    activation: str = "NONE",
+    style: Style = "random",
+    bias: bool = True,
+) -> Model:
+    """DEPTHWISE_CONV_2D; `shape` is NHWC."""
+    draw, builder = Draw(seed, style), Builder()
+    channels = shape[3] * multiplier
+    wtype = "uint8" if dtype == "uint8" else "int8"
+    filters = draw.weights(
+        (1, *kernel, channels), wtype, channels, 3, per_channel and wtype == "int8"
+    )
+    depth = kernel[0] * kernel[1]
+    inputs, scale = _weighted_inputs(
+        builder,
+        draw,
+        shape=shape,
+        weights=filters,
+        channels=channels,
+        depth=depth,
+        dtype=dtype,
+        bias=bias,
+    )
+    hw = [output_length(shape[1 + i], kernel[i], stride[i], dilation[i], padding) for i in (0, 1)]
+    out = builder.tensor((shape[0], *hw, channels), dtype, draw.quant(dtype, scale))
+    builder.op(
+        "DEPTHWISE_CONV_2D",
+        inputs,
+        [out],
+        options(
+            "DepthwiseConv2D",
+            padding=enum("Padding", padding),
+            strideH=stride[0],
+            strideW=stride[1],
+            depthMultiplier=multiplier,
+            dilationHFactor=dilation[0],
+            dilationWFactor=dilation[1],
+            fusedActivationFunction=activation_of(activation),
+        ),
+    )
+    name = f"depthwise-{dtype}-{'x'.join(map(str, shape))}-m{multiplier}-k{kernel}-s{stride}"
+    name += f"-d{dilation}-{padding}-{'pc' if per_channel and dtype != 'uint8' else 'pt'}-{activation}-{style}-{seed}"
+    return model(name, builder, inputs[:1], [out])
+
+
+def fully_connected(
+    seed: int = 0,
+    *,
+    batch: int = 1,
+    depth: int = 16,
+    channels: int = 8,
+    dtype: str = "int8",
+    per_channel: bool = False,
+    activation: str = "NONE",
+    style: Style = "random",
+    bias: bool = True,
+) -> Model:
+    """FULLY_CONNECTED of (batch, depth) with (channels, depth)."""
+    draw, builder = Draw(seed, style), Builder()
+    wtype = "uint8" if dtype == "uint8" else "int8"
+    weights = draw.weights((channels, depth), wtype, channels, 0, per_channel and wtype == "int8")
+    inputs, scale = _weighted_inputs(
+        builder,
+        draw,
+        shape=(batch, depth),
+        weights=weights,
+        channels=channels,
+        depth=depth,
+        dtype=dtype,
+        bias=bias,
+    )
+    out = builder.tensor((batch, channels), dtype, draw.quant(dtype, scale))
+    builder.op(
+        "FULLY_CONNECTED",
+        inputs if bias else [*inputs, -1],
+        [out],
+        options("FullyConnected", fusedActivationFunction=activation_of(activation)),
+    )
+    name = f"fc-{dtype}-{batch}x{depth}-c{channels}-{'pc' if per_channel and dtype != 'uint8' else 'pt'}"
+    return model(f"{name}-{activation}-{style}-{seed}", builder, inputs[:1], [out])
+
+
+def transpose_conv(
+    seed: int = 0,
+    *,
+    shape: tuple[int, int, int, int] = (1, 4, 5, 5),
+    channels: int = 8,
+    kernel: Pair = (3, 3),
+    stride: Pair = (2, 2),
+    padding: str = "SAME",
+    dtype: str = "int8",
+    per_channel: bool = True,
+    style: Style = "random",
+    bias: bool = True,
+) -> Model:
+    """TRANSPOSE_CONV; `shape` is the NHWC input."""
+    draw, builder = Draw(seed, style), Builder()
+    wtype = "uint8" if dtype == "uint8" else "int8"
+    filters = draw.weights(
+        (channels, *kernel, shape[3]), wtype, channels, 0, per_channel and wtype == "int8"
+    )
+    depth = max(1, kernel[0] * kernel[1] * shape[3] // (stride[0] * stride[1]))
+    inputs, scale = _weighted_inputs(
+        builder,
+        draw,
+        shape=shape,
+        weights=filters,
+        channels=channels,
+        depth=depth,
+        dtype=dtype,
+        bias=bias,
+    )
+    hw = [
+        shape[1 + i] * stride[i]
+        if padding == "SAME"
+        else (shape[1 + i] - 1) * stride[i] + kernel[i]
+        for i in (0, 1)
+    ]
+    out_shape = (shape[0], *hw, channels)
+    size = builder.constant(out_shape, "int32")
+    out = builder.tensor(out_shape, dtype, draw.quant(dtype, scale))
+    builder.op(
+        "TRANSPOSE_CONV",
+        [size, inputs[1], inputs[0], *inputs[2:]],
+        [out],
+        options(
+            "TransposeConv",
+            padding=enum("Padding", padding),
+            strideH=stride[0],
+            strideW=stride[1],
+        ),
+    )
+    name = f"transposeconv-{dtype}-{'x'.join(map(str, shape))}-c{channels}-k{kernel}-s{stride}"
+    name += f"-{padding}-{'pc' if per_channel and dtype != 'uint8' else 'pt'}-{style}-{seed}"
+    return model(name, builder, inputs[:1], [out])
