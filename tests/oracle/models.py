@@ -149,6 +149,10 @@ def model(name: str, builder: Builder, inputs: Sequence[int], outputs: Sequence[
     return Model(name, builder.finish(inputs, outputs), specs)
 
 
+def _granularity(per_channel: bool, dtype: str) -> str:
+    return "pc" if per_channel and dtype != "uint8" else "pt"
+
+
 def _weighted_inputs(
     builder: Builder,
     draw: Draw,
@@ -223,7 +227,7 @@ def conv(
         ),
     )
     name = f"conv-{dtype}-{'x'.join(map(str, shape))}-c{channels}-k{kernel}-s{stride}-d{dilation}"
-    name += f"-{padding}-{'pc' if per_channel and dtype != 'uint8' else 'pt'}-{activation}-{style}-{seed}"
+    name += f"-{padding}-{_granularity(per_channel, dtype)}-{activation}-{style}-{seed}"
     return model(name, builder, inputs[:1], [out])
 
 
@@ -278,7 +282,7 @@ def depthwise(
         ),
     )
     name = f"depthwise-{dtype}-{'x'.join(map(str, shape))}-m{multiplier}-k{kernel}-s{stride}"
-    name += f"-d{dilation}-{padding}-{'pc' if per_channel and dtype != 'uint8' else 'pt'}-{activation}-{style}-{seed}"
+    name += f"-d{dilation}-{padding}-{_granularity(per_channel, dtype)}-{activation}-{style}-{seed}"
     return model(name, builder, inputs[:1], [out])
 
 
@@ -315,7 +319,7 @@ def fully_connected(
         [out],
         options("FullyConnected", fusedActivationFunction=activation_of(activation)),
     )
-    name = f"fc-{dtype}-{batch}x{depth}-c{channels}-{'pc' if per_channel and dtype != 'uint8' else 'pt'}"
+    name = f"fc-{dtype}-{batch}x{depth}-c{channels}-{_granularity(per_channel, dtype)}"
     return model(f"{name}-{activation}-{style}-{seed}", builder, inputs[:1], [out])
 
 
@@ -370,5 +374,5 @@ def transpose_conv(
         ),
     )
     name = f"transposeconv-{dtype}-{'x'.join(map(str, shape))}-c{channels}-k{kernel}-s{stride}"
-    name += f"-{padding}-{'pc' if per_channel and dtype != 'uint8' else 'pt'}-{style}-{seed}"
+    name += f"-{padding}-{_granularity(per_channel, dtype)}-{style}-{seed}"
     return model(name, builder, inputs[:1], [out])
