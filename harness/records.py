@@ -118,8 +118,6 @@ class TensorCost:
     """Emulator against float on one tensor: signal to quantization noise in dB (inf when
     equal), cosine."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_inf_nan="strings")
-
     name: str
     sqnr_db: float
     cosine: float
@@ -212,6 +210,9 @@ class Run:
         notes: what the reader should know, e.g. that calibration and evaluation data overlap.
         tool_versions: of the host.
     """
+
+    # Holds for the records within, too: JSON has no infinity, so it is written as a word.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(ser_json_inf_nan="strings")
 
     id: str
     created: str
