@@ -1,0 +1,223 @@
+"""Virtual boards: real Debian arm64 under QEMU's user mode emulation, each with its own sshd.
+
+A board is a folder ``home/boards/NAME``: an overlay over a shared root file system, two key pairs
+and `board.json`. It starts in its own namespaces and outlives the process that started it.
+"""
+
+import re
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from farm.virtual import processes
+from farm.virtual.binfmt import ensure_registered
+from farm.virtual.cpuinfo import CORES, Core, cpuinfo
+from farm.virtual.folders import all_boards, fill, free_port, is_free, read_record, write_record
+from farm.virtual.requirements import missing
+from farm.virtual.rootfs import SPECS, RuntimeKind, ensure_rootfs
+from farm.virtual.settings import PID_FILE, USER, make_folder, write_file
+from harness.device import Address, Device
+from harness.errors import DeviceError, UsageError
+from harness.target import Progress, no_progress
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_START_LIMIT_S = 30.0
+_TARGETS: dict[RuntimeKind, tuple[str, ...]] = {
+    "ai-edge-litert": ("arm-neon-litert",),
+    "tflite-runtime": ("arm-neon-litert",),
+    "none": (),
+}
+
+
+@dataclass(frozen=True)
+class Board:
+    """A virtual board as it stands.
+
+    Attributes:
+        name: its folder's and its host name.
+        core: the core that QEMU emulates.
+        runtime: the inference runtime it carries.
+        folder: everything that is the board's own.
+        port: of its sshd, on 127.0.0.1; kept from start to start unless somebody took it.
+        host_key: fingerprint of its host key.
+        pid: of the process all its others descend from; None when it is stopped.
+    """
+
+    name: str
+    core: Core
+    runtime: RuntimeKind
+    folder: Path
+    port: int
+    host_key: str
+    pid: int | None
+
+    @property
+    def running(self) -> bool:
+        """Whether its processes are there."""
+        return self.pid is not None
+
+
+def create_board(
+    name: str,
+    *,
+    core: Core = "cortex-a76",
+    runtime: RuntimeKind = "ai-edge-litert",
+    home: Path,
+    progress: Progress = no_progress,
+) -> Board:
+    """Make a board, stopped; the first of its runtime kind also builds the root file system.
+
+    Raises:
+        UsageError: something lacks on this host, the name is taken or no host name, or there is
+            no such core or runtime.
+        DeviceError: the root file system cannot be built.
+    """
+    _check_names(name, core, runtime)
+    _require_host()
+    _refuse_taken(name, home)
+    rootfs = ensure_rootfs(runtime, home, progress)
+    with all_boards(home, progress) as boards:
+        _refuse_taken(name, home)
+        building = Path(tempfile.mkdtemp(prefix=".new-", dir=boards))
+        fill(building, core=core, runtime=runtime, rootfs=rootfs, port=free_port(home))
+        building.rename(boards / name)
+    return find_board(name, home=home)
+
+
+def start_board(name: str, *, home: Path, progress: Progress = no_progress) -> Board:
+    """Start a board and wait until its sshd listens; a running one is left as it is.
+
+    Raises:
+        UsageError: no such board, or something lacks on this host.
+        DeviceError: it did not come up; the end of its log is in the error.
+    """
+    with all_boards(home, progress):
+        board = find_board(name, home=home)
+        if board.running:
+            return board
+        _require_host()
+        progress(f"starting {name}", 0, 1)
+        ensure_registered(name)
+        _launch(board)
+        progress(f"{name} is up", 1, 1)
+    return find_board(name, home=home)
+
+
+def stop_board(name: str, *, home: Path) -> Board:
+    """End a board's processes, and with them its mounts; a stopped one is left as it is."""
+    with all_boards(home):
+        _stop(find_board(name, home=home))
+    return find_board(name, home=home)
+
+
+def destroy_board(name: str, *, home: Path) -> None:
+    """Stop a board and remove all that is its own; shared root file systems stay."""
+    with all_boards(home) as boards:
+        board = find_board(name, home=home)
+        _stop(board)
+        doomed = boards / f".old-{name}"
+        board.folder.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def list_boards(home: Path) -> list[Board]:
+    """Every board, by name."""
+    return [
+        find_board(folder.name, home=home)
+        for folder in sorted((home / "boards").glob("*"))
+        if not folder.name.startswith(".")
+    ]
+
+
+def find_board(name: str, *, home: Path) -> Board:
+    """The board of that name.
+
+    Raises:
+        UsageError: there is none; the message names those there are.
+    """
+    folder = home / "boards" / name
+    if _NAME.fullmatch(name) is None or not (folder / "board.json").exists():
+        known = ", ".join(sorted(path.parent.name for path in home.glob("boards/*/board.json")))
+        raise UsageError(f"no virtual board {name!r}; there are: {known or 'none'}")
+    record = read_record(folder)
+    return Board(
+        name=name,
+        core=record.core,
+        runtime=record.runtime,
+        folder=folder,
+        port=record.port,
+        host_key=record.host_key,
+        pid=processes.find(folder),
+    )
+
+
+def device_of(board: Board) -> Device:
+    """The board as an inventory entry like any physical board's."""
+    return Device(
+        name=board.name,
+        transport="ssh",
+        targets=_TARGETS[board.runtime],
+        address=Address("127.0.0.1", board.port, USER, str(board.folder / "login_key")),
+        host_key=board.host_key,
+        tags=("virtual", board.core, board.runtime),
+        virtual=True,
+        core=board.core,
+        python=None if board.runtime == "none" else "/usr/bin/python3",
+    )
+
+
+def _require_host() -> None:
+    if lacking := missing():
+        raise UsageError("virtual boards cannot run here:\n  " + "\n  ".join(lacking))
+
+
+def _check_names(name: str, core: str, runtime: str) -> None:
+    if _NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"board name {name!r}: allowed are a to z, 0 to 9 and, not at an end, '-'; 40 at most"
+        )
+    for what, value, allowed in (("core", core, CORES), ("runtime", runtime, tuple(SPECS))):
+        if value not in allowed:
+            raise UsageError(f"{what} {value!r} of board {name}: allowed: {', '.join(allowed)}")
+
+
+def _refuse_taken(name: str, home: Path) -> None:
+    if (home / "boards" / name).exists():
+        raise UsageError(f"board {name} exists; destroy it first or choose another name")
+
+
+def _launch(board: Board) -> None:
+    record = read_record(board.folder)
+    if not is_free(record.port):
+        home = board.folder.parent.parent
+        record = record.model_copy(update={"port": free_port(home)})
+        write_record(board.folder, record)
+    run = board.folder / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    make_folder(run)
+    make_folder(run / "sshd")
+    write_file(board.folder / "cpuinfo", cpuinfo(board.core))
+    arguments = (board.name, board.core, str(record.port), record.rootfs)
+    log = board.folder / "log"
+    processes.launch(arguments, board.folder, board.core, log)
+    deadline = time.monotonic() + _START_LIMIT_S
+    while not (run / PID_FILE).exists():
+        pid = processes.find(board.folder)
+        if pid is not None and time.monotonic() < deadline:
+            time.sleep(0.02)
+            continue
+        if pid is not None:
+            processes.kill(pid)
+        why = "ended while it started" if pid is None else f"not up after {_START_LIMIT_S:g} s"
+        raise DeviceError(why, device=board.name, stderr=log.read_text(errors="replace"))
+
+
+def _stop(board: Board) -> None:
+    if board.pid is None:
+        return
+    try:
+        processes.kill(board.pid)
+    except TimeoutError as error:
+        raise DeviceError(str(error), device=board.name) from error

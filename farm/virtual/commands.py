@@ -1,0 +1,38 @@
+"""Runs the host's tools that build boards."""
+
+import subprocess
+from collections.abc import Sequence
+
+from harness.errors import DeviceError
+
+DIES_WITH_CREATOR = ("setpriv", "--pdeathsig", "KILL")
+"""Prefix of a command that must not outlive the process that asked for it, however that ends."""
+
+
+def run_tool(argv: Sequence[str], *, board: str, what: str) -> str:
+    """Run a command on the host to its end.
+
+    Returns:
+        What it printed on standard output.
+
+    Raises:
+        DeviceError: it failed; carries the command, its status and the end of its standard error.
+    """
+    done = subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        umask=0o022,  # the board's login user reads what the tool writes
+    )
+    if done.returncode != 0:
+        raise DeviceError(
+            f"{what} failed on this host",
+            device=board,
+            argv=argv,
+            exit_status=done.returncode,
+            stderr=done.stderr,
+        )
+    return done.stdout

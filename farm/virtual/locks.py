@@ -1,0 +1,20 @@
+"""A lock between processes that ends with its holder, however that ends."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.target import Progress, no_progress
+
+
+@contextmanager
+def locked(file: Path, reason: str, progress: Progress = no_progress) -> Iterator[None]:
+    """Hold `file`'s lock; while another process has it, report `reason` and wait."""
+    with file.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(f"waiting: {reason}", 0, None)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
