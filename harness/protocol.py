@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.errors import DeviceError
 
 PROTOCOL_SCHEMA = 1
-MAX_TIMED_RUNS = 100_000
+MAX_TIMED_RUNS = 10_000
 
 Kernels = Literal["xnnpack", "builtin", "reference"]
 """Which kernels of LiteRT run: the XNNPACK delegate, the optimized built-in ones, or
