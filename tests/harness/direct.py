@@ -51,7 +51,7 @@ class DirectTransport:
         remote: str,
         local: Path,
         *,
-        limits: PullLimits,
+        limits: PullLimits,  # noqa: ARG002  same
         timeout_s: float,  # noqa: ARG002  same
     ) -> tuple[Path, ...]:
         shutil.copytree(remote, local)
