@@ -1,0 +1,315 @@
+"""Draws of single-op models, each parameter chosen at random by seed: as many as are wanted.
+
+CONV_2D and DEPTHWISE_CONV_2D always have a bias: without one the first is refused and the optimized
+kernels of the second end the process (LiteRT 2.3.0).
+
+`FAMILIES` maps a family's name to a function of (random generator, seed) that makes one model.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tests.oracle import elementwise, models
+from tests.oracle.models import Model
+
+CHANNELS = (1, 3, 5, 8, 15, 16, 17, 33)
+ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
+EIGHT_BIT = ("int8", "uint8")
+INTEGERS = ("int8", "uint8", "int16")
+PADDINGS = ("SAME", "VALID")
+
+Maker = Callable[[np.random.Generator, int], Model]
+
+
+def _pick(rng: np.random.Generator, values: Any) -> Any:
+    return values[int(rng.integers(len(values)))]
+
+
+def _style(rng: np.random.Generator) -> Any:
+    return _pick(rng, ("random", "dyadic"))
+
+
+def _pair(rng: np.random.Generator, values: Any) -> tuple[int, int]:
+    return _pick(rng, values), _pick(rng, values)
+
+
+def _image(rng: np.random.Generator, low: int = 6, high: int = 12) -> tuple[int, int, int, int]:
+    height, width = (int(n) for n in rng.integers(low, high, 2))
+    return _pick(rng, (1, 1, 2, 3)), height, width, _pick(rng, CHANNELS)
+
+
+def _window(rng: np.random.Generator) -> dict[str, Any]:
+    """Kernel, stride, dilation and padding that fit an image of 6 x 6; a stride other than 1
+    excludes dilation, as in the runtimes."""
+    kernel = _pick(rng, ((1, 1), (3, 3), (2, 3), (3, 1), (5, 5)))
+    stride = _pick(rng, ((1, 1), (1, 1), (2, 2), (1, 2), (3, 2)))
+    dilation = (
+        _pick(rng, ((1, 1), (2, 2), (1, 2))) if stride == (1, 1) and max(kernel) < 4 else (1, 1)
+    )
+    return {
+        "kernel": kernel,
+        "stride": stride,
+        "dilation": dilation,
+        "padding": _pick(rng, PADDINGS),
+    }
+
+
+def _conv(dtype: str, per_channel: bool) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        return models.conv(
+            seed,
+            shape=_image(rng),
+            channels=_pick(rng, CHANNELS),
+            dtype=dtype,
+            per_channel=per_channel,
+            activation=_pick(rng, ACTIVATIONS),
+            style=_style(rng),
+            **_window(rng),
+        )
+
+    return make
+
+
+def _depthwise(dtype: str, per_channel: bool) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        return models.depthwise(
+            seed,
+            shape=_image(rng),
+            multiplier=_pick(rng, (1, 1, 1, 2, 3, 8)),
+            dtype=dtype,
+            per_channel=per_channel,
+            activation=_pick(rng, ACTIVATIONS),
+            style=_style(rng),
+            **_window(rng),
+        )
+
+    return make
+
+
+def _fully_connected(dtype: str, per_channel: bool) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        return models.fully_connected(
+            seed,
+            batch=_pick(rng, (1, 1, 2, 3, 4, 5, 9)),
+            depth=_pick(rng, (1, 3, 4, 5, 8, 16, 17, 33, 64, 100)),
+            channels=_pick(rng, CHANNELS),
+            dtype=dtype,
+            per_channel=per_channel,
+            activation=_pick(rng, ACTIVATIONS),
+            style=_style(rng),
+            bias=bool(rng.integers(4)),
+        )
+
+    return make
+
+
+def _transpose_conv(dtype: str) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        return models.transpose_conv(
+            seed,
+            shape=_image(rng, 2, 6),
+            channels=_pick(rng, CHANNELS),
+            kernel=_pair(rng, (2, 3, 4)),
+            stride=_pair(rng, (1, 2)),
+            padding=_pick(rng, PADDINGS),
+            dtype=dtype,
+            per_channel=bool(rng.integers(2)),
+            style=_style(rng),
+            bias=bool(rng.integers(4)),
+        )
+
+    return make
+
+
+def _shape(rng: np.random.Generator) -> tuple[int, ...]:
+    rank = int(rng.integers(1, 5))
+    return (*(int(n) for n in rng.integers(1, 6, rank - 1)), _pick(rng, CHANNELS))
+
+
+def _binary(op: str, dtype: str) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        shape = _shape(rng)
+        other = tuple(1 if rng.integers(3) == 0 else n for n in shape)
+        other = other[int(rng.integers(len(shape))) :] if rng.integers(3) == 0 else other
+        return elementwise.binary(
+            op,
+            seed,
+            shape=shape,
+            other=other if rng.integers(2) else None,
+            dtype=dtype,
+            activation=_pick(rng, ACTIVATIONS) if op in ("ADD", "SUB", "MUL") else "NONE",
+            style=_style(rng),
+            constant=bool(rng.integers(3) == 0),
+        )
+
+    return make
+
+
+def _unary(op: str, dtype: str, **fixed: Any) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        return elementwise.unary(
+            op, seed, shape=_shape(rng), dtype=dtype, style=_style(rng), **fixed
+        )
+
+    return make
+
+
+def _softmax(dtype: str) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        shape, beta = _shape(rng), _pick(rng, (1.0, 1.0, 0.5, 2.0))
+        return elementwise.softmax(seed, beta=beta, shape=shape, dtype=dtype, style=_style(rng))
+
+    return make
+
+
+def _leaky_relu(dtype: str) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        alpha = _pick(rng, (0.1, 0.25, 0.01, 1.5, -0.5))
+        return elementwise.leaky_relu(
+            seed, alpha=alpha, shape=_shape(rng), dtype=dtype, style=_style(rng)
+        )
+
+    return make
+
+
+def _pool(op: str, dtype: str) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        return elementwise.pool(
+            op,
+            seed,
+            shape=_image(rng),
+            kernel=_pair(rng, (1, 2, 3, 5)),
+            stride=_pair(rng, (1, 2, 3)),
+            padding=_pick(rng, PADDINGS),
+            activation=_pick(rng, ACTIVATIONS),
+            dtype=dtype,
+            style=_style(rng),
+        )
+
+    return make
+
+
+def _reduce(op: str, dtype: str) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        shape = _image(rng)
+        axes = _pick(
+            rng, ((1, 2), (1, 2), (2, 1), (3,), (1,), (1, 2, 3), (0, 3), (-1,), (0, 1, 2, 3))
+        )
+        return elementwise.reduce(
+            op,
+            seed,
+            shape=shape,
+            axes=axes,
+            keep_dims=bool(rng.integers(2)),
+            dtype=dtype,
+            style=_style(rng),
+            same_quant=bool(rng.integers(3) == 0),
+        )
+
+    return make
+
+
+def _quantize(source: str, target: str) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        return elementwise.quantize(source, target, seed, shape=_shape(rng), style=_style(rng))
+
+    return make
+
+
+def _pad(dtype: str) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        shape = _shape(rng)
+        pads = [_pair(rng, (0, 1, 2)) for _ in shape]
+        return elementwise.pad(seed, shape=shape, pads=pads, dtype=dtype)
+
+    return make
+
+
+def _concatenation(dtype: str) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        base, axis, count = _shape(rng), 0, _pick(rng, (1, 2, 3, 4))
+        axis = int(rng.integers(len(base)))
+        shapes = [
+            tuple(int(rng.integers(1, 6)) if i == axis else n for i, n in enumerate(base))
+            for _ in range(count)
+        ]
+        same = dtype != "uint8" or bool(rng.integers(2))
+        return elementwise.concatenation(
+            seed, shapes=shapes, axis=axis, dtype=dtype, style=_style(rng), same_quant=same
+        )
+
+    return make
+
+
+def _reshape(dtype: str) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        shape = _shape(rng)
+        target = (int(np.prod(shape)),) if rng.integers(2) else shape[::-1]
+        return elementwise.reshape(seed, shape=shape, target=target, dtype=dtype)
+
+    return make
+
+
+def _resize(op: str, dtype: str) -> Maker:
+    def make(rng: np.random.Generator, seed: int) -> Model:
+        align, half = _pick(rng, ((False, False), (True, False), (False, True)))
+        return elementwise.resize(
+            op,
+            seed,
+            shape=_image(rng, 2, 6),
+            size=_pair(rng, (1, 2, 5, 8, 9)),
+            align_corners=align,
+            half_pixel=half,
+            dtype=dtype,
+        )
+
+    return make
+
+
+def _families() -> dict[str, Maker]:
+    made: dict[str, Maker] = {}
+    for dtype, per_channel in (("int8", True), ("int8", False), ("uint8", False), ("int16", True)):
+        suffix = f"{dtype}-{'pc' if per_channel else 'pt'}"
+        made[f"CONV_2D-{suffix}"] = _conv(dtype, per_channel)
+        made[f"DEPTHWISE_CONV_2D-{suffix}"] = _depthwise(dtype, per_channel)
+        made[f"FULLY_CONNECTED-{suffix}"] = _fully_connected(dtype, per_channel)
+    made["FULLY_CONNECTED-int16-pt"] = _fully_connected("int16", False)
+    for dtype in INTEGERS:
+        made[f"TRANSPOSE_CONV-{dtype}"] = _transpose_conv(dtype)
+        for op in ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM"):
+            made[f"{op}-{dtype}"] = _binary(op, dtype)
+        for op in ("LOGISTIC", "TANH", "RELU", "RELU6"):
+            made[f"{op}-{dtype}"] = _unary(op, dtype)
+        made[f"SOFTMAX-{dtype}"] = _softmax(dtype)
+        made[f"LEAKY_RELU-{dtype}"] = _leaky_relu(dtype)
+        for op in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
+            made[f"{op}-{dtype}"] = _pool(op, dtype)
+        for op in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"):
+            made[f"{op}-{dtype}"] = _reduce(op, dtype)
+        made[f"PAD-{dtype}"] = _pad(dtype)
+        made[f"CONCATENATION-{dtype}"] = _concatenation(dtype)
+        made[f"RESHAPE-{dtype}"] = _reshape(dtype)
+        for op in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"):
+            made[f"{op}-{dtype}"] = _resize(op, dtype)
+        for other in INTEGERS:
+            if (dtype, other) != ("int16", "uint8"):
+                made[f"QUANTIZE-{dtype}-{other}"] = _quantize(dtype, other)
+        made[f"QUANTIZE-float32-{dtype}"] = _quantize("float32", dtype)
+        made[f"DEQUANTIZE-{dtype}"] = _quantize(dtype, "float32")
+    for dtype in EIGHT_BIT:
+        for op in ("HARD_SWISH", "L2_NORMALIZATION", "LOG_SOFTMAX", "RELU_N1_TO_1"):
+            made[f"{op}-{dtype}"] = _unary(op, dtype)
+    made["SQUARED_DIFFERENCE-int8"] = _binary("SQUARED_DIFFERENCE", "int8")
+    made["EXP-int8"] = _unary("EXP", "int8")
+    return made
+
+
+FAMILIES = _families()
+
+
+def draw(family: str, count: int, seed: int = 0) -> list[Model]:
+    """That many models of a family; the same ones for the same seed."""
+    rng = np.random.default_rng([seed, *family.encode()])
+    return [FAMILIES[family](rng, seed * 1000 + number) for number in range(count)]
