@@ -4,9 +4,10 @@ A profile is a list of entries, tried in order; the first whose conditions hold 
 semantics a node has. A node that no entry covers is unknown: the emulator stops promising there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Evidence(StrEnum):
@@ -30,6 +31,9 @@ class Signature:
         shapes: of the inputs.
         output_shape: of the first output.
         options: the op's own, e.g. ``{"stride_h": 2, "padding": "SAME"}``.
+        constant: of the inputs, which are constants of the file.
+        scales: of the inputs and then the first output; empty where a tensor has none.
+        zero_points: likewise.
     """
 
     op: str
@@ -38,7 +42,10 @@ class Signature:
     per_channel: bool
     shapes: tuple[tuple[int, ...], ...]
     output_shape: tuple[int, ...]
-    options: dict[str, object]
+    options: Mapping[str, Any]
+    constant: tuple[bool, ...] = ()
+    scales: tuple[tuple[float, ...], ...] = ()
+    zero_points: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)

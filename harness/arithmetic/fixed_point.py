@@ -1,0 +1,80 @@
+"""The integer primitives that every runtime's requantization is made of.
+
+All functions take and return int64 arrays that hold int32 values, so that nothing inside can
+overflow; where a runtime works in 32-bit registers and would wrap, the function wraps too and says
+so.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+
+INT32_MIN = -(1 << 31)
+INT32_MAX = (1 << 31) - 1
+
+
+def wrap_int32(x: Int64) -> Int64:
+    """The value that a 32-bit register keeps: ``x mod 2^32``, in two's complement."""
+    return ((x + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+
+
+def saturate_int16(x: Int64) -> Int64:
+    """The nearest int16 value."""
+    return to_int64(np.clip(x, -(1 << 15), (1 << 15) - 1))
+
+
+def shift_left_int32(x: Int64, shift: Int64) -> Int64:
+    """``x * 2^shift`` in a 32-bit register: wraps. `shift` >= 0."""
+    return wrap_int32(x << shift)
+
+
+def doubling_high_mul(x: Int64, multiplier: Int64) -> Int64:
+    """``round(x * multiplier / 2^31)``, ties up; the one overflow, (-2^31)^2, saturates.
+
+    Equals gemmlowp's SaturatingRoundingDoublingHighMul (fixedpoint/fixedpoint.h), whose truncating
+    division with a sign-dependent nudge comes to the same, and the instruction SQRDMULH.
+
+    Args:
+        x, multiplier: int32 values.
+    """
+    return to_int64(np.minimum((x * multiplier + (1 << 30)) >> 31, INT32_MAX))
+
+
+def shift_right_ties_away(x: Int64, shift: Int64) -> Int64:
+    """``round(x / 2^shift)``, ties away from zero. `shift` in 0..31.
+
+    Equals gemmlowp's RoundingDivideByPOT (fixedpoint/fixedpoint.h).
+    """
+    mask = (np.int64(1) << shift) - 1
+    threshold = (mask >> 1) + (x < 0)
+    return (x >> shift) + ((x & mask) > threshold)
+
+
+def shift_right_ties_up(x: Int64, shift: Int64) -> Int64:
+    """``floor(x / 2^shift + 1/2)``: ties towards plus infinity. `shift` in 0..62.
+
+    Equals the instruction SRSHL with a negative shift, and ``(x + (1 << (shift - 1))) >> shift``.
+    `x` is any int64 for which the sum does not overflow.
+    """
+    half = (np.int64(1) << shift) >> 1
+    return (x + half) >> shift
+
+
+def to_int64(x: npt.ArrayLike) -> Int64:
+    """An integer array of any width as int64."""
+    return np.asarray(x, dtype=np.int64)
+
+
+def round_half_away(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Round to the nearest integer, ties away from zero, in the float type of `x`.
+
+    Equals C's ``std::round`` (TfLiteRound): the fraction ``|x| - floor(|x|)`` is exact, so no
+    double rounding hides in an added half.
+    """
+    magnitude = np.abs(x)
+    whole = np.floor(magnitude)
+    rounded = whole + (magnitude - whole >= 0.5)
+    return np.asarray(np.copysign(rounded, x), dtype=x.dtype)

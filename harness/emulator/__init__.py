@@ -1,0 +1,1 @@
+"""The bit-accurate emulator: one graph form, one interpreter, definitions in readable numpy."""

@@ -1,0 +1,102 @@
+"""The table of definitions: (op, semantics name) to numpy code. `harness.emulator.ops` fills it.
+
+A definition is bound once per node and input shapes, so that constants are prepared once, and then
+run for each step. Whoever computes faster (the C++ core) offers the same two functions.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.emulator.graph import Array, Node, Quantization, Tensor
+
+Values = Sequence[Array | None]
+"""A node's input values, in input order; None for an absent optional input."""
+
+Run = Callable[[Values], tuple[Array, ...]]
+Accumulate = Callable[[Values], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One node with all that is known before it runs.
+
+    Attributes:
+        node: the node.
+        inputs: its input tensors with the shapes of this run; None for an absent one.
+        outputs: its output tensors, shapes as in the file.
+        semantics: what the profile says this node means.
+    """
+
+    node: Node
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+    semantics: str
+
+    def input(self, index: int) -> Tensor:
+        """An input that must be there; raises CannotRun when it is not."""
+        if index >= len(self.inputs):
+            raise CannotRun(f"has {len(self.inputs)} inputs, needs input {index}")
+        tensor = self.inputs[index]
+        if tensor is None:
+            raise CannotRun(f"input {index} is absent")
+        return tensor
+
+    def optional(self, index: int) -> Tensor | None:
+        """An input that may be absent."""
+        return self.inputs[index] if index < len(self.inputs) else None
+
+    @property
+    def output(self) -> Tensor:
+        """The first output."""
+        return self.outputs[0]
+
+
+class CannotRun(Exception):
+    """The file is at fault: what a node asks for is impossible. The message says what."""
+
+
+class NoDefinition(Exception):
+    """This node's variant of the op has no definition here; it becomes "unknown"."""
+
+
+Bind = Callable[[Call], Run]
+
+DEFINITIONS: dict[tuple[str, str], Bind] = {}
+ACCUMULATORS: dict[str, Callable[[Call], Accumulate]] = {}
+"""How to get the int32 accumulators of an op that requantizes, for reports."""
+
+
+def define(ops: Sequence[str], semantics: Sequence[str]) -> Callable[[Bind], Bind]:
+    """Enter a definition under every pair of `ops` and `semantics`."""
+
+    def enter(bind: Bind) -> Bind:
+        for op in ops:
+            for name in semantics:
+                if (op, name) in DEFINITIONS:
+                    raise ValueError(f"{op}/{name} is defined twice")
+                DEFINITIONS[op, name] = bind
+        return bind
+
+    return enter
+
+
+def quantization(tensor: Tensor) -> Quantization:
+    """A tensor's quantization; raises NoDefinition when it has none."""
+    if tensor.quantization is None:
+        raise NoDefinition(f"tensor {tensor.index} ({tensor.name!r}) has no quantization")
+    return tensor.quantization
+
+
+def scale_and_zero_point(tensor: Tensor) -> tuple[float, int]:
+    """Per-tensor quantization; per-channel has no definition where this is asked."""
+    found = quantization(tensor)
+    if len(found.scales) != 1:
+        raise NoDefinition(f"tensor {tensor.index} ({tensor.name!r}) is quantized per channel")
+    return float(found.scales[0]), int(found.zero_points[0])
+
+
+def required(value: Array | None) -> Array:
+    """An input value that the binding has already found to be there."""
+    if value is None:
+        raise CannotRun("an input is absent")
+    return value

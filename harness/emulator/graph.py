@@ -1,0 +1,102 @@
+"""The emulator's graph form: what every reader makes and the interpreter runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Quantization:
+    """Affine quantization of a tensor: ``real = scale * (x_q - zero_point)``.
+
+    Attributes:
+        scales: float32, one or one per slice along `axis`.
+        zero_points: int64, of the same length.
+        axis: the quantized dimension.
+    """
+
+    scales: npt.NDArray[np.float32]
+    zero_points: npt.NDArray[np.int64]
+    axis: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """One tensor of a graph.
+
+    Attributes:
+        index: in the file.
+        name: in the file.
+        shape: in the file; a computed tensor may have another one when inputs are resized.
+        dtype: numpy name; ``int4`` values are stored unpacked as int8, ``string`` has no values.
+        quantization: None for real tensors and plain integers.
+        data: the values of a constant; None for computed tensors, and for constants of a dtype or
+            layout that has no definition here (strings, sparse tensors).
+        variable: keeps its value from one call to the next.
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    quantization: Quantization | None = None
+    data: Array | None = None
+    variable: bool = False
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator call.
+
+    Attributes:
+        index: in execution order.
+        op: e.g. ``CONV_2D``; a custom operator has its own name, e.g. ``edgetpu-custom-op``.
+        inputs: tensor indices; -1 for an optional input that is absent.
+        outputs: tensor indices.
+        options: the op's own, by the schema's names in snake case; enums by name.
+    """
+
+    index: int
+    op: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A list of nodes in execution order over a list of tensors."""
+
+    name: str
+    tensors: tuple[Tensor, ...]
+    nodes: tuple[Node, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class EntryPoint:
+    """A named way to call a graph (TFLite: signature): names of its inputs and outputs."""
+
+    name: str
+    graph: int
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What a file holds: the main graph first, then those that its control flow calls."""
+
+    graphs: tuple[Graph, ...]
+    entry_points: tuple[EntryPoint, ...] = ()
+
+    @property
+    def main(self) -> Graph:
+        """The graph that runs when no entry point is named."""
+        return self.graphs[0]

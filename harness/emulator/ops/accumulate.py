@@ -1,0 +1,109 @@
+"""Ops that accumulate and requantize: convolution, depthwise convolution, fully connected.
+
+Each computes ``acc = sum((x_q - z_x) * (w_q - z_w)) + b_q`` in an int32 that wraps as the machine's
+does; which of S1 to S7 turns it into the output is the profile's word (`harness.arithmetic`).
+"""
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+
+from harness.arithmetic.fixed_point import wrap_int32
+from harness.arithmetic.requantize import (
+    MULTIPLIERS,
+    ROUNDINGS,
+    Requantization,
+    make_requantization,
+    requantize,
+)
+from harness.emulator.definitions import (
+    ACCUMULATORS,
+    Accumulate,
+    Bind,
+    Call,
+    NoDefinition,
+    Run,
+    Values,
+    define,
+    quantization,
+    required,
+    scale_and_zero_point,
+)
+from harness.emulator.graph import Array, Tensor
+from harness.emulator.ops.clamp import fused_clamp
+
+SEMANTICS = tuple(f"{r}:{m}" for r, m in product(ROUNDINGS, MULTIPLIERS))
+
+Products = Callable[[Array, Array], Array]
+"""From ``x_q - z_x`` and ``w_q - z_w`` (float64, integral) to the sums of products (float64)."""
+
+
+def define_accumulating(op: str, bind_products: Callable[[Call], Products], axis: int) -> None:
+    """Enter an op under every requantization, and its accumulators.
+
+    Args:
+        op: the operator.
+        bind_products: prepares its sums of products for a call.
+        axis: of the output channels in the weights.
+    """
+
+    def accumulators(call: Call) -> Accumulate:
+        products, x_zero = bind_products(call), scale_and_zero_point(call.input(0))[1]
+        w_zero = _weight_zero_point(call.input(1), axis)
+        check_bias(call, call.input(1).shape[axis])
+        constant = call.input(1).data
+        prepared = None if constant is None else constant.astype(np.float64) - w_zero
+
+        def accumulate(values: Values) -> Array:
+            x = required(values[0]).astype(np.float64) - x_zero
+            w = prepared
+            if w is None:
+                w = required(values[1]).astype(np.float64) - w_zero
+            sums = products(x, w).astype(np.int64)
+            bias = values[2] if len(values) > 2 else None
+            return wrap_int32(sums if bias is None else sums + bias)
+
+        return accumulate
+
+    def bind(call: Call) -> Run:
+        accumulate, parameters = accumulators(call), requantization(call)
+        dtype = np.dtype(call.output.dtype)
+        return lambda values: (requantize(accumulate(values), parameters).astype(dtype),)
+
+    ACCUMULATORS[op] = accumulators
+    typed: Bind = bind
+    define([op], SEMANTICS)(typed)
+
+
+def requantization(call: Call) -> Requantization:
+    """The node's requantization parameters under its semantics."""
+    s_x, _ = scale_and_zero_point(call.input(0))
+    s_y, z_y = scale_and_zero_point(call.output)
+    if s_y == 0:
+        raise NoDefinition("its output has scale 0")
+    scales = (s_x, quantization(call.input(1)).scales, s_y)
+    return make_requantization(call.semantics, scales, z_y, fused_clamp(call))
+
+
+def check_bias(call: Call, channels: int) -> None:
+    """A bias, where there is one, is int32 with one value for each output channel."""
+    bias = call.optional(2)
+    if bias is None:
+        return
+    if bias.dtype != "int32":
+        raise NoDefinition(f"its bias is {bias.dtype}, defined: int32")
+    if bias.shape != (channels,):
+        raise ValueError(f"bias of shape {list(bias.shape)}, allowed: [{channels}]")
+
+
+def _weight_zero_point(weights: Tensor, axis: int) -> int:
+    """The weights' zero point; per-channel weights are symmetric, by the specification."""
+    found = quantization(weights)
+    if len(found.scales) == 1:
+        return int(found.zero_points[0])
+    if found.axis % len(weights.shape) != axis % len(weights.shape):
+        raise NoDefinition(f"its weights are quantized along axis {found.axis}, not {axis}")
+    if np.any(found.zero_points):
+        raise NoDefinition("its per-channel weights have zero points")
+    return 0

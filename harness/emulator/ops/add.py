@@ -1,0 +1,51 @@
+"""ADD and SUB of quantized tensors."""
+
+import numpy as np
+
+from harness.arithmetic.fixed_point import to_int64
+from harness.arithmetic.requantize import quantize_multiplier, round_s1
+from harness.emulator.definitions import Call, Run, Values, define, required, scale_and_zero_point
+from harness.emulator.graph import Array
+from harness.emulator.ops.clamp import tflite_clamp
+from harness.emulator.ops.pool import clamp_float, fused_activation
+
+_LEFT_SHIFT = 20
+
+
+@define(["ADD", "SUB"], ["shift20-S1"])
+def bind_tflite(call: Call) -> Run:
+    """Both inputs are raised by 2^20, brought to twice the larger scale, added, and brought down.
+
+    ``y = z_y + S1(S1((x1 - z1) * 2^20, s1 / t) +- S1((x2 - z2) * 2^20, s2 / t), t / (2^20 s_y))``
+    with ``t = 2 max(s1, s2)`` in float32; the three multipliers in double.
+
+    Source: LiteRT kernels/add.cc, Prepare; internal/reference/add.h, AddElementwise.
+    """
+    (s_1, z_1), (s_2, z_2) = (scale_and_zero_point(call.input(i)) for i in (0, 1))
+    s_y, z_y = scale_and_zero_point(call.output)
+    twice = 2.0 * max(s_1, s_2)
+    m_1, shift_1 = quantize_multiplier(np.asarray(s_1 / twice))
+    m_2, shift_2 = quantize_multiplier(np.asarray(s_2 / twice))
+    m_y, shift_y = quantize_multiplier(np.asarray(twice / ((1 << _LEFT_SHIFT) * s_y)))
+    sign = -1 if call.node.op == "SUB" else 1
+    low, high = tflite_clamp(fused_activation(call), s_y, z_y, call.output.dtype)
+    dtype = np.dtype(call.output.dtype)
+
+    def run(values: Values) -> tuple[Array]:
+        x_1 = (to_int64(required(values[0])) - z_1) << _LEFT_SHIFT
+        x_2 = (to_int64(required(values[1])) - z_2) << _LEFT_SHIFT
+        total = round_s1(x_1, m_1, shift_1) + round_s1(x_2, sign * m_2, shift_2)
+        y = round_s1(total, m_y, shift_y) + z_y
+        return (np.clip(y, low, high).astype(dtype),)
+
+    return run
+
+
+@define(["ADD", "SUB", "MUL"], ["float"])
+def bind_float(call: Call) -> Run:
+    """One float32 operation for each element, then the fused clamp."""
+    operation = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply}[call.node.op]
+    activation = fused_activation(call)
+    return lambda values: (
+        clamp_float(operation(required(values[0]), required(values[1])), activation),
+    )

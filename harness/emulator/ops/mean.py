@@ -1,0 +1,90 @@
+"""MEAN over chosen axes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.arithmetic.fixed_point import to_int64, wrap_int32
+from harness.arithmetic.requantize import quantize_multiplier, round_s1
+from harness.emulator.definitions import (
+    Call,
+    CannotRun,
+    NoDefinition,
+    Run,
+    Values,
+    define,
+    required,
+    scale_and_zero_point,
+)
+from harness.emulator.graph import Array
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Which axes are reduced, how many elements each result comes from, the result's shape."""
+
+    axes: tuple[int, ...]
+    elements: int
+    shape: tuple[int, ...]
+
+
+def make_reduction(call: Call) -> Reduction:
+    """The reduction of a node, from its constant second input and its options."""
+    shape, axes = call.input(0).shape, call.input(1).data
+    if axes is None:
+        raise NoDefinition("its axes are computed, not constant")
+    if any(not -len(shape) <= int(a) < len(shape) for a in axes.reshape(-1)):
+        raise CannotRun(f"axes {axes.tolist()} on {len(shape)} dimensions")
+    reduced = tuple(sorted({int(a) % len(shape) for a in axes.reshape(-1)}))
+    elements = 1
+    for axis in reduced:
+        elements *= shape[axis]
+    keep = bool(call.node.options.get("keep_dims"))
+    result = tuple(
+        1 if axis in reduced else size
+        for axis, size in enumerate(shape)
+        if keep or axis not in reduced
+    )
+    if not elements:
+        raise CannotRun(f"a mean of no elements of {list(shape)}")
+    return Reduction(reduced, elements, result)
+
+
+@define(["MEAN"], ["folded-S1"])
+def bind_reference(call: Call) -> Run:
+    """S1 with ``1 / n`` folded into the multiplier, the quotient truncated.
+
+    ``multiplier = floor(m * 2^k / n)``, ``k = min(floor(log2 n), 32, 31 + shift)``, where
+    (m, shift) stand for ``double(s_x) / double(s_y)``.
+
+    Source: LiteRT kernels/internal/reference/reduce.h, QuantizedMeanOrSum.
+    """
+    reduction = make_reduction(call)
+    s_x, z_x = scale_and_zero_point(call.input(0))
+    s_y, z_y = scale_and_zero_point(call.output)
+    whole, exponent = (int(v) for v in quantize_multiplier(np.asarray(s_x / s_y)))
+    fold = min(reduction.elements.bit_length() - 1, 32, 31 + exponent)
+    multiplier = to_int64((whole << fold) // reduction.elements)
+    shift = to_int64(exponent - fold)
+    dtype = np.dtype(call.output.dtype)
+    limits = np.iinfo(dtype)
+
+    def run(values: Values) -> tuple[Array]:
+        total = to_int64(required(values[0])).sum(axis=reduction.axes)
+        centred = wrap_int32(total - z_x * reduction.elements)
+        y = round_s1(centred, multiplier, shift) + z_y
+        return (np.clip(y, limits.min, limits.max).astype(dtype).reshape(reduction.shape),)
+
+    return run
+
+
+@define(["MEAN"], ["float"])
+def bind_float(call: Call) -> Run:
+    """The mean in float32."""
+    reduction = make_reduction(call)
+
+    def run(values: Values) -> tuple[Array]:
+        x = required(values[0])
+        return (x.mean(axis=reduction.axes, dtype=x.dtype).reshape(reduction.shape),)
+
+    return run

@@ -1,0 +1,116 @@
+"""AVERAGE_POOL_2D and MAX_POOL_2D."""
+
+import numpy as np
+
+from harness.emulator.definitions import (
+    Call,
+    NoDefinition,
+    Run,
+    Values,
+    define,
+    required,
+    scale_and_zero_point,
+)
+from harness.emulator.graph import Array
+from harness.emulator.ops.clamp import real_range, tflite_clamp
+from harness.emulator.ops.windows import Windows, make_windows, taps
+
+
+def pool_windows(call: Call) -> Windows:
+    """The windows of a pool; its options hold their size."""
+    options = call.node.options
+    return make_windows(
+        call, (int(options.get("filter_height", 0)), int(options.get("filter_width", 0)))
+    )
+
+
+def fused_activation(call: Call) -> str:
+    """Name of the fused activation."""
+    return str(call.node.options.get("fused_activation_function", "NONE"))
+
+
+def _clamp(call: Call) -> tuple[int, int]:
+    """Integer pools neither use nor change the scale; input and output must share it."""
+    s_x, z_x = scale_and_zero_point(call.input(0))
+    s_y, z_y = scale_and_zero_point(call.output)
+    if (s_x, z_x) != (s_y, z_y):
+        raise NoDefinition("its input and output are quantized differently")
+    return tflite_clamp(fused_activation(call), s_y, z_y, call.output.dtype)
+
+
+def clamp_float(y: Array, activation: str) -> Array:
+    """`y` within the real range of an activation."""
+    low, high = real_range(activation)
+    if low is not None:
+        y = np.maximum(y, np.asarray(low, y.dtype))
+    if high is not None:
+        y = np.minimum(y, np.asarray(high, y.dtype))
+    return y
+
+
+def _sum_and_count(x: Array, windows: Windows) -> tuple[Array, Array]:
+    total = sum(seen for _, _, seen in taps(x, windows, 0))
+    inside = np.ones((1, *x.shape[1:3], 1), np.int64)
+    count = sum(seen for _, _, seen in taps(inside, windows, 0))
+    return np.asarray(total), np.asarray(count)
+
+
+@define(["AVERAGE_POOL_2D"], ["integer"])
+def bind_average(call: Call) -> Run:
+    """Sum over the elements inside, divided by their number, ties away from zero; no rescale.
+
+    Source: LiteRT kernels/internal/reference/integer_ops/pooling.h and reference/pooling.h,
+    AveragePool; the optimized kernels give the same.
+    """
+    windows, (low, high) = pool_windows(call), _clamp(call)
+    dtype = np.dtype(call.output.dtype)
+
+    def run(values: Values) -> tuple[Array]:
+        total, count = _sum_and_count(required(values[0]).astype(np.int64), windows)
+        magnitude = (np.abs(total) + count // 2) // count
+        return (np.clip(np.sign(total) * magnitude, low, high).astype(dtype),)
+
+    return run
+
+
+@define(["AVERAGE_POOL_2D"], ["float"])
+def bind_average_float(call: Call) -> Run:
+    """The mean of the elements inside, in float32."""
+    windows, activation = pool_windows(call), fused_activation(call)
+
+    def run(values: Values) -> tuple[Array]:
+        x = required(values[0])
+        total, count = _sum_and_count(x, windows)
+        return (clamp_float((total / count.astype(x.dtype)).astype(x.dtype), activation),)
+
+    return run
+
+
+def _maximum(x: Array, windows: Windows, lowest: float) -> Array:
+    return np.asarray(np.maximum.reduce([seen for _, _, seen in taps(x, windows, lowest)]))
+
+
+@define(["MAX_POOL_2D"], ["integer"])
+def bind_maximum(call: Call) -> Run:
+    """The largest element inside, clamped. The same in every runtime but for a fused clamp.
+
+    Source: LiteRT kernels/internal/reference/integer_ops/pooling.h, MaxPool.
+    """
+    windows, (low, high) = pool_windows(call), _clamp(call)
+    dtype = np.dtype(call.output.dtype)
+    lowest = int(np.iinfo(dtype).min)
+
+    def run(values: Values) -> tuple[Array]:
+        y = _maximum(required(values[0]), windows, lowest)
+        return (np.clip(y.astype(np.int64), low, high).astype(dtype),)
+
+    return run
+
+
+@define(["MAX_POOL_2D"], ["float"])
+def bind_maximum_float(call: Call) -> Run:
+    """The largest element inside."""
+    windows, activation = pool_windows(call), fused_activation(call)
+    return lambda values: (
+        clamp_float(_maximum(required(values[0]), windows, -np.inf), activation),
+    )

@@ -1,0 +1,98 @@
+"""QUANTIZE, DEQUANTIZE, and the stand-alone clamps of quantized tensors."""
+
+import numpy as np
+
+from harness.arithmetic.fixed_point import round_half_away, to_int64
+from harness.arithmetic.requantize import quantize_multiplier, round_s1
+from harness.emulator.definitions import (
+    Call,
+    NoDefinition,
+    Run,
+    Values,
+    define,
+    quantization,
+    required,
+    scale_and_zero_point,
+)
+from harness.emulator.graph import Array
+from harness.emulator.ops.clamp import tflite_clamp
+
+
+@define(["QUANTIZE"], ["affine-away"])
+def bind_quantize(call: Call) -> Run:
+    """``clip(round(x / s) + z)``, quotient in float32, ties away. Domain: |x / s| < 2^31.
+
+    Source: LiteRT kernels/internal/reference/quantize.h, AffineQuantize.
+    """
+    scale, zero_point = scale_and_zero_point(call.output)
+    dtype = np.dtype(call.output.dtype)
+    limits = np.iinfo(dtype)
+
+    def run(values: Values) -> tuple[Array]:
+        rounded = round_half_away(required(values[0]) / np.float32(scale))
+        y = rounded.astype(np.float64) + zero_point
+        return (np.clip(y, limits.min, limits.max).astype(dtype),)
+
+    return run
+
+
+@define(["QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"], ["requantize-S1"])
+def bind_requantize(call: Call) -> Run:
+    """``clip(S1(x - z_x, s_x / s_y) + z_y)``, the multiplier in double.
+
+    Source: LiteRT kernels/internal/reference/requantize.h, Requantize; activations.cc, ReluPrepare
+    and QuantizedReluX.
+    """
+    s_x, z_x = scale_and_zero_point(call.input(0))
+    s_y, z_y = scale_and_zero_point(call.output)
+    multiplier, shift = quantize_multiplier(np.asarray(s_x / s_y))
+    activation = "NONE" if call.node.op == "QUANTIZE" else call.node.op
+    low, high = tflite_clamp(activation, s_y, z_y, call.output.dtype)
+    dtype = np.dtype(call.output.dtype)
+
+    def run(values: Values) -> tuple[Array]:
+        y = round_s1(to_int64(required(values[0])) - z_x, multiplier, shift) + z_y
+        return (np.clip(y, low, high).astype(dtype),)
+
+    return run
+
+
+@define(["DEQUANTIZE"], ["affine"])
+def bind_dequantize(call: Call) -> Run:
+    """``float32(s * (x - z))``: one rounding, per tensor or per channel.
+
+    Source: LiteRT kernels/internal/reference/dequantize.h, Dequantize and PerChannelDequantize.
+    """
+    if call.input(0).dtype == "float16":
+        return lambda values: (required(values[0]).astype(np.float32),)
+    found = quantization(call.input(0))
+    shape = [1] * len(call.input(0).shape)
+    if len(found.scales) > 1:
+        shape[found.axis] = -1
+    elif not shape:
+        shape = []
+    scales = found.scales.astype(np.float64).reshape(shape)
+    zero_points = found.zero_points.reshape(shape)
+
+    def run(values: Values) -> tuple[Array]:
+        x = to_int64(required(values[0])) - zero_points
+        return ((x * scales).astype(np.float32),)
+
+    return run
+
+
+@define(["RELU", "RELU6", "RELU_N1_TO_1"], ["float"])
+def bind_relu_float(call: Call) -> Run:
+    """The clamp in float32: exact, but named float because what it clamps is."""
+    low, high = {"RELU": (0.0, np.inf), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}[
+        call.node.op
+    ]
+    return lambda values: (np.clip(required(values[0]), low, high).astype(np.float32),)
+
+
+@define(["LOGISTIC"], ["float"])
+def bind_logistic_float(call: Call) -> Run:
+    """``1 / (1 + exp(-x))`` in float32."""
+    if call.output.dtype != "float32":
+        raise NoDefinition("it is not float32")
+    return lambda values: ((1 / (1 + np.exp(-required(values[0])))).astype(np.float32),)

@@ -1,0 +1,174 @@
+"""Ops that move values and compute none; every runtime agrees on them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.emulator.definitions import (
+    Call,
+    CannotRun,
+    NoDefinition,
+    Run,
+    Values,
+    define,
+    required,
+)
+from harness.emulator.graph import Array, Tensor
+from harness.emulator.tflite import MAX_ELEMENTS
+
+MOVE = "move"
+
+
+def check_size(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape, when its elements may be allocated."""
+    elements = 1
+    for dimension in shape:
+        elements *= int(dimension)
+    if elements > MAX_ELEMENTS or any(d < 0 for d in shape):
+        raise CannotRun(f"a result of shape {list(shape)}, allowed: {MAX_ELEMENTS} elements")
+    return tuple(int(d) for d in shape)
+
+
+def integers(values: Values, index: int) -> list[int]:
+    """A small integer input as a list."""
+    value = required(values[index])
+    if value.dtype.kind not in "iu" or value.size > MAX_ELEMENTS:
+        raise CannotRun(f"input {index} is {value.dtype}, allowed: int32 or int64")
+    return [int(v) for v in value.reshape(-1)]
+
+
+def same_quantization(tensors: Sequence[Tensor | None]) -> None:
+    """Moving is copying only while the quantization stays."""
+    found = {
+        (tuple(t.quantization.scales.tolist()), tuple(t.quantization.zero_points.tolist()))
+        for t in tensors
+        if t is not None and t.quantization is not None
+    }
+    if len(found) > 1:
+        raise NoDefinition("its input and output are quantized differently")
+
+
+@define(["RESHAPE", "SQUEEZE", "EXPAND_DIMS"], [MOVE])
+def bind_reshape(call: Call) -> Run:
+    """The same values in another shape."""
+    same_quantization([call.inputs[0], call.output])
+    options = call.node.options
+
+    def target(values: Values, x: Array) -> list[int]:
+        if call.node.op == "SQUEEZE":
+            squeezed = {int(d) % x.ndim for d in options.get("squeeze_dims") or ()}
+            return [
+                d
+                for axis, d in enumerate(x.shape)
+                if not (axis in squeezed or (not squeezed and d == 1))
+            ]
+        if call.node.op == "EXPAND_DIMS":
+            axis = integers(values, 1)[0]
+            return list(np.expand_dims(x, axis).shape)
+        if len(values) > 1:
+            return integers(values, 1)
+        return list(options.get("new_shape") or ())
+
+    def run(values: Values) -> tuple[Array]:
+        x = required(values[0])
+        return (x.reshape(target(values, x)),)
+
+    return run
+
+
+@define(["TRANSPOSE"], [MOVE])
+def bind_transpose(call: Call) -> Run:
+    """Axes in another order."""
+    same_quantization([call.inputs[0], call.output])
+    return lambda values: (
+        np.ascontiguousarray(np.transpose(required(values[0]), integers(values, 1))),
+    )
+
+
+@define(["PAD", "PADV2"], [MOVE])
+def bind_pad(call: Call) -> Run:
+    """A border of the zero point, or of the third input's value.
+
+    Source: LiteRT kernels/pad.cc, Eval.
+    """
+    same_quantization([call.inputs[0], call.output])
+    found = call.output.quantization
+    zero = int(found.zero_points[0]) if found is not None else 0
+
+    def run(values: Values) -> tuple[Array]:
+        x = required(values[0])
+        widths = np.asarray(integers(values, 1)).reshape(-1, 2)
+        if len(widths) != x.ndim or np.any(widths < 0):
+            raise CannotRun(f"paddings {widths.tolist()} on {x.ndim} dimensions")
+        check_size([d + int(b) + int(a) for d, (b, a) in zip(x.shape, widths, strict=True)])
+        fill = values[2].reshape(-1)[0] if len(values) > 2 and values[2] is not None else zero
+        return (np.pad(x, widths, constant_values=fill),)
+
+    return run
+
+
+@define(["CONCATENATION"], [MOVE])
+def bind_concatenation(call: Call) -> Run:
+    """Inputs one after the other along an axis."""
+    if call.node.options.get("fused_activation_function", "NONE") != "NONE":
+        raise NoDefinition("it has a fused activation")
+    same_quantization([*call.inputs, call.output])
+    axis = int(call.node.options.get("axis", 0))
+    return lambda values: (np.concatenate([required(v) for v in values], axis=axis),)
+
+
+@define(["SLICE"], [MOVE])
+def bind_slice(_call: Call) -> Run:
+    """A box: begin and size for each axis, size -1 to the end."""
+
+    def run(values: Values) -> tuple[Array]:
+        x, begin, size = required(values[0]), integers(values, 1), integers(values, 2)
+        if len(begin) != x.ndim or len(size) != x.ndim:
+            raise CannotRun(f"begin {begin} and size {size} on {x.ndim} dimensions")
+        box = []
+        for extent, b, s in zip(x.shape, begin, size, strict=True):
+            end = extent if s == -1 else b + s
+            if not 0 <= b <= end <= extent:
+                raise CannotRun(f"slice {b}:{end} of {extent}")
+            box.append(slice(b, end))
+        return (np.ascontiguousarray(x[tuple(box)]),)
+
+    return run
+
+
+@define(["SPLIT"], [MOVE])
+def bind_split(call: Call) -> Run:
+    """Equal parts along an axis; the axis is the first input."""
+    parts = len(call.outputs)
+
+    def run(values: Values) -> tuple[Array, ...]:
+        axis = integers(values, 0)[0]
+        return tuple(np.ascontiguousarray(p) for p in np.split(required(values[1]), parts, axis))
+
+    return run
+
+
+@define(["PACK"], [MOVE])
+def bind_pack(call: Call) -> Run:
+    """Inputs stacked along a new axis."""
+    same_quantization([*call.inputs, call.output])
+    axis = int(call.node.options.get("axis", 0))
+    return lambda values: (np.stack([required(v) for v in values], axis=axis),)
+
+
+@define(["UNPACK"], [MOVE])
+def bind_unpack(call: Call) -> Run:
+    """Slices along an axis, which disappears."""
+    axis = int(call.node.options.get("axis", 0))
+
+    def run(values: Values) -> tuple[Array, ...]:
+        return tuple(np.ascontiguousarray(p) for p in np.moveaxis(required(values[0]), axis, 0))
+
+    return run
+
+
+@define(["SHAPE"], [MOVE])
+def bind_shape(call: Call) -> Run:
+    """The input's shape, as integers."""
+    dtype = np.dtype(call.output.dtype)
+    return lambda values: (np.asarray(required(values[0]).shape, dtype),)

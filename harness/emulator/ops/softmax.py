@@ -1,0 +1,105 @@
+"""SOFTMAX of 8-bit tensors and of floats."""
+
+import math
+
+import numpy as np
+
+from harness.arithmetic.expf import expf
+from harness.arithmetic.fixed_point import (
+    doubling_high_mul,
+    round_half_away,
+    shift_left_int32,
+    shift_right_ties_away,
+    to_int64,
+)
+from harness.arithmetic.gemmlowp import exp_of_negative, reciprocal, rescale_to_more_integer_bits
+from harness.arithmetic.requantize import quantize_multiplier
+from harness.emulator.definitions import (
+    Call,
+    CannotRun,
+    Run,
+    Values,
+    define,
+    required,
+    scale_and_zero_point,
+)
+from harness.emulator.graph import Array
+
+_DIFF_BITS = 5
+_SUM_BITS = 12
+
+
+def _beta(call: Call) -> np.float32:
+    if not call.input(0).shape:
+        raise CannotRun("its input has no dimension, allowed: 1 or more")
+    return np.float32(call.node.options.get("beta", 1.0))
+
+
+@define(["SOFTMAX"], ["gemmlowp"])
+def bind_gemmlowp(call: Call) -> Run:
+    """Fixed point: differences in Q5, exponentials in Q0, their sum in Q12.
+
+    Source: LiteRT kernels/internal/reference/softmax.h, Softmax for 8-bit types, and
+    quantization_util.cc, PreprocessSoftmaxScaling and CalculateInputRadius.
+    """
+    scale = scale_and_zero_point(call.input(0))[0]
+    real = min(float(_beta(call)) * scale * (1 << (31 - _DIFF_BITS)), 2.0**31 - 1)
+    if real <= 1:
+        raise CannotRun(f"input scale {scale} is too small, allowed: > 2^-26")
+    multiplier, left = (int(v) for v in quantize_multiplier(np.asarray(real)))
+    radius = math.floor((2.0**_DIFF_BITS - 1) * 2.0 ** (31 - _DIFF_BITS) / 2.0**left)
+    dtype = np.dtype(call.output.dtype)
+    limits = np.iinfo(dtype)
+
+    def run(values: Values) -> tuple[Array]:
+        x = to_int64(required(values[0]))
+        diff = x - x.max(axis=-1, keepdims=True)
+        counted = diff >= -radius
+        shifted = shift_left_int32(np.where(counted, diff, 0), to_int64(left))
+        exps = exp_of_negative(doubling_high_mul(shifted, to_int64(multiplier)), _DIFF_BITS)
+        total = np.where(counted, rescale_to_more_integer_bits(exps, _SUM_BITS), 0)
+        inverse, over_unit = reciprocal(total.sum(axis=-1, keepdims=True), _SUM_BITS)
+        product = doubling_high_mul(inverse, exps)
+        rounded = shift_right_ties_away(product, over_unit + 31 - 8 * dtype.itemsize)
+        y = np.clip(rounded + limits.min, limits.min, limits.max)
+        return (np.where(counted, y, limits.min).astype(dtype),)
+
+    return run
+
+
+@define(["SOFTMAX"], ["exp-table"])
+def bind_exp_table(call: Call) -> Run:
+    """A table of 256 float32 exponentials, summed in float32 one after the other.
+
+    Source: LiteRT kernels/internal/optimized/optimized_ops.h, Softmax and
+    PopulateSoftmaxLookupTable.
+    """
+    s_x = np.float32(scale_and_zero_point(call.input(0))[0])
+    s_y, z_y = scale_and_zero_point(call.output)
+    steps = np.arange(256, dtype=np.float32)
+    table = expf((-s_x * _beta(call)) * steps)
+    dtype = np.dtype(call.output.dtype)
+    limits = np.iinfo(dtype)
+
+    def run(values: Values) -> tuple[Array]:
+        x = to_int64(required(values[0]))
+        exps = table[x.max(axis=-1, keepdims=True) - x]
+        total = np.add.accumulate(exps, axis=-1, dtype=np.float32)[..., -1:]
+        inverse = np.float32(1) / (total * np.float32(s_y))
+        y = round_half_away(exps * inverse).astype(np.int64) + z_y
+        return (np.clip(y, limits.min, limits.max).astype(dtype),)
+
+    return run
+
+
+@define(["SOFTMAX"], ["float"])
+def bind_float(call: Call) -> Run:
+    """``exp((x - max) * beta)`` over its sum, in float32."""
+    beta = _beta(call)
+
+    def run(values: Values) -> tuple[Array]:
+        x = required(values[0])
+        exps = np.exp((x - x.max(axis=-1, keepdims=True)) * beta)
+        return ((exps / exps.sum(axis=-1, keepdims=True)).astype(x.dtype),)
+
+    return run

@@ -1,0 +1,18 @@
+"""The profiles the emulator ships, one file per runtime. Each entry carries its evidence."""
+
+from harness.arithmetic.profile import ArithmeticProfile
+from harness.emulator.profiles.litert_ref import LITERT_REF
+from harness.errors import UsageError
+
+PROFILES: dict[str, ArithmeticProfile] = {profile.name: profile for profile in (LITERT_REF,)}
+
+
+def get_profile(name: str) -> ArithmeticProfile:
+    """The profile of that name.
+
+    Raises:
+        UsageError: there is none; the message lists those there are.
+    """
+    if name not in PROFILES:
+        raise UsageError(f"profile {name!r}: no such profile; one of: {', '.join(PROFILES)}")
+    return PROFILES[name]

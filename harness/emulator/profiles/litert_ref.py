@@ -1,0 +1,99 @@
+"""LiteRT's reference kernels (BUILTIN_REF): the same bits on every machine."""
+
+from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
+from harness.emulator.profiles.shared import FLOAT_ENTRIES, MOVE_ENTRIES
+
+_KERNELS = "LiteRT tflite/kernels"
+_REFERENCE = f"{_KERNELS}/internal/reference"
+
+LITERT_REF = ArithmeticProfile(
+    "litert-ref",
+    "LiteRT 2.3.0, reference kernels (BUILTIN_REF), any machine",
+    (
+        Entry(
+            ("CONV_2D", "DEPTHWISE_CONV_2D"),
+            ("int8",),
+            "S1:double",
+            Evidence.MEASURED,
+            f"{_REFERENCE}/integer_ops/conv.h ConvPerChannel, depthwise_conv.h "
+            "DepthwiseConvPerChannel; kernel_util.cc PopulateConvolutionQuantizationParams",
+        ),
+        Entry(
+            ("CONV_2D", "DEPTHWISE_CONV_2D"),
+            ("uint8",),
+            "S1:product",
+            Evidence.MEASURED,
+            f"{_REFERENCE}/conv.h Conv, depthwiseconv_uint8.h DepthwiseConvImpl; "
+            "kernel_util.cc GetQuantizedConvolutionMultipler",
+        ),
+        Entry(
+            ("FULLY_CONNECTED",),
+            ("int8",),
+            "S4:double",
+            Evidence.MEASURED,
+            f"{_REFERENCE}/integer_ops/fully_connected.h, the overloads that take float scales",
+            when=lambda s: s.dtypes[1] in {"int8", "int4"} and s.output == "int8",
+            condition="int8 or int4 weights, int8 output",
+        ),
+        Entry(
+            ("FULLY_CONNECTED",),
+            ("uint8",),
+            "S1:product",
+            Evidence.SOURCE,
+            f"{_REFERENCE}/fully_connected.h FullyConnected",
+            when=lambda s: s.dtypes[1] == "uint8" and s.output == "uint8",
+            condition="uint8 weights and output",
+        ),
+        Entry(
+            ("ADD", "SUB"),
+            ("int8", "uint8"),
+            "shift20-S1",
+            Evidence.MEASURED,
+            f"{_REFERENCE}/add.h AddElementwise; {_KERNELS}/add.cc Prepare",
+        ),
+        Entry(
+            ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
+            ("int8", "uint8", "int16"),
+            "integer",
+            Evidence.MEASURED,
+            f"{_REFERENCE}/integer_ops/pooling.h, {_REFERENCE}/pooling.h",
+        ),
+        Entry(
+            ("MEAN",),
+            ("int8", "uint8", "int16"),
+            "folded-S1",
+            Evidence.MEASURED,
+            f"{_REFERENCE}/reduce.h QuantizedMeanOrSum",
+        ),
+        Entry(
+            ("SOFTMAX",),
+            ("int8", "uint8"),
+            "gemmlowp",
+            Evidence.MEASURED,
+            f"{_REFERENCE}/softmax.h Softmax",
+        ),
+        Entry(
+            ("QUANTIZE",),
+            ("float32",),
+            "affine-away",
+            Evidence.MEASURED,
+            f"{_REFERENCE}/quantize.h AffineQuantize",
+        ),
+        Entry(
+            ("QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"),
+            ("int8", "uint8"),
+            "requantize-S1",
+            Evidence.MEASURED,
+            f"{_REFERENCE}/requantize.h Requantize; {_KERNELS}/activations.cc QuantizedReluX",
+        ),
+        Entry(
+            ("DEQUANTIZE",),
+            ("int8", "uint8", "int16", "float16"),
+            "affine",
+            Evidence.MEASURED,
+            f"{_REFERENCE}/dequantize.h Dequantize",
+        ),
+        *MOVE_ENTRIES,
+        *FLOAT_ENTRIES,
+    ),
+)
