@@ -1,0 +1,233 @@
+"""Compare: device against emulator, element by element.
+
+Integers are compared as integers, with no tolerance. Float tensors are measured in ULP (steps
+between neighbouring floats), and never decide whether a run passes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.emulator.graph import Graph, Node
+from harness.records import (
+    Divergence,
+    Exactness,
+    Promise,
+    TensorComparison,
+    Verdict,
+)
+
+HISTOGRAM_LIMIT = 17
+"""Differences of this many LSB and more are gathered in the outermost bins."""
+
+_KEPT_PROMISES = ("exact", "assumed")
+_COMPARABLE_KINDS = "biuf"
+
+Array = npt.NDArray[Any]
+
+AccumulatorAt = Callable[[int, tuple[int, ...]], int | None]
+"""From (tensor, element index) to the integer accumulator that element was made from, where the
+emulator has one."""
+
+
+def compare_tensor(
+    name: str,
+    expected: Array | None,
+    got: Array | None,
+    promise: Promise,
+    *,
+    tensor: int | None = None,
+    node: int | None = None,
+    op: str | None = None,
+) -> TensorComparison:
+    """Compare one tensor of the device (`got`) with the emulator's (`expected`); None is absent.
+
+    The difference of two integers is exact (int64, or Python integers for 64-bit dtypes). The
+    difference of two floats is the number of representable values between them, so that
+    neighbours are 1 apart and -0.0 equals 0.0; two NaN are equal.
+    """
+    present = expected if expected is not None else got
+    elements = 0 if present is None else int(present.size)
+    place = TensorComparison(name, promise, elements, None, tensor=tensor, node=node, op=op)
+    if expected is None or got is None:
+        missing = "the emulator" if expected is None else "the device"
+        return replace(place, remark=f"{missing} has no such tensor")
+    if expected.shape != got.shape:
+        return replace(place, remark=f"shape {got.shape}, expected {expected.shape}")
+    if expected.dtype.newbyteorder("=") != got.dtype.newbyteorder("="):
+        return replace(place, remark=f"dtype {got.dtype}, expected {expected.dtype}")
+    if expected.dtype.kind not in _COMPARABLE_KINDS or expected.dtype.itemsize > 8:
+        return replace(place, remark=f"dtype {expected.dtype} cannot be compared")
+    return _count_differences(place, expected, got)
+
+
+def _count_differences(place: TensorComparison, expected: Array, got: Array) -> TensorComparison:
+    """Fill in the counts, the histogram and the first differing element."""
+    differs = expected != got
+    if expected.dtype.kind == "f":
+        differs &= ~(np.isnan(expected) & np.isnan(got))
+    at = np.flatnonzero(differs)
+    equal = place.elements - len(at)
+    bins = {0: equal} if equal else {}
+    if not len(at):
+        return replace(place, differing=0, max_lsb=0, histogram=tuple(bins.items()))
+    lsb = _steps(got.reshape(-1)[at]) - _steps(expected.reshape(-1)[at])
+    gathered = np.clip(lsb, -HISTOGRAM_LIMIT, HISTOGRAM_LIMIT).astype(np.int64)
+    steps, counts = np.unique(gathered, return_counts=True)
+    bins |= dict(zip(steps.tolist(), counts.tolist(), strict=True))
+    index = np.unravel_index(at[0], expected.shape)
+    return replace(
+        place,
+        differing=len(at),
+        max_lsb=int(np.abs(lsb).max()),
+        histogram=tuple(sorted(bins.items())),
+        example=Divergence(
+            tuple(int(i) for i in index), _scalar(expected[index]), _scalar(got[index])
+        ),
+    )
+
+
+def _steps(x: Array) -> Array:
+    """Numbers whose difference is the distance in LSB: integers as they are; floats as their rank
+    among all floats of the dtype (the bit pattern, mirrored for negative ones).
+
+    64-bit values become Python integers, because their difference may need 65 bits.
+    """
+    x = np.ascontiguousarray(x, dtype=x.dtype.newbyteorder("="))
+    wide = object if x.dtype.itemsize == 8 else np.int64
+    if x.dtype.kind != "f":
+        return x.astype(wide)
+    bits = x.view(f"i{x.dtype.itemsize}").astype(wide)
+    lowest = -(1 << (8 * x.dtype.itemsize - 1))
+    return np.where(bits < 0, lowest - bits, bits)
+
+
+def _scalar(value: Any) -> int | float:  # noqa: ANN401  a numpy scalar of any number type
+    """A Python number; True is 1, as the bit that was compared."""
+    number = value.item()
+    return int(number) if isinstance(number, bool) else number
+
+
+def compare(
+    graph: Graph,
+    expected: Mapping[int, Array],
+    promises: Mapping[int, Promise],
+    got: Mapping[int, Array],
+    *,
+    profile: str | None,
+    accumulator_at: AccumulatorAt | None = None,
+) -> Exactness:
+    """Compare what a device computed with what the emulator expects, in execution order.
+
+    Outputs are always compared; other tensors when both sides kept them.
+
+    Args:
+        graph: the artifact's graph.
+        expected: the emulator's tensors, by index.
+        promises: what it promises of each; a tensor without a promise is unknown.
+        got: the device's tensors, by index.
+        profile: name of the profile that was emulated.
+        accumulator_at: asked once, for the first diverging element.
+    """
+    compared: dict[int, TensorComparison] = {}
+    first = broken = None
+    for tensor, node in _in_execution_order(graph):
+        promise = promises.get(tensor, "unknown")
+        x, x_device = expected.get(tensor), got.get(tensor)
+        if tensor not in graph.outputs and (x is None or x_device is None):
+            continue
+        one = compare_tensor(
+            graph.tensors[tensor].name,
+            x if promise != "unknown" else None,
+            x_device,
+            promise,
+            tensor=tensor,
+            node=None if node is None else node.index,
+            op=None if node is None else node.op,
+        )
+        both = promise != "unknown" and x is not None and x_device is not None
+        mismatched = both and one.differing is None
+        if first is None and (mismatched or (one.differing and promise in _KEPT_PROMISES)):
+            one = first = _with_accumulator(one, accumulator_at)
+        if broken is None and (mismatched or (one.differing and promise == "exact")):
+            broken = one
+        compared[tensor] = one
+    outputs = tuple(compared.pop(tensor) for tensor in dict.fromkeys(graph.outputs))
+    if broken is not None:
+        verdict, reason = _differs(broken)
+    else:
+        verdict, reason = _judge(outputs, profile, _doubt(graph, promises))
+    return Exactness(profile, verdict, outputs, tuple(compared.values()), first, reason)
+
+
+def _in_execution_order(graph: Graph) -> Iterator[tuple[int, Node | None]]:
+    """Every tensor that is not a constant, with the node that makes it, each once; then outputs
+    that no node makes."""
+    seen: set[int] = set()
+    made_by = [(None, graph.inputs), *((node, node.outputs) for node in graph.nodes)]
+    for node, tensors in [*made_by, (None, graph.outputs)]:
+        for tensor in tensors:
+            if tensor >= 0 and tensor not in seen:
+                seen.add(tensor)
+                yield tensor, node
+
+
+def _doubt(graph: Graph, promises: Mapping[int, Promise]) -> dict[Promise, str]:
+    """The first node of each lesser promise, in words: that is where the doubt begins."""
+    words: dict[Promise, str] = {}
+    for tensor, node in _in_execution_order(graph):
+        if node is not None:
+            place = f"{node.op} (node {node.index}, {graph.tensors[tensor].name!r})"
+            words.setdefault(promises.get(tensor, "unknown"), place)
+    return words
+
+
+def _with_accumulator(one: TensorComparison, ask: AccumulatorAt | None) -> TensorComparison:
+    """Add the accumulator behind the differing element, where the emulator can tell."""
+    if ask is None or one.example is None or one.tensor is None:
+        return one
+    accumulator = ask(one.tensor, one.example.index)
+    return replace(one, example=replace(one.example, accumulator=accumulator))
+
+
+def _differs(broken: TensorComparison) -> tuple[Verdict, str]:
+    """The verdict when a tensor is not what was promised, in words."""
+    if broken.remark:
+        return "differs", f"{_place(broken)} has {broken.remark}"
+    count = f"{broken.differing} of {broken.elements} elements differ"
+    return "differs", f"{_place(broken)} is promised exact, but {count}"
+
+
+def _judge(
+    outputs: Sequence[TensorComparison], profile: str | None, doubt: Mapping[Promise, str]
+) -> tuple[Verdict, str]:
+    """The verdict when no promise is broken, and why it is not "exact"."""
+    if not outputs:
+        return "unknown", "the graph has no outputs to compare"
+    weakest: dict[Promise, TensorComparison] = {}
+    for one in outputs:
+        weakest.setdefault("unknown" if one.remark else one.promise, one)
+    if "unknown" in weakest:
+        one = weakest["unknown"]
+        if one.promise == "unknown" and "unknown" in doubt:
+            return "unknown", f"profile {profile} has no entry for {doubt['unknown']}"
+        return "unknown", f"{_place(one)} was not compared: {one.remark}"
+    if "assumed" in weakest:
+        differing = sum(one.differing or 0 for one in outputs if one.promise == "assumed")
+        elements = sum(one.elements for one in outputs if one.promise == "assumed")
+        at = doubt.get("assumed", _place(weakest["assumed"]))
+        count = f"{differing} of {elements} output elements differ"
+        return "assumed", f"profile {profile} assumes the arithmetic of {at}; {count}"
+    if "float" in weakest:
+        at = doubt.get("float", _place(weakest["float"]))
+        return "float", f"float arithmetic is not promised bit for bit; it begins at {at}"
+    return "exact", ""
+
+
+def _place(one: TensorComparison) -> str:
+    """Which tensor, in words."""
+    node = "" if one.node is None else f" (node {one.node}, {one.op})"
+    return f"tensor {one.name!r}{node}"
