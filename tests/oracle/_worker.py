@@ -14,41 +14,24 @@ from typing import Any
 import numpy as np
 
 
-def _expose(model: bytes) -> bytes:
-    """Every tensor that a node of the main subgraph makes becomes a graph output as well."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    tree = schema.ModelT.InitFromPackedBuf(model, 0)
-    graph = tree.subgraphs[0]
-    outputs = list(graph.outputs)
-    for op in graph.operators:
-        outputs += [t for t in op.outputs if t >= 0 and t not in outputs]
-    graph.outputs = np.array(outputs, np.int32)
-    packer = flatbuffers.Builder(1024)
-    packer.Finish(tree.Pack(packer), b"TFL3")
-    return bytes(packer.Output())
-
-
-def _litert(model: bytes, kernels: str, all_tensors: bool, threads: int) -> Any:
+def _litert(job: dict[str, Any], model: bytes) -> Any:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     resolver = {
         "reference": OpResolverType.BUILTIN_REF,
         "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         "xnnpack": OpResolverType.AUTO,
-    }[kernels]
-    delegated = kernels == "xnnpack"
+    }[job["kernels"]]
     return Interpreter(
-        model_content=_expose(model) if all_tensors and delegated else model,
+        model_content=model,
         experimental_op_resolver_type=resolver,
-        experimental_preserve_all_tensors=all_tensors and not delegated,
-        num_threads=threads,
+        experimental_preserve_all_tensors=job["preserve"],
+        num_threads=job["threads"],
     )
 
 
 def _run_litert(job: dict[str, Any], model: bytes, inputs: list[Any]) -> dict[str, Any]:
-    interpreter = _litert(model, job["kernels"], job["all_tensors"], job["threads"])
+    interpreter = _litert(job, model)
     slots = interpreter.get_input_details()
     for slot, x in zip(slots, inputs, strict=True):
         if tuple(slot["shape"]) != x.shape:
@@ -57,7 +40,7 @@ def _run_litert(job: dict[str, Any], model: bytes, inputs: list[Any]) -> dict[st
     for slot, x in zip(slots, inputs, strict=True):
         interpreter.set_tensor(slot["index"], x)
     interpreter.invoke()
-    if job["all_tensors"] and job["kernels"] != "xnnpack":
+    if job["preserve"]:
         wanted = {t["index"] for t in interpreter.get_tensor_details()}
     else:
         wanted = {t["index"] for t in interpreter.get_output_details()}
@@ -75,16 +58,11 @@ def _run_litert(job: dict[str, Any], model: bytes, inputs: list[Any]) -> dict[st
 def _run_tflm(job: dict[str, Any], model: bytes, inputs: list[Any]) -> dict[str, Any]:
     from tflite_micro.python.tflite_micro import runtime
 
-    interpreter = runtime.Interpreter.from_bytes(_expose(model) if job["all_tensors"] else model)
+    interpreter = runtime.Interpreter.from_bytes(model)
     for slot, x in enumerate(inputs):
         interpreter.set_input(x, slot)
     interpreter.invoke()
-    import flatbuffers  # noqa: F401  the schema needs it
-    from ai_edge_litert import schema_py_generated as schema
-
-    tree = schema.ModelT.InitFromPackedBuf(_expose(model) if job["all_tensors"] else model, 0)
-    outputs = tree.subgraphs[0].outputs
-    return {f"t{index}": interpreter.get_output(slot) for slot, index in enumerate(outputs)}
+    return {f"t{index}": interpreter.get_output(slot) for slot, index in enumerate(job["outputs"])}
 
 
 def main(folder: Path, first: int) -> None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import flatbuffers
 import numpy as np
 import numpy.typing as npt
+from ai_edge_litert import schema_py_generated as schema
 
 Array = npt.NDArray[Any]
 Kernels = Literal["reference", "builtin", "xnnpack", "tflm"]
@@ -87,17 +89,35 @@ def run(model: bytes, inputs: Sequence[Array], kernels: Kernels) -> Answer:
 def _write(folder: Path, requests: Sequence[Request]) -> None:
     jobs = []
     for number, request in enumerate(requests):
-        (folder / f"{number}.tflite").write_bytes(request.model)
+        preserve = request.all_tensors and request.kernels in ("reference", "builtin")
+        model, outputs = _outputs(request.model, expose=request.all_tensors and not preserve)
+        (folder / f"{number}.tflite").write_bytes(model)
         inputs: dict[str, Any] = {f"in{slot}": x for slot, x in enumerate(request.inputs)}
         np.savez(folder / f"{number}.in.npz", **inputs)
         jobs.append(
             {
                 "kernels": request.kernels,
-                "all_tensors": request.all_tensors,
+                "preserve": preserve,
+                "outputs": outputs,
                 "threads": request.threads,
             }
         )
     (folder / "jobs.json").write_text(json.dumps(jobs))
+
+
+def _outputs(model: bytes, *, expose: bool) -> tuple[bytes, list[int]]:
+    """The file's outputs; with `expose` a new file of which everything that a node makes is one."""
+    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    graph = tree.subgraphs[0]
+    outputs = [int(index) for index in graph.outputs]
+    if not expose:
+        return model, outputs
+    for op in graph.operators:
+        outputs += [int(index) for index in op.outputs if index not in outputs]
+    graph.outputs = np.array(outputs, np.int32)
+    packer = flatbuffers.Builder(1024)
+    packer.Finish(tree.Pack(packer), b"TFL3")
+    return bytes(packer.Output()), outputs
 
 
 def _read(folder: Path, number: int) -> Answer:
