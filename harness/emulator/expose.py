@@ -1,0 +1,100 @@
+"""Rewrites a `.tflite` file so that every computed tensor is a graph output.
+
+It is the one way to see intermediate tensors on any device with any kernels: a delegate keeps
+nothing but the outputs of what it takes. No byte of the original is moved and only offsets are
+changed: the new lists of outputs are appended to the file, and the graph's and the signatures'
+tables point there.
+"""
+
+import struct
+from collections.abc import Sequence
+
+from ai_edge_litert import schema_py_generated as schema
+from flatbuffers.table import Table
+
+from harness.emulator.graph import Model
+from harness.emulator.tflite import read_tflite, stored_dtype
+
+_SUBGRAPH_OUTPUTS = 8
+_SIGNATURE_OUTPUTS = 6
+"""Where the vtables of SubGraph and SignatureDef tell the place of the field `outputs`."""
+
+_TENSOR_MAP_VTABLE = struct.pack("<4H", 8, 12, 4, 8)
+"""Size of the vtable, size of the table, places of `name` and `tensor_index` in the table."""
+
+
+def exposed_tensors(model: Model) -> tuple[int, ...]:
+    """Tensor indices of the exposed file's outputs, in their order.
+
+    The original outputs come first, then, in execution order, every other tensor that a node of the
+    main graph makes and whose dtype has a numpy form.
+    """
+    graph = model.main
+    made = (index for node in graph.nodes for index in node.outputs)
+    return graph.outputs + tuple(
+        index
+        for index in made
+        if index not in graph.outputs and stored_dtype(graph.tensors[index].dtype) is not None
+    )
+
+
+def expose_all_tensors(tflite: bytes, *, where: str = "model") -> bytes:
+    """Make every computed tensor of the main graph an output of it, and of its signatures.
+
+    Its names in a signature are ``tensor_<index>``. Arithmetic, tensors and their indices stay.
+
+    Args:
+        tflite: the file's content; untrusted.
+        where: what to call the file in messages.
+
+    Returns:
+        The new file's content; its outputs are those of `exposed_tensors`.
+
+    Raises:
+        ModelError: the file is broken.
+    """
+    model = read_tflite(tflite, where=where)
+    outputs = exposed_tensors(model)
+    added = outputs[len(model.main.outputs) :]
+    root = schema.Model.GetRootAs(tflite, 0)
+    content = bytearray(tflite)
+    _point_to_end(content, root.Subgraphs(0)._tab, _SUBGRAPH_OUTPUTS)
+    content += struct.pack(f"<I{len(outputs)}i", len(outputs), *outputs)
+    for number in range(root.SignatureDefsLength()):
+        signature = root.SignatureDefs(number)
+        if signature.SubgraphIndex() == 0:
+            _append_signature_outputs(content, signature, added)
+    return bytes(content)
+
+
+def _point_to_end(content: bytearray, table: Table, field: int) -> None:
+    """Let an offset field of a table of the original point to the end of the aligned content.
+
+    A table without the field stays as it is: there is no place for the offset.
+    """
+    content += b"\0" * (-len(content) % 4)
+    place = table.Offset(field)
+    if place:
+        struct.pack_into("<I", content, table.Pos + place, len(content) - table.Pos - place)
+
+
+def _append_signature_outputs(
+    content: bytearray, signature: schema.SignatureDef, added: Sequence[int]
+) -> None:
+    """Append a signature's outputs and the new ones: a vector of offsets, then one table and one
+    string each."""
+    old = [signature.Outputs(i) for i in range(signature.OutputsLength())]
+    entries = [(entry.Name() or b"", entry.TensorIndex()) for entry in old]
+    entries += [(b"tensor_%d" % index, index) for index in added]
+    _point_to_end(content, signature._tab, _SIGNATURE_OUTPUTS)
+    vector = len(content) + 4
+    content += struct.pack(f"<I{len(entries)}I", len(entries), *[0] * len(entries))
+    vtable = len(content)
+    content += _TENSOR_MAP_VTABLE
+    for number, (name, index) in enumerate(entries):
+        place = vector + 4 * number
+        table = len(content)
+        struct.pack_into("<I", content, place, table - place)
+        content += struct.pack("<iII", table - vtable, 8, index)
+        content += struct.pack("<I", len(name)) + name + b"\0"
+        content += b"\0" * (-len(content) % 4)
