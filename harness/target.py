@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from harness.artifact import Artifact
 from harness.device import Device
+from harness.model import Model
 from harness.protocol import Result
 from harness.recipe import Recipe
 
@@ -28,18 +29,20 @@ class LoweringRequest:
     """One lowering, as it crosses into the subprocess that does it.
 
     Attributes:
-        model: the MODEL reference the user gave (resolved: paths are absolute).
-        recipe: what to quantize.
+        model: what was submitted.
+        recipe: what to quantize; None for a model that came quantized.
         target: name of the target, for the manifest.
         calibration: ``.npz`` with ``in0, in1, …`` in the model's own layout; None when not needed.
         folder: where the artifact and its manifest go.
+        cache: root of the cache by content, for intermediate results that recipes share.
     """
 
-    model: str
-    recipe: Recipe
+    model: Model
+    recipe: Recipe | None
     target: str
     calibration: Path | None
     folder: Path
+    cache: Path
 
 
 class Lower(Protocol):
