@@ -1,0 +1,71 @@
+"""Cache by content: a folder for each key, whole or absent, and safe among processes.
+
+A key is a digest of everything that the result depends on, so an entry never goes stale; it can be
+deleted at any time.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+CACHE_VARIABLE = "EDGEFARM_CACHE"
+
+
+def cache_folder() -> Path:
+    """The user's cache folder of edgefarm, or what ``EDGEFARM_CACHE`` names."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("edgefarm"))
+
+
+def content_key(parts: Mapping[str, object]) -> str:
+    """Hex sha256 of named values (JSON, keys sorted)."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Folders by content under one root.
+
+    Attributes:
+        root: made when first needed.
+    """
+
+    root: Path
+
+    def entry(self, kind: str, key: str) -> Path:
+        """Where the entry is, if it exists."""
+        return self.root / kind / key[:32]
+
+    @contextmanager
+    def fill(self, kind: str, key: str) -> Iterator[Path]:
+        """Give an empty folder to write the entry into; it appears whole when the block ends.
+
+        Nothing appears when the block raises. When another process filled the same key meanwhile,
+        its entry stays: the content is the same.
+        """
+        target = self.entry(kind, key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".filling-", dir=target.parent))
+        try:
+            yield scratch
+            scratch.chmod(0o755)
+            try:
+                scratch.rename(target)
+            except OSError:
+                if not target.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def default_cache() -> Cache:
+    """The cache in the user's cache folder."""
+    return Cache(cache_folder())
