@@ -1,0 +1,141 @@
+"""From a model and a recipe to an artifact: in an isolated process, cached by content, and run
+once before anybody trusts it."""
+
+import hashlib
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.artifact import Artifact, load_artifact, save_manifest
+from harness.cache import Cache, content_key
+from harness.errors import UsageError
+from harness.isolate import run_isolated
+from harness.model import Model
+from harness.quantize.tools import own_sources, tool_versions
+from harness.quantize.trial import run_once
+from harness.recipe import RECIPES, Recipe
+from harness.target import LoweringRequest, Progress, Target, no_progress
+
+Array = npt.NDArray[Any]
+
+_LOWERING_TIMEOUT_S = 3600.0
+_TRIAL_TIMEOUT_S = 600.0
+
+
+def lower(
+    target: Target,
+    model: Model,
+    recipe: Recipe | None,
+    calibration: tuple[Array, ...],
+    *,
+    cache: Cache,
+    progress: Progress = no_progress,
+) -> Artifact:
+    """Make the artifact of `model` for `target`, or take it from the cache.
+
+    Args:
+        recipe: None only for a model that came quantized.
+        calibration: samples, one array for each input, in the model's own layout.
+        progress: told the steps.
+
+    Raises:
+        UsageError: the recipe is not for this target or model.
+        ModelError: the model cannot be lowered, or what came out does not run.
+    """
+    _check_recipe(target, model, recipe)
+    samples = _store_samples(calibration, cache)
+    calibrated = recipe is not None and recipe.needs_calibration()
+    key = content_key(
+        {
+            "model": model.sha256,
+            "suffix": Path(model.resolved).suffix == ".tflite",
+            "recipe": asdict(replace(recipe, summary="")) if recipe else None,
+            "calibration": samples.parent.name if calibrated else None,
+            "lowering": f"{target.lower.__module__}.{_name(target)}",
+            "tools": tool_versions(),
+            "source": own_sources(),
+        }
+    )
+    stored = cache.entry("artifacts", key)
+    file = f"model{target.suffix}"
+    if (stored / file).exists():
+        progress("taken from the cache", 1, 1)
+    else:
+        with cache.fill("artifacts", key) as folder:
+            request = LoweringRequest(
+                model, recipe, target.name, samples if calibrated else None, folder, cache.root
+            )
+            what = f"{model.reference}, recipe {recipe.name if recipe else '(none)'}"
+            made = run_isolated(
+                target.lower,
+                request,
+                what=f"{what}, lowering for {target.name}",
+                timeout_s=_LOWERING_TIMEOUT_S,
+                progress=progress,
+            )
+            progress("running it once", 0, None)
+            run_isolated(
+                run_once,
+                made,
+                samples,
+                what=f"{what}: the lowered model does not run",
+                timeout_s=_TRIAL_TIMEOUT_S,
+                progress=progress,
+            )
+    return _for_target(load_artifact(stored / file), target.name, model.reference, cache)
+
+
+def _name(target: Target) -> str:
+    return str(getattr(target.lower, "__qualname__", target.name))
+
+
+def _check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:
+    if model.quantized:
+        if recipe is not None:
+            raise UsageError(
+                f"{model.reference} is quantized already; leave out the recipe, got {recipe.name}"
+            )
+        return
+    if recipe is None:
+        raise UsageError(
+            f"{model.reference} is a float model; name a recipe: {', '.join(target.recipes)}"
+        )
+    if recipe.name in RECIPES and recipe.name not in target.recipes:
+        raise UsageError(
+            f"{target.name} does not take recipe {recipe.name}; "
+            f"it takes: {', '.join(target.recipes)}"
+        )
+
+
+def _store_samples(calibration: tuple[Array, ...], cache: Cache) -> Path:
+    """The samples as ``in0, in1, …`` in an ``.npz`` named by content."""
+    digest = hashlib.sha256()
+    for array in calibration:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    key = digest.hexdigest()
+    path = cache.entry("samples", key) / "samples.npz"
+    if not path.exists():
+        named: dict[str, Any] = {f"in{index}": array for index, array in enumerate(calibration)}
+        with cache.fill("samples", key) as folder:
+            np.savez(folder / path.name, **named)
+    return path
+
+
+def _for_target(artifact: Artifact, target: str, model: str, cache: Cache) -> Artifact:
+    """The artifact with a manifest that names this target and this reference; the same file may
+    serve several."""
+    manifest = replace(artifact.manifest, target=target, model=model)
+    if manifest == artifact.manifest:
+        return artifact
+    key = content_key({"file": str(artifact.path), "target": target, "model": model})
+    own = cache.entry("artifacts", key) / artifact.path.name
+    if not own.exists():
+        with cache.fill("artifacts", key) as folder:
+            shutil.copyfile(artifact.path, folder / own.name)
+            save_manifest(Artifact(folder / own.name, manifest))
+    return load_artifact(own)

@@ -1,0 +1,34 @@
+"""Versions of the packages that lowerings use, and of this one: part of every cache key."""
+
+import hashlib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_TOOLS = (
+    "torch",
+    "litert-torch",
+    "litert-converter",
+    "ai-edge-quantizer",
+    "ai-edge-litert",
+    "executorch",
+    "torchao",
+)
+
+
+def tool_versions() -> dict[str, str]:
+    """Installed versions; missing packages are left out."""
+    versions = {}
+    for name in _TOOLS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def own_sources() -> str:
+    """Digest of this package's source: a change of the lowering makes new artifacts."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,66 @@
+"""Run an artifact once on this host: a lowering is not trusted until its product has run."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.artifact import Artifact, Manifest, to_device
+from harness.errors import ModelError
+from harness.sources.npz import read_npz
+from harness.target import Progress
+
+Array = npt.NDArray[Any]
+
+
+def run_once(artifact: Artifact, samples: Path, _progress: Progress) -> None:
+    """Run the first batch of `samples` and check shapes and dtypes. Isolated only: it may crash.
+
+    Raises:
+        ModelError: the runtime refuses the model, or the outputs are not those of the manifest.
+    """
+    manifest = artifact.manifest
+    arrays = read_npz(samples)
+    inputs = [
+        first_batch(to_device(spec, arrays[f"in{index}"]), spec.shape[0])
+        for index, spec in enumerate(manifest.inputs)
+    ]
+    run = run_litert if manifest.runtime == "litert" else run_executorch
+    _check_outputs(manifest, run(artifact.path, inputs))
+
+
+def first_batch(x: Array, batch: int) -> Array:
+    """The first `batch` samples; repeated when there are fewer."""
+    return np.resize(x[:batch], (batch, *x.shape[1:]))
+
+
+def run_litert(path: Path, inputs: list[Array]) -> list[Array]:
+    """One invocation with the default (XNNPACK) kernels. Isolated only."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    for detail, x in zip(interpreter.get_input_details(), inputs, strict=True):
+        interpreter.set_tensor(detail["index"], x)
+    interpreter.invoke()
+    return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
+
+
+def run_executorch(path: Path, inputs: list[Array]) -> list[Array]:
+    """One invocation of ``forward``. Isolated only."""
+    import torch
+    from executorch.runtime import Runtime
+
+    method = Runtime.get().load_program(path).load_method("forward")
+    return [output.numpy() for output in method.execute([torch.from_numpy(x) for x in inputs])]
+
+
+def _check_outputs(manifest: Manifest, outputs: list[Array]) -> None:
+    got = [(tuple(x.shape), x.dtype.name) for x in outputs]
+    expected = [(spec.shape, spec.dtype) for spec in manifest.outputs]
+    if got != expected:
+        raise ModelError(f"its outputs are {got}, its manifest says {expected}")
+    for spec, x in zip(manifest.outputs, outputs, strict=True):
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise ModelError(f"output {spec.name} is not finite")
