@@ -4,14 +4,16 @@ Integers are compared as integers, with no tolerance. Float tensors are measured
 between neighbouring floats), and never decide whether a run passes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.arithmetic.profile import ArithmeticProfile
 from harness.emulator.graph import Graph, Node
+from harness.emulator.interpreter import Emulation, Undefined, accumulator_at
 from harness.records import (
     Divergence,
     Exactness,
@@ -27,10 +29,6 @@ _KEPT_PROMISES = ("exact", "assumed")
 _COMPARABLE_KINDS = "biuf"
 
 Array = npt.NDArray[Any]
-
-AccumulatorAt = Callable[[int, tuple[int, ...]], int | None]
-"""From (tensor, element index) to the integer accumulator that element was made from, where the
-emulator has one."""
 
 
 def compare_tensor(
@@ -113,12 +111,10 @@ def _scalar(value: Any) -> int | float:  # noqa: ANN401  a numpy scalar of any n
 
 def compare(
     graph: Graph,
-    expected: Mapping[int, Array],
-    promises: Mapping[int, Promise],
+    emulation: Emulation,
     got: Mapping[int, Array],
     *,
-    profile: str | None,
-    accumulator_at: AccumulatorAt | None = None,
+    profile: ArithmeticProfile,
 ) -> Exactness:
     """Compare what a device computed with what the emulator expects, in execution order.
 
@@ -126,12 +122,16 @@ def compare(
 
     Args:
         graph: the artifact's graph.
-        expected: the emulator's tensors, by index.
-        promises: what it promises of each; a tensor without a promise is unknown.
-        got: the device's tensors, by index.
-        profile: name of the profile that was emulated.
-        accumulator_at: asked once, for the first diverging element.
+        emulation: of the same samples.
+        got: the device's tensors, by index in the graph.
+        profile: the one that was emulated.
     """
+    expected = dict(emulation.tensors)
+    promises: dict[int, Promise] = dict(emulation.promises)
+    for tensor, x in zip(graph.outputs, emulation.outputs, strict=True):
+        if x is not None:
+            expected[tensor] = x
+            promises.setdefault(tensor, "exact")  # a constant: no arithmetic made it
     compared: dict[int, TensorComparison] = {}
     first = broken = None
     for tensor, node in _in_execution_order(graph):
@@ -151,7 +151,7 @@ def compare(
         both = promise != "unknown" and x is not None and x_device is not None
         mismatched = both and one.differing is None
         if first is None and (mismatched or (one.differing and promise in _KEPT_PROMISES)):
-            one = first = _with_accumulator(one, accumulator_at)
+            one = first = _with_accumulator(one, graph, profile, emulation.tensors)
         if broken is None and (mismatched or (one.differing and promise == "exact")):
             broken = one
         compared[tensor] = one
@@ -159,8 +159,8 @@ def compare(
     if broken is not None:
         verdict, reason = _differs(broken)
     else:
-        verdict, reason = _judge(outputs, profile, _doubt(graph, promises))
-    return Exactness(profile, verdict, outputs, tuple(compared.values()), first, reason)
+        verdict, reason = _judge(outputs, profile.name, emulation.unknown, _doubt(graph, promises))
+    return Exactness(profile.name, verdict, outputs, tuple(compared.values()), first, reason)
 
 
 def _in_execution_order(graph: Graph) -> Iterator[tuple[int, Node | None]]:
@@ -185,11 +185,25 @@ def _doubt(graph: Graph, promises: Mapping[int, Promise]) -> dict[Promise, str]:
     return words
 
 
-def _with_accumulator(one: TensorComparison, ask: AccumulatorAt | None) -> TensorComparison:
-    """Add the accumulator behind the differing element, where the emulator can tell."""
-    if ask is None or one.example is None or one.tensor is None:
+def _with_accumulator(
+    one: TensorComparison, graph: Graph, profile: ArithmeticProfile, tensors: Mapping[int, Array]
+) -> TensorComparison:
+    """Add the accumulator behind the differing element, where the emulator can tell.
+
+    The step that the element belongs to is computed again, alone: a convolution over all samples
+    would need memory for all of them.
+    """
+    if one.example is None or one.node is None or not one.example.index:
         return one
-    accumulator = ask(one.tensor, one.example.index)
+    node, batch = graph.nodes[one.node], graph.tensors[graph.inputs[0]] if graph.inputs else None
+    if batch is None or not batch.shape or not {batch.index, one.tensor} <= tensors.keys():
+        return one
+    steps = len(tensors[batch.index]) // batch.shape[0]
+    step, row = divmod(one.example.index[0], len(tensors[node.outputs[0]]) // steps)
+    kept = [i for i in node.inputs if i in tensors]
+    values = {i: np.split(tensors[i], steps)[step] for i in kept}
+    index = (row, *one.example.index[1:])
+    accumulator = accumulator_at(graph, profile, values, one.node, index)
     return replace(one, example=replace(one.example, accumulator=accumulator))
 
 
@@ -202,7 +216,10 @@ def _differs(broken: TensorComparison) -> tuple[Verdict, str]:
 
 
 def _judge(
-    outputs: Sequence[TensorComparison], profile: str | None, doubt: Mapping[Promise, str]
+    outputs: Sequence[TensorComparison],
+    profile: str,
+    undefined: Sequence[Undefined],
+    doubt: Mapping[Promise, str],
 ) -> tuple[Verdict, str]:
     """The verdict when no promise is broken, and why it is not "exact"."""
     if not outputs:
@@ -212,8 +229,9 @@ def _judge(
         weakest.setdefault("unknown" if one.remark else one.promise, one)
     if "unknown" in weakest:
         one = weakest["unknown"]
-        if one.promise == "unknown" and "unknown" in doubt:
-            return "unknown", f"profile {profile} has no entry for {doubt['unknown']}"
+        if one.promise == "unknown" and undefined:
+            node = undefined[0]
+            return "unknown", f"{node.op} (node {node.node}, {node.tensor!r}): {node.reason}"
         return "unknown", f"{_place(one)} was not compared: {one.remark}"
     if "assumed" in weakest:
         differing = sum(one.differing or 0 for one in outputs if one.promise == "assumed")

@@ -1,15 +1,16 @@
 """Device against emulator: counts, histograms, verdicts, first divergence."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from harness.arithmetic.profile import ArithmeticProfile
 from harness.compare import HISTOGRAM_LIMIT, Array, compare, compare_tensor
-from harness.emulator.graph import Graph, Node, Tensor
+from harness.emulator.graph import Graph, Node, Quantization, Tensor
+from harness.emulator.interpreter import Emulation, Undefined, emulate
+from harness.emulator.profiles.litert_ref import LITERT_REF
 from harness.records import Divergence, Exactness, Promise
 
 INTEGER_DTYPES = ("bool", "int8", "uint8", "int16", "int32", "uint32", "int64", "uint64")
@@ -123,10 +124,20 @@ VALUES = {i: np.arange(4, dtype=np.int8).reshape(1, 4) + i for i in range(4)}
 EXACT: dict[int, Promise] = dict.fromkeys(range(4), "exact")
 
 
-def compared(
-    got: dict[int, Array], promises: dict[int, Promise] | None = None, **named: Any
-) -> Exactness:
-    return compare(GRAPH, VALUES, promises or EXACT, got, profile="p", **named)
+PROFILE = ArithmeticProfile("p", "", ())
+
+
+def emulation(
+    promises: dict[int, Promise],
+    values: dict[int, Array] | None = None,
+    unknown: tuple[Undefined, ...] = (),
+) -> Emulation:
+    known = VALUES if values is None else values
+    return Emulation((known.get(3),), known, promises, unknown)
+
+
+def compared(got: dict[int, Array], promises: dict[int, Promise] | None = None) -> Exactness:
+    return compare(GRAPH, emulation(promises or EXACT), got, profile=PROFILE)
 
 
 def changed(tensor: int, step: int = 1) -> dict[int, Array]:
@@ -155,12 +166,12 @@ def test_only_outputs_are_needed() -> None:
 def test_first_divergence_is_first_in_execution_order() -> None:
     got = changed(3, 5)
     got[2][0, 1] -= 2
-    found = compared(got, accumulator_at=lambda tensor, index: 100 * tensor + index[1])
+    found = compared(got)
     assert found.verdict == "differs"
     first = found.first_divergence
     assert first is not None
     assert (first.name, first.node, first.op, first.tensor) == ("sig", 1, "LOGISTIC", 2)
-    assert first.example == Divergence((0, 1), expected=3, got=1, accumulator=201)
+    assert first.example == Divergence((0, 1), expected=3, got=1)
     assert first in found.intermediates
     assert found.outputs[0].example == Divergence((0, 2), expected=5, got=10)
     assert found.reason == (
@@ -186,24 +197,29 @@ def test_an_assumed_entry_never_gives_exact(differs: bool) -> None:
     assert (found.first_divergence is not None) == differs
 
 
+PARTLY: dict[int, Promise] = {0: "exact", 1: "exact", 2: "unknown", 3: "unknown"}
+STOPPED = emulation(
+    PARTLY,
+    {0: VALUES[0], 1: VALUES[1]},
+    (Undefined(1, "LOGISTIC", "sig", "profile p has no entry for it"),),
+)
+
+
 def test_an_op_without_an_entry_is_unknown_and_named() -> None:
-    promises: dict[int, Promise] = {0: "exact", 1: "exact"}
-    found = compare(GRAPH, {0: VALUES[0], 1: VALUES[1]}, promises, VALUES, profile="p")
+    found = compare(GRAPH, STOPPED, VALUES, profile=PROFILE)
     assert found.verdict == "unknown"
-    assert found.reason == "profile p has no entry for LOGISTIC (node 1, 'sig')"
+    assert found.reason == "LOGISTIC (node 1, 'sig'): profile p has no entry for it"
     assert found.outputs[0].differing is None
 
 
 def test_values_without_a_promise_are_not_compared() -> None:
-    found = compare(GRAPH, VALUES, {}, changed(3), profile="p")
+    found = compared(changed(3), PARTLY)
     assert found.verdict == "unknown"
     assert found.first_divergence is None
 
 
 def test_a_device_that_is_wrong_before_the_unknown_op_differs() -> None:
-    promises: dict[int, Promise] = {0: "exact", 1: "exact"}
-    found = compare(GRAPH, VALUES, promises, changed(1), profile="p")
-    assert found.verdict == "differs"
+    assert compare(GRAPH, STOPPED, changed(1), profile=PROFILE).verdict == "differs"
 
 
 def test_float_differences_do_not_decide() -> None:
@@ -231,10 +247,62 @@ def test_an_output_that_the_device_did_not_give_is_unknown() -> None:
 
 def test_no_outputs_is_not_exact() -> None:
     empty = Graph("main", (), (), (), ())
-    assert compare(empty, {}, {}, {}, profile="p").verdict == "unknown"
+    assert compare(empty, Emulation(()), {}, profile=PROFILE).verdict == "unknown"
 
 
 def test_an_output_that_is_an_input_is_compared() -> None:
     through = Graph("main", GRAPH.tensors, (), (0,), (0,))
-    assert compare(through, VALUES, EXACT, VALUES, profile="p").verdict == "exact"
-    assert compare(through, VALUES, EXACT, changed(0), profile="p").verdict == "differs"
+    emulated = Emulation((VALUES[0],), {}, {0: "exact"})
+    assert compare(through, emulated, VALUES, profile=PROFILE).verdict == "exact"
+    assert compare(through, emulated, changed(0), profile=PROFILE).verdict == "differs"
+
+
+def test_an_output_that_is_a_constant_is_compared() -> None:
+    constant = Graph("main", GRAPH.tensors, (), (), (0,))
+    emulated = Emulation((VALUES[0],))
+    assert compare(constant, emulated, VALUES, profile=PROFILE).verdict == "exact"
+    assert compare(constant, emulated, changed(0), profile=PROFILE).verdict == "differs"
+
+
+def scaled(*scales: float) -> Quantization:
+    return Quantization(np.array(scales, np.float32), np.zeros(len(scales), np.int64))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_accumulator_behind_the_first_difference_is_told(batch: int) -> None:
+    random = np.random.default_rng(0)
+    weights = random.integers(-90, 90, (4, 5), dtype=np.int8)
+    bias = random.integers(-500, 500, 4, dtype=np.int32)
+    dense = Graph(
+        "main",
+        (
+            Tensor(0, "in", (batch, 5), "int8", scaled(0.1)),
+            Tensor(1, "w", (4, 5), "int8", scaled(0.02), weights),
+            Tensor(2, "b", (4,), "int32", scaled(0.002), bias),
+            Tensor(3, "out", (batch, 4), "int8", scaled(0.5)),
+        ),
+        (Node(0, "FULLY_CONNECTED", (0, 1, 2), (3,), {"fused_activation_function": "NONE"}),),
+        (0,),
+        (3,),
+    )
+    x = random.integers(-100, 100, (6, 5), dtype=np.int8)
+    emulated = emulate(dense, LITERT_REF, (x,), all_tensors=True)
+    got = emulated.tensors[3].copy()
+    got[4, 2] ^= 1
+
+    found = compare(dense, emulated, {3: got}, profile=LITERT_REF)
+
+    assert found.verdict == "differs"
+    assert found.first_divergence is not None
+    assert found.first_divergence.example == Divergence(
+        (4, 2),
+        int(emulated.tensors[3][4, 2]),
+        int(got[4, 2]),
+        accumulator=int(x[4].astype(int) @ weights[2].astype(int) + bias[2]),
+    )
+    # Without the tensors inside there is no accumulator, and the rest is the same.
+    outputs_only = emulate(dense, LITERT_REF, (x,))
+    first = compare(dense, outputs_only, {3: got}, profile=LITERT_REF).first_divergence
+    assert first is not None
+    assert first.example is not None
+    assert first.example.accumulator is None
