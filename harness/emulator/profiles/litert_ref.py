@@ -38,9 +38,9 @@ LITERT_REF = ArithmeticProfile(
         Entry(
             ("FULLY_CONNECTED",),
             ("uint8",),
-            "S1:product",
-            Evidence.SOURCE,
-            f"{_REFERENCE}/fully_connected.h FullyConnected",
+            "S4:double",
+            Evidence.MEASURED,
+            f"{_REFERENCE}/fully_connected.h FullyConnected, the overload that takes float scales",
             when=lambda s: s.dtypes[1] == "uint8" and s.output == "uint8",
             condition="uint8 weights and output",
         ),
