@@ -1,0 +1,277 @@
+"""Verify: does a runtime compute what a profile promises? Anyone's check of our claim.
+
+The file is rewritten so that every tensor is an output and run as an ordinary job, on this host or
+on a device, on random and extreme inputs. Then each node is judged by itself, on the runtime's own
+input tensors, so that one wrong op does not drown the others; and the whole graph end to end.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from harness.arithmetic.profile import ArithmeticProfile
+from harness.artifact import Artifact, Manifest, TensorSpec
+from harness.compare import compare, compare_tensor
+from harness.deploy import NONE, run_job
+from harness.device import Device, Transport
+from harness.emulator.expose import expose_all_tensors
+from harness.emulator.graph import Array, Graph, Node, Tensor
+from harness.emulator.interpreter import emulate
+from harness.emulator.profiles import get_profile
+from harness.emulator.tflite import read_tflite, stored_dtype
+from harness.errors import ModelError, UsageError
+from harness.protocol import Kernels, Result
+from harness.random_inputs import EXTREMES, random_inputs
+from harness.records import Exactness, Promise, TensorComparison
+from harness.target import Progress, Runner, Target, no_progress
+
+
+@dataclass(frozen=True)
+class OpRow:
+    """All nodes of one operator with one promise.
+
+    Attributes:
+        op: operator.
+        promise: what the emulator promises of each of them, given its inputs.
+        nodes, elements, differing: counts.
+        max_lsb: largest difference, in quantization steps (for float tensors, in ULP).
+    """
+
+    op: str
+    promise: Promise
+    nodes: int
+    elements: int
+    differing: int
+    max_lsb: int
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was found.
+
+    Attributes:
+        profile: whose promises were checked.
+        device: where the runtime ran.
+        kernels: which kernels were asked for.
+        invocations: how many.
+        result: what the runner reported.
+        rows: each node judged on the runtime's own input tensors, by operator and promise.
+        nodes: those judgements one by one, in execution order; a node's every output.
+        end_to_end: the whole graph, from the inputs.
+    """
+
+    profile: str
+    device: str
+    kernels: Kernels
+    invocations: int
+    result: Result
+    rows: tuple[OpRow, ...]
+    nodes: tuple[TensorComparison, ...]
+    end_to_end: Exactness
+
+    @property
+    def broken(self) -> tuple[TensorComparison, ...]:
+        """The judgements that break an exact promise."""
+        return tuple(
+            one for one in self.nodes if one.promise == "exact" and (one.differing or one.remark)
+        )
+
+    @property
+    def exit_code(self) -> Literal[0, 1]:
+        """1 when anything that is declared exact differs, by itself or end to end."""
+        return 1 if self.broken or self.end_to_end.verdict == "differs" else 0
+
+
+def standing_for(target: Target, device: Device) -> Callable[[Result], ArithmeticProfile]:
+    """Chooses the profile by what really ran; raises UsageError when none stands for it."""
+
+    def choose(result: Result) -> ArithmeticProfile:
+        name = target.profile(device, result)
+        if name is None:
+            raise UsageError(
+                f"no profile stands for {result.runtime} {result.runtime_version} with kernels "
+                f"{result.kernels} on {device.name} ({result.cpu}); name one with --profile"
+            )
+        return get_profile(name)
+
+    return choose
+
+
+def verify(
+    path: Path,
+    runner: Runner,
+    transport: Transport,
+    profile_for: Callable[[Result], ArithmeticProfile],
+    *,
+    kernels: Kernels = "xnnpack",
+    seeds: Sequence[int] = range(5),
+    threads: int = 1,
+    timeout_s: float = 600.0,
+    progress: Progress = no_progress,
+) -> VerifyReport:
+    """Run a `.tflite` file on a device and hold every node of it against a profile.
+
+    Args:
+        path: the file; untrusted.
+        runner: runs the file there.
+        transport: open connection to the device.
+        profile_for: from what the runner reported to the profile whose promises to check; see
+            `standing_for`.
+        kernels: which kernels of the runtime to run.
+        seeds: one random input for each; extreme inputs are added.
+        threads: of the runtime.
+        timeout_s: limit for each transfer and each process of the runner.
+        progress: told about pushes, processes and emulated nodes.
+
+    Raises:
+        ModelError: the file is broken, or the runtime refuses it.
+        DeviceError: the machine failed.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}") from error
+    graph = read_tflite(content, where=str(path)).main
+    if not graph.inputs:
+        raise ModelError(f"{path}: the graph has no inputs")
+    inputs = random_inputs(graph, seeds)
+    exposed = expose_all_tensors(content, where=str(path))
+    with tempfile.TemporaryDirectory(prefix="edgefarm-") as folder:
+        artifact = _write(exposed, path, Path(folder))
+        done = run_job(
+            transport,
+            runner,
+            artifact,
+            inputs,
+            NONE,
+            kernels=kernels,
+            threads=threads,
+            timeout_s=timeout_s,
+            progress=progress,
+        )
+    names = read_tflite(exposed, where=str(path)).main.outputs
+    got = dict(zip(graph.inputs, inputs, strict=True)) | dict(zip(names, done.outputs, strict=True))
+    result = done.results[0]
+    profile = profile_for(result)
+    nodes = judge_nodes(graph, profile, got, progress=progress)
+    return VerifyReport(
+        profile.name,
+        transport.device.name,
+        kernels,
+        len(seeds) + EXTREMES,
+        result,
+        _rows(nodes),
+        nodes,
+        _end_to_end(graph, profile, inputs, got),
+    )
+
+
+def judge_nodes(
+    graph: Graph,
+    profile: ArithmeticProfile,
+    got: Mapping[int, Array],
+    *,
+    progress: Progress = no_progress,
+) -> tuple[TensorComparison, ...]:
+    """Every output of every node against what the emulator makes of the node's inputs in `got`.
+
+    Args:
+        graph: the model's.
+        profile: whose arithmetic.
+        got: the runtime's tensors by index, graph inputs included; invocations joined along the
+            first axis.
+        progress: told after each node.
+    """
+    judged = []
+    for node in graph.nodes:
+        progress("judge", node.index, len(graph.nodes))
+        judged += _judge(graph, profile, node, got)
+    progress("judge", len(graph.nodes), len(graph.nodes))
+    return tuple(judged)
+
+
+def _judge(
+    graph: Graph, profile: ArithmeticProfile, node: Node, got: Mapping[int, Array]
+) -> list[TensorComparison]:
+    computed = [i for i in dict.fromkeys(node.inputs) if i >= 0 and graph.tensors[i].data is None]
+    expected: Sequence[Array | None] = [None] * len(node.outputs)
+    promises: Mapping[int, Promise] = {}
+    if all(index in got for index in computed):
+        alone = replace(graph, nodes=(node,), inputs=tuple(computed), outputs=node.outputs)
+        emulation = emulate(alone, profile, [got[index] for index in computed])
+        expected, promises = emulation.outputs, emulation.promises
+    return [
+        compare_tensor(
+            graph.tensors[index].name,
+            _repeat(x, got[index]) if x is not None and not computed else x,
+            got[index],
+            promises.get(index, "unknown"),
+            tensor=index,
+            node=node.index,
+            op=node.op,
+        )
+        for index, x in zip(node.outputs, expected, strict=True)
+        if index in got
+    ]
+
+
+def _repeat(once: Array, wanted: Array) -> Array:
+    """What a node of constants alone gives, as often as the runtime was invoked."""
+    rows = once if once.ndim else once[None]
+    return np.concatenate([rows] * (len(wanted) // max(1, len(rows))))
+
+
+def _rows(nodes: Sequence[TensorComparison]) -> tuple[OpRow, ...]:
+    """Judgements gathered by operator and promise, in the order of first appearance."""
+    groups: dict[tuple[str, Promise], list[TensorComparison]] = {}
+    for one in nodes:
+        groups.setdefault((one.op or "", one.promise), []).append(one)
+    return tuple(
+        OpRow(
+            op,
+            promise,
+            len({one.node for one in group}),
+            sum(one.elements for one in group),
+            sum(one.differing or 0 for one in group),
+            max(one.max_lsb or 0 for one in group),
+        )
+        for (op, promise), group in groups.items()
+    )
+
+
+def _end_to_end(
+    graph: Graph, profile: ArithmeticProfile, inputs: Sequence[Array], got: Mapping[int, Array]
+) -> Exactness:
+    emulation = emulate(graph, profile, inputs, all_tensors=True)
+    return compare(graph, emulation.tensors, emulation.promises, got, profile=profile.name)
+
+
+def _write(content: bytes, path: Path, folder: Path) -> Artifact:
+    """The exposed file as an artifact of its own."""
+    graph = read_tflite(content, where=str(path)).main
+    digest = hashlib.sha256(content).hexdigest()
+    manifest = Manifest(
+        sha256=digest,
+        bytes=len(content),
+        runtime="litert",
+        target="",
+        recipe="",
+        model=str(path),
+        inputs=tuple(_spec(graph.tensors[index], str(path)) for index in graph.inputs),
+        outputs=tuple(_spec(graph.tensors[index], str(path)) for index in graph.outputs),
+    )
+    artifact = Artifact(folder / f"{digest}.tflite", manifest)
+    artifact.path.write_bytes(content)
+    return artifact
+
+
+def _spec(tensor: Tensor, where: str) -> TensorSpec:
+    dtype = stored_dtype(tensor.dtype)
+    if dtype is None:
+        raise ModelError(f"{where}: tensor {tensor.name!r} has dtype {tensor.dtype}, not numbers")
+    return TensorSpec(tensor.name, tensor.shape, dtype.name)

@@ -1,0 +1,131 @@
+"""Verify against the real runtime on this host, under profiles that are right and wrong."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.arithmetic.profile import ArithmeticProfile, Evidence
+from harness.device import Device
+from harness.emulator.profiles import get_profile
+from harness.emulator.tflite import read_tflite
+from harness.errors import ModelError
+from harness.random_inputs import EXTREMES, random_inputs
+from harness.verify import VerifyReport, verify
+from targets.runner import PYTHON
+from tests.harness.direct import DirectTransport
+from tests.oracle.build import Builder, options, per_tensor
+from tests.oracle.networks import RESIDUAL_TENSORS, residual
+
+RIGHT = get_profile("litert-ref")
+
+
+def with_conv(profile: ArithmeticProfile, **changes: object) -> ArithmeticProfile:
+    """The profile with every entry for CONV_2D changed."""
+    entries = tuple(
+        replace(entry, **changes) if "CONV_2D" in entry.ops else entry  # type: ignore[arg-type]
+        for entry in profile.entries
+    )
+    return replace(profile, entries=entries)
+
+
+def run(tmp_path: Path, content: bytes, profile: ArithmeticProfile) -> VerifyReport:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(content)
+    device = Device("here", "local", workdir=str(tmp_path / "work"), python=sys.executable)
+    return verify(
+        path, PYTHON, DirectTransport(device), lambda _: profile, kernels="reference", seeds=(1, 2)
+    )
+
+
+def test_the_right_profile_holds(tmp_path: Path) -> None:
+    report = run(tmp_path, residual(), RIGHT)
+    assert report.exit_code == 0
+    assert report.invocations == 2 + EXTREMES
+    assert [(row.op, row.nodes, row.promise) for row in report.rows] == [
+        (op, 1, "exact") for op in RESIDUAL_TENSORS
+    ]
+    assert all(row.elements == 5 * 7 * 7 * 4 for row in report.rows)
+    assert all(row.differing == row.max_lsb == 0 for row in report.rows)
+    assert report.end_to_end.verdict == "exact"
+    assert {one.tensor for one in report.nodes} == set(RESIDUAL_TENSORS.values())
+
+
+def test_one_wrong_op_does_not_drown_the_others(tmp_path: Path) -> None:
+    report = run(tmp_path, residual(), with_conv(RIGHT, semantics="S3:double"))
+    assert report.exit_code == 1
+    assert {row.op: row.differing > 0 for row in report.rows} == {
+        "PAD": False,
+        "CONV_2D": True,
+        "ADD": False,
+        "RELU": False,
+    }
+    assert [one.op for one in report.broken] == ["CONV_2D"]
+    assert report.end_to_end.verdict == "differs"
+    first = report.end_to_end.first_divergence
+    assert first is not None
+    assert first.tensor == RESIDUAL_TENSORS["CONV_2D"]
+    last = report.end_to_end.outputs[0]
+    assert last.differing  # end to end the error arrives
+
+
+def test_an_assumed_entry_may_differ(tmp_path: Path) -> None:
+    wrong = with_conv(RIGHT, semantics="S3:double", evidence=Evidence.ASSUMED)
+    report = run(tmp_path, residual(), wrong)
+    assert report.exit_code == 0
+    row = next(row for row in report.rows if row.op == "CONV_2D")
+    assert (row.promise, row.differing > 0) == ("assumed", True)
+    assert report.end_to_end.verdict == "assumed"
+
+
+def test_an_op_without_an_entry_is_unknown_and_the_next_is_judged(tmp_path: Path) -> None:
+    without = replace(RIGHT, entries=tuple(e for e in RIGHT.entries if "CONV_2D" not in e.ops))
+    report = run(tmp_path, residual(), without)
+    assert {row.op: row.promise for row in report.rows} == {
+        "PAD": "exact",
+        "CONV_2D": "unknown",
+        "ADD": "exact",
+        "RELU": "exact",
+    }
+    assert report.exit_code == 0
+    assert report.end_to_end.verdict == "unknown"
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 100])
+def test_a_broken_file_is_a_model_error(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ModelError, match="model"):
+        run(tmp_path, content, RIGHT)
+
+
+def test_inputs_are_seeded_and_hold_the_extremes() -> None:
+    graph = read_tflite(residual()).main
+    (x,) = random_inputs(graph, (1, 2))
+    assert x.shape == (5, 5, 5, 4)
+    assert x.dtype == np.int8
+    assert np.array_equal(random_inputs(graph, (1, 2))[0], x)
+    assert not np.array_equal(x[0], x[1])
+    assert [set(part.ravel().tolist()) for part in x[2:]] == [{-128}, {127}, {3}]
+    assert (x.min(), x.max()) == (-128, 127)
+
+
+def test_float_inputs_cover_what_they_are_quantized_to() -> None:
+    builder = Builder()
+    x = builder.tensor((1, 500), "float32")
+    y = builder.tensor((1, 500), "int8", per_tensor(0.5, 28))
+    builder.op("QUANTIZE", [x], [y], options("Quantize"))
+    (values,) = random_inputs(read_tflite(builder.finish([x], [y])).main, (1,))
+    low, high = 0.5 * (-128 - 28), 0.5 * (127 - 28)
+    assert values.min() == pytest.approx(1.1 * low)
+    assert values.max() == pytest.approx(1.1 * high)
+
+
+def test_indices_stay_inside_their_table() -> None:
+    builder = Builder()
+    ids = builder.tensor((1, 64), "int32")
+    table = builder.constant(np.zeros((7, 3)), "int8", per_tensor(0.5))
+    rows = builder.tensor((1, 64, 3), "int8", per_tensor(0.5))
+    builder.op("GATHER", [table, ids], [rows], options("Gather", axis=0))
+    (values,) = random_inputs(read_tflite(builder.finish([ids], [rows])).main, (1,))
+    assert set(values.ravel().tolist()) == set(range(7))
