@@ -248,7 +248,7 @@ def _end_to_end(
     graph: Graph, profile: ArithmeticProfile, inputs: Sequence[Array], got: Mapping[int, Array]
 ) -> Exactness:
     emulation = emulate(graph, profile, inputs, all_tensors=True)
-    return compare(graph, emulation.tensors, emulation.promises, got, profile=profile.name)
+    return compare(graph, emulation, got, profile=profile)
 
 
 def _write(content: bytes, path: Path, folder: Path) -> Artifact:
