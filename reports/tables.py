@@ -1,0 +1,233 @@
+"""Tables for the terminal: several runs at a glance, and one run in full."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from harness.records import Accuracy, Latency, Outcome, Run, TensorComparison
+from reports import words
+
+STYLES = {
+    Outcome.PASS: "bold green",
+    Outcome.FAIL: "bold red",
+    Outcome.ERROR: "bold magenta",
+    Outcome.TIMEOUT: "bold yellow",
+    Outcome.CANCELLED: "dim",
+}
+_VERDICT_STYLES = {"exact": "green", "differs": "red", "assumed": "yellow", "unknown": "yellow"}
+_SHOWN_TENSORS = 10
+_BAR_CHARS = 40
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """One row for each run."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Outcome", no_wrap=True)
+    for header in ("Model, recipe, device", "Right", "Fast"):
+        table.add_column(header, overflow="fold")
+    for run in runs:
+        exactness = Text(words.exactness(run.exactness), style=_exactness_style(run))
+        table.add_row(
+            outcome_text(run.outcome),
+            _identity_lines(run),
+            Text("\n").join([exactness, *_accuracy_lines(run.accuracy)]),
+            Text("\n".join(_time_lines(run)) or "-"),
+        )
+    return table
+
+
+def outcome_text(outcome: Outcome) -> Text:
+    """The outcome as symbol and word, coloured."""
+    return Text(f"{words.SYMBOLS[outcome]} {outcome}", style=STYLES[outcome])
+
+
+def run_detail(run: Run) -> RenderableType:
+    """Everything that a person at a terminal asks of one run."""
+    head = Text.assemble(outcome_text(run.outcome), "  ", (words.title(run), "bold"))
+    head.append(f"  on {words.device(run)} ({words.printable(run.target)})")
+    parts: list[RenderableType] = [head]
+    parts += [_bullet(reason, STYLES[run.outcome]) for reason in run.reasons]
+    if run.failure is not None:
+        parts.append(_bullet(f"{run.failure.kind}: {run.failure.message}", STYLES[run.outcome]))
+    parts += [_bullet(note, "dim") for note in run.notes]
+    parts += _exactness_part(run)
+    parts += _cost_part(run)
+    if run.accuracy is not None:
+        parts += [_heading("Accuracy on the device"), _indented(_accuracy_table(run.accuracy))]
+    if run.latency is not None or run.host_latency is not None or run.emulator_ns is not None:
+        parts += [_heading("Time of one invocation"), _indented(_time_table(run))]
+    if run.manifest is not None:
+        size = words.size(run.manifest.bytes)
+        parts.append(_bullet(f"artifact sha256 {run.manifest.sha256} ({size})", "dim"))
+    return Group(*parts)
+
+
+def comparison_table(compared: Sequence[TensorComparison], title: str | None = None) -> Table:
+    """Tensors compared element by element, e.g. of two `.npz` files."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Tensor", overflow="fold")
+    made = any(one.node is not None for one in compared)
+    if made:
+        table.add_column("Made by", overflow="fold")
+    for header in ("Elements", "Differing", "Largest"):
+        table.add_column(header, justify="right")
+    table.add_column("First difference, or why not compared", overflow="fold")
+    for one in compared:
+        style = "yellow" if one.differing is None else "red" if one.differing else ""
+        node = "" if one.node is None else f"{one.node} {words.printable(one.op or '')}"
+        table.add_row(
+            Text(words.printable(one.name)),
+            *([Text(node)] if made else []),
+            words.count(one.elements),
+            words.count(one.differing),
+            "" if one.max_lsb is None else f"{one.max_lsb:,} {words.unit((one,))}",
+            Text(words.example(one)),
+            style=style,
+        )
+    return table
+
+
+def _exactness_part(run: Run) -> list[RenderableType]:
+    found = run.exactness
+    if found is None:
+        return []
+    said = words.exactness(found).removeprefix("unknown: ")
+    verdict = Text(f"{found.verdict}: {said}", style=_exactness_style(run))
+    parts: list[RenderableType] = [_heading("Device against emulator"), _indented(verdict)]
+    if found.reason and found.verdict != "unknown":
+        parts.append(_indented(Text(words.printable(found.reason, 400))))
+    if found.first_divergence is not None:
+        parts.append(_indented(Text(words.divergence(found.first_divergence))))
+        parts.append(_indented(histogram_text(found.first_divergence)))
+    parts.append(_indented(comparison_table(found.outputs)))
+    worse = [one for one in found.intermediates if one.differing]
+    if worse:
+        title = f"tensors inside that differ: {len(worse)} of {len(found.intermediates)} compared"
+        if len(worse) > _SHOWN_TENSORS:
+            title += f", the first {_SHOWN_TENSORS}:"
+        parts.append(_indented(comparison_table(worse[:_SHOWN_TENSORS], title)))
+    return parts
+
+
+def histogram_text(one: TensorComparison) -> Text:
+    """How far the elements are off, as bars; ±17 holds everything beyond ±16."""
+    most = max((count for step, count in one.histogram if step), default=1)
+    lines = []
+    for step, count in one.histogram:
+        label = words.histogram_label(step)
+        # The equal ones would leave no room for the others.
+        bar = "" if step == 0 else "█" * max(1, round(_BAR_CHARS * count / most))
+        lines.append(f"{label:>5} {words.unit((one,))} {count:>12,} {bar}")
+    return Text("\n".join(lines))
+
+
+def _cost_part(run: Run) -> list[RenderableType]:
+    if run.cost is None or not run.cost.tensors:
+        return []
+    worst = sorted(run.cost.tensors, key=lambda tensor: tensor.sqnr_db)[:_SHOWN_TENSORS]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Tensor", overflow="fold")
+    table.add_column("SQNR", justify="right")
+    table.add_column("Cosine", justify="right")
+    for tensor in worst:
+        table.add_row(
+            Text(words.printable(tensor.name)),
+            words.decibels(tensor.sqnr_db),
+            f"{tensor.cosine:.6f}",
+        )
+    reference = words.printable(run.cost.reference)
+    title = f"Emulator against {reference}: what quantization cost, worst tensors first"
+    return [_heading(title), _indented(table)]
+
+
+def _accuracy_table(accuracy: Accuracy) -> Table:
+    table = _plain_table()
+    for name, proportion in (
+        ("top-1", accuracy.top1),
+        ("top-5", accuracy.top5),
+        ("top-1 of the float model", accuracy.float_top1),
+        ("same class as the float model", accuracy.agreement),
+    ):
+        if proportion is not None:
+            table.add_row(name, words.share(proportion))
+    table.add_row("samples", f"{accuracy.samples:,}; intervals are Wilson 95 %")
+    return table
+
+
+def _time_table(run: Run) -> Table:
+    table = _plain_table()
+    for name, measured in (("device", run.latency), ("host runtime", run.host_latency)):
+        if measured is not None:
+            table.add_row(name, Text(_spread(measured)))
+    if run.emulator_ns is not None:
+        table.add_row("emulator", f"{words.duration(run.emulator_ns)} for one sample")
+    return table
+
+
+def _spread(measured: Latency) -> str:
+    low, high = (words.duration(bound) for bound in measured.interval_ns)
+    said = (
+        f"median {words.duration(measured.median_ns)} (95 %: {low} to {high}), "
+        f"p90 {words.duration(measured.p90_ns)}, p99 {words.duration(measured.p99_ns)}; "
+        f"{words.plural(sum(map(len, measured.samples_ns)), 'run')} in "
+        f"{words.plural(len(measured.samples_ns), 'restart')}"
+    )
+    return f"{said}; {words.printable(measured.remark, 200)}" if measured.remark else said
+
+
+def _plain_table() -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    return table
+
+
+def _identity_lines(run: Run) -> Text:
+    unit = f"{words.printable(run.device.name)}, {words.printable(run.target)}"
+    return Text.assemble(
+        words.printable(words.model_name(run)),
+        *([f"\n{words.printable(run.recipe)}"] if run.recipe else []),
+        (f"\n{unit}", "dim"),
+    )
+
+
+def _accuracy_lines(accuracy: Accuracy | None) -> list[Text]:
+    lines = []
+    if accuracy is not None and accuracy.top1 is not None:
+        low, high = (f"{100 * bound:.0f}" for bound in (accuracy.top1.low, accuracy.top1.high))
+        lines.append(f"top-1 {words.percent(accuracy.top1.value)} ({low} to {high})")
+    if accuracy is not None and accuracy.agreement is not None:
+        lines.append(f"as float {words.percent(accuracy.agreement.value)}")
+    return [Text(line) for line in lines]
+
+
+def _time_lines(run: Run) -> list[str]:
+    lines = []
+    if run.latency is not None:
+        lines.append(words.latency(run.latency))
+    if run.host_latency is not None:
+        lines.append(f"host {words.latency(run.host_latency)}")
+    if run.emulator_ns is not None:
+        lines.append(f"emulator {words.duration(run.emulator_ns)}")
+    return lines
+
+
+def _exactness_style(run: Run) -> str:
+    return "dim" if run.exactness is None else _VERDICT_STYLES.get(run.exactness.verdict, "")
+
+
+def _heading(text: str) -> Text:
+    return Text(f"\n{text}", style="bold")
+
+
+def _indented(content: RenderableType) -> Padding:
+    return Padding(content, (0, 0, 0, 2))
+
+
+def _bullet(text: str, style: str) -> Padding:
+    lines = "\n".join(words.printable(line, 400) for line in text.splitlines())
+    return _indented(Text(f"· {lines}", style=style))

@@ -1,0 +1,192 @@
+"""Words: how reports say numbers, verdicts and places. The terminal and the page say the same.
+
+Names come from model files and devices, so every one passes through `printable` before it is
+shown.
+"""
+
+from harness.records import (
+    Exactness,
+    Latency,
+    Outcome,
+    Proportion,
+    Run,
+    TensorComparison,
+)
+
+SYMBOLS = {
+    Outcome.PASS: "✓",
+    Outcome.FAIL: "✗",
+    Outcome.ERROR: "!",
+    Outcome.TIMEOUT: "⧗",
+    Outcome.CANCELLED: "○",
+}
+"""Beside the word and the colour, so that neither is needed to read an outcome."""
+
+VERDICT_MEANINGS = {
+    "exact": "Every output integer is the one the emulator computed, by verified arithmetic only.",
+    "differs": "The device computed something else than the emulator, where exact is promised.",
+    "assumed": "The emulator's arithmetic for part of this graph is assumed, not verified.",
+    "float": "Part of the graph computes in floating point, which is not promised bit for bit.",
+    "unknown": "The outputs could not be compared; this is not a pass.",
+}
+
+_LONGEST_NAME = 120
+
+
+def printable(text: str, limit: int = _LONGEST_NAME) -> str:
+    """The text without control, bidirectional and other invisible characters (they are shown as
+    escapes), cut in the middle to `limit` characters."""
+    shown = text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-limit // 2 :]}"
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown
+    )
+
+
+def count(number: int | None) -> str:
+    """``12,000``; a dash for None."""
+    return "-" if number is None else f"{number:,}"
+
+
+def duration(ns: float | None) -> str:
+    """A time with three significant digits in the unit that suits it, e.g. ``5.12 ms``."""
+    if ns is None:
+        return "-"
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+        # 999.5 µs would print as 1000 µs.
+        if ns >= size * 0.9995:
+            value = ns / size
+            return f"{value:,.0f} {unit}" if value >= 99.95 else f"{value:#.3g} {unit}"
+    return f"{ns:.0f} ns"
+
+
+def plural(number: int, thing: str) -> str:
+    """``1 restart``, ``5 restarts``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def size(number: int | None) -> str:
+    """A number of bytes, e.g. ``3.42 MiB``."""
+    if number is None:
+        return "-"
+    for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= scale:
+            return f"{number / scale:.4g} {unit}"
+    return f"{number} B"
+
+
+def percent(value: float) -> str:
+    """A share, e.g. ``71.2 %``; 100 % and 0 % only when it is all or nothing."""
+    text = f"{100 * value:.1f}"
+    if (text == "100.0" and value < 1) or (text == "0.0" and value > 0):
+        text = f"{100 * value:.6g}"
+    return f"{text.removesuffix('.0') if value in (0, 1) else text} %"
+
+
+def share(proportion: Proportion | None) -> str:
+    """A share with its interval, e.g. ``71.2 % (68.1 to 74.1)``."""
+    if proportion is None:
+        return "-"
+    low, high = 100 * proportion.low, 100 * proportion.high
+    return f"{percent(proportion.value)} ({low:.1f} to {high:.1f})"
+
+
+def decibels(sqnr_db: float) -> str:
+    """``38.2 dB``; ``equal`` for a tensor without any noise."""
+    if sqnr_db == float("inf"):
+        return "equal"
+    return "-inf dB" if sqnr_db == float("-inf") else f"{sqnr_db:.1f} dB"
+
+
+def exactness(found: Exactness | None) -> str:
+    """The comparison with the emulator in one line, e.g. ``0 of 12,000 differ``."""
+    if found is None:
+        return "not compared"
+    if found.verdict == "unknown":
+        return f"unknown: {printable(found.reason, 200)}"
+    elements = sum(one.elements for one in found.outputs)
+    differing = sum(one.differing or 0 for one in found.outputs)
+    said = f"{differing:,} of {elements:,} differ"
+    worst = max((one.max_lsb or 0 for one in found.outputs), default=0)
+    if worst:
+        said += f", at most {worst:,} {unit(found.outputs)}"
+    if found.verdict == "differs" and not differing:
+        mismatch = any(one.differing is None for one in found.outputs)
+        return "another shape or dtype" if mismatch else f"{said}, but a tensor inside does"
+    return said if found.verdict in ("exact", "differs") else f"{said} ({found.verdict})"
+
+
+def unit(compared: tuple[TensorComparison, ...]) -> str:
+    """What a step between two values is called: LSB of integers, ULP of floats."""
+    return "ULP" if any(one.promise == "float" for one in compared) else "LSB"
+
+
+def latency(measured: Latency | None) -> str:
+    """``5.12 ms``, marked when it says nothing about a device."""
+    if measured is None:
+        return "-"
+    return f"{duration(measured.median_ns)}{mark(measured)}"
+
+
+def mark(measured: Latency) -> str:
+    """`` (virtual)``, `` (throttled)`` or nothing."""
+    return (
+        "" if measured.representative else f" ({measured.remark.split(maxsplit=1)[0].strip(':')})"
+    )
+
+
+def place(one: TensorComparison) -> str:
+    """Which tensor, and which operator made it."""
+    name = f"“{printable(one.name)}”"
+    if one.node is None:
+        return f"tensor {name}"
+    return f"{printable(one.op or 'node')} (node {one.node}, {name})"
+
+
+def divergence(first: TensorComparison) -> str:
+    """The first difference, told as a person would."""
+    if first.differing is None or first.example is None:
+        return f"{place(first)}: {printable(first.remark)}."
+    example = first.example
+    step = "LSB" if first.promise != "float" else "ULP"
+    source = (
+        "" if example.accumulator is None else f" (from the accumulator {example.accumulator:,})"
+    )
+    index = ", ".join(str(i) for i in example.index)
+    return (
+        f"{place(first)} is the first that differs. At [{index}] the emulator expects "
+        f"{example.expected}{source}, the device computed {example.got}. "
+        f"{first.differing:,} of its {first.elements:,} elements differ, "
+        f"by at most {count(first.max_lsb)} {step}."
+    )
+
+
+def example(one: TensorComparison) -> str:
+    """The first differing element in short, or why there was no comparison."""
+    if one.example is None:
+        return printable(one.remark)
+    index = ", ".join(str(i) for i in one.example.index)
+    return f"[{index}] expected {one.example.expected}, got {one.example.got}"
+
+
+def histogram_label(step: int) -> str:
+    """A bin of the histogram: ``-3``, ``0``, ``+16``; ``>+16`` and ``<-16`` for the outermost."""
+    if abs(step) <= 16:
+        return f"{step:+d}" if step else "0"
+    return ">+16" if step > 0 else "<-16"
+
+
+def title(run: Run) -> str:
+    """Model and recipe."""
+    recipe = f" · {printable(run.recipe)}" if run.recipe else ""
+    return f"{printable(model_name(run))}{recipe}"
+
+
+def model_name(run: Run) -> str:
+    """The model as submitted, without the folders of a path."""
+    scheme, colon, rest = run.model.partition(":")
+    return f"{scheme.rsplit('/', 1)[-1]}{colon}{rest}"
+
+
+def device(run: Run) -> str:
+    """The device's name, marked when it is virtual."""
+    return f"{printable(run.device.name)}{' (virtual)' if run.device.virtual else ''}"
