@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from harness.arithmetic.fixed_point import to_int64
+from harness.arithmetic.fixed_point import shift_right_ties_up, to_int64
 from harness.arithmetic.requantize import quantize_multiplier, round_s1
 from harness.emulator.definitions import Call, Run, Values, define, required, scale_and_zero_point
 from harness.emulator.graph import Array
-from harness.emulator.ops.clamp import tflite_clamp
+from harness.emulator.ops.clamp import tflite_clamp, xnnpack_clamp
 from harness.emulator.ops.pool import clamp_float, fused_activation
 
 _LEFT_SHIFT = 20
@@ -36,6 +36,36 @@ def bind_tflite(call: Call) -> Run:
         x_2 = (to_int64(required(values[1])) - z_2) << _LEFT_SHIFT
         total = round_s1(x_1, m_1, shift_1) + round_s1(x_2, sign * m_2, shift_2)
         y = round_s1(total, m_y, shift_y) + z_y
+        return (np.clip(y, low, high).astype(dtype),)
+
+    return run
+
+
+@define(["ADD", "SUB"], ["xnnpack"])
+def bind_xnnpack(call: Call) -> Run:
+    """Two 21-bit multipliers, one sum, one shift, ties up.
+
+    ``y = z_y + (m1 (x1 - z1) +- m2 (x2 - z2) + 2^(k-1)) >> k``, ``mi = rint(si / sy * 2^k)``,
+    ``k = 20 - floor(log2(max(s1 / sy, s2 / sy)))``, all in float32. Domain: both quotients in
+    [2^-10, 2^8), which LiteRT's delegate checks.
+
+    Source: XNNPACK src/microparams-init.c, xnn_init_qs8_add_minmax_scalar_params;
+    src/qs8-vadd/scalar.c.in; the fused activation is a clamp of its own (src/subgraph/binary.c).
+    """
+    (s_1, z_1), (s_2, z_2) = (scale_and_zero_point(call.input(i)) for i in (0, 1))
+    s_y, z_y = scale_and_zero_point(call.output)
+    ratios = np.asarray([s_1, s_2], np.float32) / np.float32(s_y)
+    shift = 20 - (int(np.frexp(ratios.max())[1]) - 1)
+    m_1, m_2 = to_int64(np.rint(np.ldexp(ratios, shift)))
+    if call.node.op == "SUB":
+        m_2 = -m_2
+    low, high = xnnpack_clamp(fused_activation(call), s_y, z_y, call.output.dtype)
+    dtype = np.dtype(call.output.dtype)
+
+    def run(values: Values) -> tuple[Array]:
+        x_1 = to_int64(required(values[0])) - z_1
+        x_2 = to_int64(required(values[1])) - z_2
+        y = shift_right_ties_up(m_1 * x_1 + m_2 * x_2, to_int64(shift)) + z_y
         return (np.clip(y, low, high).astype(dtype),)
 
     return run

@@ -1,9 +1,14 @@
 """The range of a quantized output, fused activation included."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from harness.arithmetic.fixed_point import round_half_away
 from harness.emulator.definitions import Call, NoDefinition, scale_and_zero_point
+
+ClampRule = Callable[[str, float, int, str], tuple[int, int]]
+"""From (fused activation, output scale, zero point, dtype) to the inclusive range."""
 
 _REAL_RANGES: dict[str, tuple[float | None, float | None]] = {
     "NONE": (None, None),

@@ -78,6 +78,32 @@ def bind_reference(call: Call) -> Run:
     return run
 
 
+@define(["MEAN"], ["xnnpack"])
+def bind_xnnpack(call: Call) -> Run:
+    """``rint(sum * t + (z_y - n z_x t))`` in float32, ``t = (s_x / s_y) * (1 / n)``.
+
+    Every operation rounds to float32, in the order written.
+
+    Source: XNNPACK src/operators/reduce-nd.c, reshape_reduce_nd;
+    src/reference/unary-elementwise.cc, unary_ukernel_quantized_output.
+    """
+    reduction = make_reduction(call)
+    s_x, z_x = scale_and_zero_point(call.input(0))
+    s_y, z_y = scale_and_zero_point(call.output)
+    per_element = np.float32(1) / np.float32(reduction.elements)
+    scale = np.float32(s_x) / np.float32(s_y) * per_element
+    offset = np.float32(z_y) - np.float32(reduction.elements) * np.float32(z_x) * scale
+    dtype = np.dtype(call.output.dtype)
+    limits = np.iinfo(dtype)
+
+    def run(values: Values) -> tuple[Array]:
+        total = to_int64(required(values[0])).sum(axis=reduction.axes).astype(np.float32)
+        y = np.rint(total * scale + offset)
+        return (np.clip(y, limits.min, limits.max).astype(dtype).reshape(reduction.shape),)
+
+    return run
+
+
 @define(["MEAN"], ["float"])
 def bind_float(call: Call) -> Run:
     """The mean in float32."""

@@ -12,7 +12,7 @@ from harness.emulator.definitions import (
     scale_and_zero_point,
 )
 from harness.emulator.graph import Array
-from harness.emulator.ops.clamp import real_range, tflite_clamp
+from harness.emulator.ops.clamp import ClampRule, real_range, tflite_clamp, xnnpack_clamp
 from harness.emulator.ops.windows import Windows, make_windows, taps
 
 
@@ -29,13 +29,13 @@ def fused_activation(call: Call) -> str:
     return str(call.node.options.get("fused_activation_function", "NONE"))
 
 
-def _clamp(call: Call) -> tuple[int, int]:
+def _clamp(call: Call, rule: ClampRule = tflite_clamp) -> tuple[int, int]:
     """Integer pools neither use nor change the scale; input and output must share it."""
     s_x, z_x = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
     if (s_x, z_x) != (s_y, z_y):
         raise NoDefinition("its input and output are quantized differently")
-    return tflite_clamp(fused_activation(call), s_y, z_y, call.output.dtype)
+    return rule(fused_activation(call), s_y, z_y, call.output.dtype)
 
 
 def clamp_float(y: Array, activation: str) -> Array:
@@ -90,13 +90,15 @@ def _maximum(x: Array, windows: Windows, lowest: float) -> Array:
     return np.asarray(np.maximum.reduce([seen for _, _, seen in taps(x, windows, lowest)]))
 
 
-@define(["MAX_POOL_2D"], ["integer"])
+@define(["MAX_POOL_2D"], ["integer", "xnnpack"])
 def bind_maximum(call: Call) -> Run:
-    """The largest element inside, clamped. The same in every runtime but for a fused clamp.
+    """The largest element inside, clamped; runtimes differ in the fused clamp only.
 
-    Source: LiteRT kernels/internal/reference/integer_ops/pooling.h, MaxPool.
+    Source: LiteRT kernels/internal/reference/integer_ops/pooling.h, MaxPool; XNNPACK
+    src/subgraph/max-pooling-2d.c.
     """
-    windows, (low, high) = pool_windows(call), _clamp(call)
+    rule = xnnpack_clamp if call.semantics == "xnnpack" else tflite_clamp
+    windows, (low, high) = pool_windows(call), _clamp(call, rule)
     dtype = np.dtype(call.output.dtype)
     lowest = int(np.iinfo(dtype).min)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from harness.arithmetic.fixed_point import round_half_away, to_int64
-from harness.arithmetic.requantize import quantize_multiplier, round_s1
+from harness.arithmetic.requantize import quantize_multiplier, round_s1, round_s2
 from harness.emulator.definitions import (
     Call,
     NoDefinition,
@@ -36,13 +36,80 @@ def bind_quantize(call: Call) -> Run:
     return run
 
 
-@define(["QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"], ["requantize-S1"])
+@define(["QUANTIZE"], ["affine-blocks-of-8"])
+def bind_quantize_blocks(call: Call) -> Run:
+    """Whole blocks of 8: ``rint(x * float(1 / s)) + z`` in float32, ties to even; the rest:
+    ``round(x / s) + z`` in double, ties away.
+
+    Source: LiteRT kernels/internal/optimized/optimized_ops.h, AffineQuantize with USE_NEON (on x86
+    through SSE).
+    """
+    scale, zero_point = scale_and_zero_point(call.output)
+    inverse = np.float32(1.0 / scale)
+    dtype = np.dtype(call.output.dtype)
+    limits = np.iinfo(dtype)
+
+    def run(values: Values) -> tuple[Array]:
+        x = required(values[0])
+        body = np.arange(x.size).reshape(x.shape) < x.size // 8 * 8
+        blocks = np.rint(x * inverse).astype(np.float64)
+        rest = round_half_away(x.astype(np.float64) / scale)
+        y = np.where(body, blocks, rest) + zero_point
+        return (np.clip(y, limits.min, limits.max).astype(dtype),)
+
+    return run
+
+
+@define(["QUANTIZE"], ["affine-even"])
+def bind_quantize_xnnpack(call: Call) -> Run:
+    """``rint(clip(x * (1 / s), low - z, high - z)) + z`` in float32, ties to even.
+
+    Source: XNNPACK src/f32-qs8-vcvt, microparams-init.c xnn_init_f32_qs8_cvt_scalar_params.
+    """
+    scale, zero_point = scale_and_zero_point(call.output)
+    inverse = np.float32(1) / np.float32(scale)
+    dtype = np.dtype(call.output.dtype)
+    limits = np.iinfo(dtype)
+    low, high = np.float32(limits.min - zero_point), np.float32(limits.max - zero_point)
+
+    def run(values: Values) -> tuple[Array]:
+        rounded = np.rint(np.clip(required(values[0]) * inverse, low, high))
+        return ((rounded.astype(np.int64) + zero_point).astype(dtype),)
+
+    return run
+
+
+@define(["QUANTIZE"], ["rescale-8-bits"])
+def bind_rescale(call: Call) -> Run:
+    """``clip((m (x - z_x) + 128 >> 8) + z_y)``, ``m = rint(256 s_x / s_y)`` in float32.
+
+    Domain: s_x / s_y in [2^-8, 2^7].
+
+    Source: XNNPACK src/qs8-vcvt/scalar.c.in, microparams-init.c xnn_init_qs8_cvt_scalar_params.
+    """
+    s_x, z_x = scale_and_zero_point(call.input(0))
+    s_y, z_y = scale_and_zero_point(call.output)
+    multiplier = int(np.rint(np.float32(256) * (np.float32(s_x) / np.float32(s_y))))
+    dtype = np.dtype(call.output.dtype)
+    limits = np.iinfo(dtype)
+
+    def run(values: Values) -> tuple[Array]:
+        y = ((multiplier * (to_int64(required(values[0])) - z_x) + 128) >> 8) + z_y
+        return (np.clip(y, limits.min, limits.max).astype(dtype),)
+
+    return run
+
+
+@define(
+    ["QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"], ["requantize-S1", "requantize-S2-blocks-of-16"]
+)
 def bind_requantize(call: Call) -> Run:
-    """``clip(S1(x - z_x, s_x / s_y) + z_y)``, the multiplier in double.
+    """``clip(S1(x - z_x, s_x / s_y) + z_y)``, multiplier in double; or S2 in whole blocks of 16.
 
     Source: LiteRT kernels/internal/reference/requantize.h, Requantize; activations.cc, ReluPrepare
-    and QuantizedReluX.
+    and QuantizedReluX; internal/optimized/optimized_ops.h, Requantize with USE_NEON.
     """
+    blocks = call.semantics.endswith("blocks-of-16")
     s_x, z_x = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
     multiplier, shift = quantize_multiplier(np.asarray(s_x / s_y))
@@ -51,7 +118,12 @@ def bind_requantize(call: Call) -> Run:
     dtype = np.dtype(call.output.dtype)
 
     def run(values: Values) -> tuple[Array]:
-        y = round_s1(to_int64(required(values[0])) - z_x, multiplier, shift) + z_y
+        x = to_int64(required(values[0])) - z_x
+        y = round_s1(x, multiplier, shift)
+        if blocks:
+            body = np.arange(x.size).reshape(x.shape) < x.size // 16 * 16
+            y = np.where(body, round_s2(x, multiplier, shift), y)
+        y = y + z_y
         return (np.clip(y, low, high).astype(dtype),)
 
     return run

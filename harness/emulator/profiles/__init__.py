@@ -1,10 +1,14 @@
 """The profiles the emulator ships, one file per runtime. Each entry carries its evidence."""
 
 from harness.arithmetic.profile import ArithmeticProfile
+from harness.emulator.profiles.litert_builtin import LITERT_BUILTIN_X86
 from harness.emulator.profiles.litert_ref import LITERT_REF
+from harness.emulator.profiles.litert_xnnpack import LITERT_XNNPACK_X86
 from harness.errors import UsageError
 
-PROFILES: dict[str, ArithmeticProfile] = {profile.name: profile for profile in (LITERT_REF,)}
+PROFILES: dict[str, ArithmeticProfile] = {
+    profile.name: profile for profile in (LITERT_REF, LITERT_BUILTIN_X86, LITERT_XNNPACK_X86)
+}
 
 
 def get_profile(name: str) -> ArithmeticProfile:

@@ -28,21 +28,13 @@ LITERT_REF = ArithmeticProfile(
         ),
         Entry(
             ("FULLY_CONNECTED",),
-            ("int8",),
+            ("int8", "uint8"),
             "S4:double",
             Evidence.MEASURED,
-            f"{_REFERENCE}/integer_ops/fully_connected.h, the overloads that take float scales",
-            when=lambda s: s.dtypes[1] in {"int8", "int4"} and s.output == "int8",
-            condition="int8 or int4 weights, int8 output",
-        ),
-        Entry(
-            ("FULLY_CONNECTED",),
-            ("uint8",),
-            "S4:double",
-            Evidence.MEASURED,
-            f"{_REFERENCE}/fully_connected.h FullyConnected, the overload that takes float scales",
-            when=lambda s: s.dtypes[1] == "uint8" and s.output == "uint8",
-            condition="uint8 weights and output",
+            f"{_REFERENCE}/integer_ops/fully_connected.h, {_REFERENCE}/fully_connected.h: "
+            "the overloads that take float scales",
+            when=lambda s: s.dtypes[1] in {s.dtypes[0], "int4"} and s.output == s.dtypes[0],
+            condition="weights of the same dtype or int4, output of the same dtype",
         ),
         Entry(
             ("ADD", "SUB"),

@@ -1,0 +1,88 @@
+"""Which nodes LiteRT's XNNPACK delegate takes; the rest runs in the built-in kernels.
+
+Source: LiteRT tflite/delegates/xnnpack/xnnpack_delegate.cc, the Visit… functions, with the flags
+that the runtime sets by default (signed and unsigned 8-bit quantization).
+"""
+
+import numpy as np
+
+from harness.arithmetic.profile import Signature
+
+_MAX_DIMENSIONS = 6
+
+
+def takes_weights(s: Signature) -> bool:
+    """CONV_2D and DEPTHWISE_CONV_2D: constant weights and bias, symmetric int8 weights."""
+    return (
+        len(s.dtypes) == 3
+        and s.dtypes[2] == "int32"
+        and all(s.constant[1:3])
+        and s.dtypes[1] == s.dtypes[0] == s.output
+        and _weights_fit(s)
+    )
+
+
+def takes_fully_connected(s: Signature) -> bool:
+    """FULLY_CONNECTED: constant weights, and a bias that is absent or constant."""
+    weights = s.dtypes[1]
+    return (
+        (weights == s.dtypes[0] or (s.dtypes[0] == "int8" and weights == "int4"))
+        and s.output == s.dtypes[0]
+        and s.constant[1]
+        and (len(s.dtypes) < 3 or s.dtypes[2] == "" or (s.dtypes[2] == "int32" and s.constant[2]))
+        and not (weights == "int4" and s.shapes[1][-1] % 2)
+        and s.options.get("weights_format", "DEFAULT") == "DEFAULT"
+        and _weights_fit(s)
+    )
+
+
+def _weights_fit(s: Signature) -> bool:
+    """8-bit weights: int8 ones are symmetric, uint8 ones are quantized per tensor."""
+    if s.dtypes[1] == "uint8":
+        return not s.per_channel
+    return not any(s.zero_points[1])
+
+
+def takes_sum(s: Signature) -> bool:
+    """ADD and SUB: equal dtypes, both scales within [2^-10, 2^8) of the output's."""
+    if len({*s.dtypes, s.output}) != 1 or not _few_dimensions(s):
+        return False
+    output = np.float32(s.scales[-1][0])
+    ratios = [np.float32(scale[0]) / output for scale in s.scales[:2]]
+    return all(1 / 1024 <= ratio < 256 for ratio in ratios)
+
+
+def takes_maximum(s: Signature) -> bool:
+    """MAX_POOL_2D: the stride does not exceed the window."""
+    height, width = s.options["filter_height"], s.options["filter_width"]
+    strides = s.options["stride_h"], s.options["stride_w"]
+    return strides[0] <= height and strides[1] <= width and s.output == s.dtypes[0]
+
+
+def takes_reduction(s: Signature) -> bool:
+    """MEAN and SUM: constant int32 axes, equal dtypes."""
+    return (
+        s.dtypes[1] == "int32" and s.constant[1] and s.output == s.dtypes[0] and _few_dimensions(s)
+    )
+
+
+def takes_rescale(s: Signature) -> bool:
+    """QUANTIZE between equal 8-bit dtypes, scales within [2^-8, 2^7] of each other."""
+    if s.output != s.dtypes[0]:
+        return False
+    ratio = np.float32(s.scales[0][0]) / np.float32(s.scales[-1][0])
+    return bool(1 / 256 <= ratio <= 128)
+
+
+def takes_eight_bit_output(s: Signature) -> bool:
+    """QUANTIZE from float32 to int8 or uint8, per tensor."""
+    return s.output in {"int8", "uint8"} and len(s.scales[-1]) == 1 and _few_dimensions(s)
+
+
+def takes_eight_bit_input(s: Signature) -> bool:
+    """DEQUANTIZE from int8 or uint8, per tensor."""
+    return len(s.scales[0]) == 1 and _few_dimensions(s)
+
+
+def _few_dimensions(s: Signature) -> bool:
+    return all(len(shape) <= _MAX_DIMENSIONS for shape in s.shapes)
