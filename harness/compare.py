@@ -160,7 +160,7 @@ def compare(
         verdict, reason = _differs(broken)
     else:
         verdict, reason = _judge(outputs, profile.name, emulation.unknown, _doubt(graph, promises))
-    return Exactness(profile.name, verdict, outputs, tuple(compared.values()), first, reason)
+    return Exactness(profile.name, verdict, outputs, tuple(compared.values()), first, reason=reason)
 
 
 def _in_execution_order(graph: Graph) -> Iterator[tuple[int, Node | None]]:

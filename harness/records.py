@@ -99,9 +99,11 @@ class Exactness:
         profile: the emulator profile that stood for the device; None when none does.
         verdict: see `Verdict`; one difference in any tensor promised exact makes it "differs".
         outputs: the graph's outputs.
-        intermediates: every other tensor that both sides kept.
+        intermediates: every other tensor that both sides kept, on the traced samples.
         first_divergence: the first tensor in execution order that breaks an exact or assumed
-            promise; None without one.
+            promise; None without one. Its example's index counts from the first traced sample.
+        traced_samples: first and one past the last sample on which all tensors were compared;
+            None when only outputs were. A batch whose outputs differ is traced, if there is one.
         reason: why the verdict is not "exact", one sentence.
     """
 
@@ -111,6 +113,7 @@ class Exactness:
     intermediates: tuple[TensorComparison, ...] = ()
     first_divergence: TensorComparison | None = None
     reason: str = ""
+    traced_samples: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ on a device, on random and extreme inputs. Then each node is judged by itself, o
 input tensors, so that one wrong op does not drown the others; and the whole graph end to end.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,16 +14,14 @@ from typing import Literal
 import numpy as np
 
 from harness.arithmetic.profile import ArithmeticProfile
-from harness.artifact import Artifact, Manifest, TensorSpec
 from harness.compare import compare, compare_tensor
 from harness.deploy import NONE, run_job
 from harness.device import Device, Transport
-from harness.emulator.expose import expose_all_tensors
-from harness.emulator.graph import Array, Graph, Node, Tensor
+from harness.emulator.graph import Array, Graph, Node
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite, stored_dtype
 from harness.errors import ModelError, UsageError
+from harness.exposed import expose
 from harness.protocol import Kernels, Result
 from harness.random_inputs import EXTREMES, random_inputs
 from harness.records import Exactness, Promise, TensorComparison
@@ -132,21 +129,16 @@ def verify(
         ModelError: the file is broken, or the runtime refuses it.
         DeviceError: the machine failed.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
-    graph = read_tflite(content, where=str(path)).main
-    if not graph.inputs:
-        raise ModelError(f"{path}: the graph has no inputs")
-    inputs = random_inputs(graph, seeds)
-    exposed = expose_all_tensors(content, where=str(path))
     with tempfile.TemporaryDirectory(prefix="edgefarm-") as folder:
-        artifact = _write(exposed, path, Path(folder))
+        exposed = expose(path, Path(folder))
+        graph = exposed.graph
+        if not graph.inputs:
+            raise ModelError(f"{path}: the graph has no inputs")
+        inputs = random_inputs(graph, seeds)
         done = run_job(
             transport,
             runner,
-            artifact,
+            exposed.artifact,
             inputs,
             NONE,
             kernels=kernels,
@@ -154,8 +146,8 @@ def verify(
             timeout_s=timeout_s,
             progress=progress,
         )
-    names = read_tflite(exposed, where=str(path)).main.outputs
-    got = dict(zip(graph.inputs, inputs, strict=True)) | dict(zip(names, done.outputs, strict=True))
+    got = dict(zip(graph.inputs, inputs, strict=True))
+    got |= dict(zip(exposed.tensors, done.outputs, strict=True))
     result = done.results[0]
     profile = profile_for(result)
     nodes = judge_nodes(graph, profile, got, progress=progress)
@@ -249,29 +241,3 @@ def _end_to_end(
 ) -> Exactness:
     emulation = emulate(graph, profile, inputs, all_tensors=True)
     return compare(graph, emulation, got, profile=profile)
-
-
-def _write(content: bytes, path: Path, folder: Path) -> Artifact:
-    """The exposed file as an artifact of its own."""
-    graph = read_tflite(content, where=str(path)).main
-    digest = hashlib.sha256(content).hexdigest()
-    manifest = Manifest(
-        sha256=digest,
-        bytes=len(content),
-        runtime="litert",
-        target="",
-        recipe="",
-        model=str(path),
-        inputs=tuple(_spec(graph.tensors[index], str(path)) for index in graph.inputs),
-        outputs=tuple(_spec(graph.tensors[index], str(path)) for index in graph.outputs),
-    )
-    artifact = Artifact(folder / f"{digest}.tflite", manifest)
-    artifact.path.write_bytes(content)
-    return artifact
-
-
-def _spec(tensor: Tensor, where: str) -> TensorSpec:
-    dtype = stored_dtype(tensor.dtype)
-    if dtype is None:
-        raise ModelError(f"{where}: tensor {tensor.name!r} has dtype {tensor.dtype}, not numbers")
-    return TensorSpec(tensor.name, tensor.shape, dtype.name)

@@ -1,0 +1,68 @@
+"""A `.tflite` whose every computed tensor is an output, as an artifact that runs like any other."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.artifact import Artifact, Manifest, Quantization, TensorSpec
+from harness.emulator.expose import expose_all_tensors, exposed_tensors
+from harness.emulator.graph import Graph, Tensor
+from harness.emulator.tflite import read_tflite, stored_dtype
+from harness.errors import ModelError
+
+
+@dataclass(frozen=True, eq=False)
+class Exposed:
+    """An exposed artifact.
+
+    Attributes:
+        artifact: its outputs are every computed tensor.
+        tensors: their indices in the original graph, in the order of the outputs.
+        graph: the original's main graph.
+    """
+
+    artifact: Artifact
+    tensors: tuple[int, ...]
+    graph: Graph
+
+
+def expose(path: Path, folder: Path) -> Exposed:
+    """Write the exposed form of a `.tflite` file into `folder`.
+
+    Raises:
+        ModelError: the file is missing or broken, or an input or output does not hold numbers.
+    """
+    where = str(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{where}: {error.strerror}") from error
+    model = read_tflite(content, where=where)
+    tensors, graph = exposed_tensors(model), model.main
+    content = expose_all_tensors(content, where=where)
+    digest = hashlib.sha256(content).hexdigest()
+    manifest = Manifest(
+        sha256=digest,
+        bytes=len(content),
+        runtime="litert",
+        target="",
+        recipe="",
+        model=where,
+        inputs=tuple(_spec(graph.tensors[index], where) for index in graph.inputs),
+        outputs=tuple(_spec(graph.tensors[index], where) for index in tensors),
+    )
+    artifact = Artifact(folder / f"{digest}.tflite", manifest)
+    artifact.path.write_bytes(content)
+    return Exposed(artifact, tensors, graph)
+
+
+def _spec(tensor: Tensor, where: str) -> TensorSpec:
+    dtype = stored_dtype(tensor.dtype)
+    if dtype is None:
+        raise ModelError(f"{where}: tensor {tensor.name!r} has dtype {tensor.dtype}, not numbers")
+    quantization = None
+    if tensor.quantization is not None and len(tensor.quantization.scales) == 1:
+        quantization = Quantization(
+            float(tensor.quantization.scales[0]), int(tensor.quantization.zero_points[0])
+        )
+    return TensorSpec(tensor.name, tensor.shape, dtype.name, quantization)

@@ -1,0 +1,51 @@
+"""Reading .npz files that nobody vouches for."""
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.errors import ModelError, UsageError
+from harness.sources.npz import read_npz
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00\x04\x00junk"])
+def test_broken_files_are_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.npz"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"broken\.npz"):
+        read_npz(path)
+
+
+def test_a_single_array_and_pickles_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    with pytest.raises(ModelError, match=r"one\.npy: not an \.npz file"):
+        read_npz(tmp_path / "one.npy")
+    np.savez(tmp_path / "pickle.npz", x=np.array([{}], dtype=object))
+    with pytest.raises(ModelError, match="no pickles"):
+        read_npz(tmp_path / "pickle.npz")
+
+
+def test_a_missing_file_is_the_callers_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"absent\.npz: cannot be read"):
+        read_npz(tmp_path / "absent.npz")
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_a_damaged_file_is_a_model_error_or_reads(tmp_path: Path, data: st.DataObject) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, a=np.arange(20, dtype=np.int8), b=np.ones((3, 3)))
+    content = bytearray(path.read_bytes())
+    for at, value in data.draw(
+        st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), min_size=1)
+    ):
+        content[at] = value
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    with contextlib.suppress(ModelError):
+        read_npz(path)
