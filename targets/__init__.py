@@ -1,1 +1,66 @@
-"""The targets: one file a family, one line each in the table."""
+"""The targets: one file a family, one line each in the table.
+
+Other distributions add theirs through the entry-point group ``edgefarm.targets``; each entry
+points to a `harness.target.Target`.
+"""
+
+from importlib.metadata import EntryPoint, entry_points
+
+from harness.errors import UsageError
+from harness.target import Target
+from targets.arm_neon import ARM_NEON_LITERT
+from targets.host import HOST_LITERT
+
+GROUP = "edgefarm.targets"
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        ARM_NEON_LITERT,
+        HOST_LITERT,
+    )
+}
+
+
+def all_targets() -> dict[str, Target]:
+    """The table, and what installed distributions add to it.
+
+    Raises:
+        UsageError: one of those cannot be loaded, is no target, or takes a name that is in use.
+    """
+    targets = dict(TARGETS)
+    for entry in entry_points(group=GROUP):
+        target = _load(entry)
+        if target.name in targets:
+            raise UsageError(f"{_origin(entry)}: the name {target.name!r} is in use already")
+        targets[target.name] = target
+    return targets
+
+
+def get_target(name: str) -> Target:
+    """The target of that name.
+
+    Raises:
+        UsageError: there is none; the message lists those there are.
+    """
+    if name in TARGETS:
+        return TARGETS[name]
+    targets = all_targets()
+    if name not in targets:
+        raise UsageError(f"target {name!r}: no such target; one of: {', '.join(targets)}")
+    return targets[name]
+
+
+def _load(entry: EntryPoint) -> Target:
+    try:
+        target = entry.load()
+    except Exception as error:
+        raise UsageError(f"{_origin(entry)}: cannot be loaded: {error}") from error
+    if not isinstance(target, Target):
+        raise UsageError(f"{_origin(entry)}: {entry.value} is a {type(target).__name__}, no Target")
+    return target
+
+
+def _origin(entry: EntryPoint) -> str:
+    package = entry.dist.name if entry.dist else "an unnamed distribution"
+    return f"target {entry.name!r} of {package}"

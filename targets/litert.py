@@ -1,0 +1,34 @@
+"""What every target with LiteRT on CPU cores shares: recipes, lowering, profiles."""
+
+from harness.device import Device
+from harness.emulator.profiles import PROFILES
+from harness.protocol import Result
+
+RECIPES = (
+    "float",
+    "dynamic_wi8_afp32",
+    "weight_only_wi8_afp32",
+    "static_wi8_ai8",
+    "static_wi8_ai8_per_tensor",
+    "static_wi8_ai16",
+)
+
+# The profiles are verified against these; what another version computes is unknown.
+_VERIFIED = {("ai_edge_litert", "2.3.0"), ("libLiteRt", "2.3.0")}
+_MACHINES = {"x86_64": "x86", "aarch64": "arm"}
+
+
+def litert_profile(device: Device, result: Result) -> str | None:
+    """The profile of the kernels that really ran: XNNPACK only where its delegate took nodes."""
+    machine = _MACHINES.get(result.machine)
+    if (result.runtime, result.runtime_version) not in _VERIFIED or machine is None:
+        return None
+    if result.kernels == "reference":
+        name = "litert-ref"
+    else:
+        delegated = result.kernels == "xnnpack" and result.delegated != 0
+        name = f"litert-{'xnnpack' if delegated else 'builtin'}-{machine}"
+    for candidate in (f"{name}@{device.core}", name):
+        if candidate in PROFILES:
+            return candidate
+    return None
