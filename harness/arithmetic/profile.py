@@ -88,11 +88,14 @@ class ArithmeticProfile:
         name: e.g. ``litert-xnnpack-x86``.
         summary: runtime, version and machine in words.
         entries: tried in order.
+        kernels: which of the runtime's kernels it stands for (`harness.protocol.Kernels`); ""
+            where the runtime has one kind.
     """
 
     name: str
     summary: str
     entries: tuple[Entry, ...]
+    kernels: str = ""
 
     def lookup(self, signature: Signature) -> Entry | None:
         """The first entry that covers the node, or None: unknown."""

@@ -43,4 +43,5 @@ LITERT_BUILTIN_X86 = ArithmeticProfile(
     "litert-builtin-x86",
     "LiteRT 2.3.0, optimized built-in kernels, x86-64",
     (*BUILTIN_X86_ENTRIES, *MOVE_ENTRIES, *FLOAT_ENTRIES),
+    kernels="builtin",
 )

@@ -88,4 +88,5 @@ LITERT_REF = ArithmeticProfile(
         *MOVE_ENTRIES,
         *FLOAT_ENTRIES,
     ),
+    kernels="reference",
 )

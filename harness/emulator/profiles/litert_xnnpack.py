@@ -128,4 +128,5 @@ LITERT_XNNPACK_X86 = ArithmeticProfile(
         *MOVE_ENTRIES,
         *FLOAT_ENTRIES,
     ),
+    kernels="xnnpack",
 )
