@@ -95,12 +95,12 @@ def start_board(name: str, *, home: Path, progress: Progress = no_progress) -> B
     """
     with all_boards(home, progress):
         board = find_board(name, home=home)
-        if board.running:
-            return board
-        _require_host()
-        progress(f"starting {name}", 0, 1)
-        ensure_registered(name)
-        _launch(board)
+        if not board.running:
+            _require_host()
+            progress(f"starting {name}", 0, 1)
+            ensure_registered(name)
+            _launch(board)
+        _wait_until_up(board)
         progress(f"{name} is up", 1, 1)
     return find_board(name, home=home)
 
@@ -108,27 +108,27 @@ def start_board(name: str, *, home: Path, progress: Progress = no_progress) -> B
 def stop_board(name: str, *, home: Path) -> Board:
     """End a board's processes, and with them its mounts; a stopped one is left as it is."""
     with all_boards(home):
-        _stop(find_board(name, home=home))
+        _stop(name, _folder(name, home))
     return find_board(name, home=home)
 
 
 def destroy_board(name: str, *, home: Path) -> None:
-    """Stop a board and remove all that is its own; shared root file systems stay."""
+    """Stop a board and remove all that is its own, even when its record is broken.
+
+    Shared root file systems stay.
+    """
     with all_boards(home) as boards:
-        board = find_board(name, home=home)
-        _stop(board)
+        folder = _folder(name, home)
+        _stop(name, folder)
         doomed = boards / f".old-{name}"
-        board.folder.rename(doomed)
+        folder.rename(doomed)
         shutil.rmtree(doomed)
 
 
 def list_boards(home: Path) -> list[Board]:
-    """Every board, by name."""
-    return [
-        find_board(folder.name, home=home)
-        for folder in sorted((home / "boards").glob("*"))
-        if not folder.name.startswith(".")
-    ]
+    """Every board, by name; UsageError when the record of one is broken."""
+    records = sorted((home / "boards").glob("[!.]*/board.json"))
+    return [find_board(record.parent.name, home=home) for record in records]
 
 
 def find_board(name: str, *, home: Path) -> Board:
@@ -137,10 +137,7 @@ def find_board(name: str, *, home: Path) -> Board:
     Raises:
         UsageError: there is none; the message names those there are.
     """
-    folder = home / "boards" / name
-    if _NAME.fullmatch(name) is None or not (folder / "board.json").exists():
-        known = ", ".join(sorted(path.parent.name for path in home.glob("boards/*/board.json")))
-        raise UsageError(f"no virtual board {name!r}; there are: {known or 'none'}")
+    folder = _folder(name, home)
     record = read_record(folder)
     return Board(
         name=name,
@@ -200,10 +197,12 @@ def _launch(board: Board) -> None:
     make_folder(run / "sshd")
     write_file(board.folder / "cpuinfo", cpuinfo(board.core))
     arguments = (board.name, board.core, str(record.port), record.rootfs)
-    log = board.folder / "log"
-    processes.launch(arguments, board.folder, board.core, log)
+    processes.launch(arguments, board.folder, board.core, board.folder / "log")
+
+
+def _wait_until_up(board: Board) -> None:
     deadline = time.monotonic() + _START_LIMIT_S
-    while not (run / PID_FILE).exists():
+    while not (board.folder / "run" / PID_FILE).exists():
         pid = processes.find(board.folder)
         if pid is not None and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -211,13 +210,23 @@ def _launch(board: Board) -> None:
         if pid is not None:
             processes.kill(pid)
         why = "ended while it started" if pid is None else f"not up after {_START_LIMIT_S:g} s"
-        raise DeviceError(why, device=board.name, stderr=log.read_text(errors="replace"))
+        log = (board.folder / "log").read_text(errors="replace")
+        raise DeviceError(why, device=board.name, stderr=log)
 
 
-def _stop(board: Board) -> None:
-    if board.pid is None:
+def _stop(name: str, folder: Path) -> None:
+    pid = processes.find(folder)
+    if pid is None:
         return
     try:
-        processes.kill(board.pid)
+        processes.kill(pid)
     except TimeoutError as error:
-        raise DeviceError(str(error), device=board.name) from error
+        raise DeviceError(str(error), device=name) from error
+
+
+def _folder(name: str, home: Path) -> Path:
+    folder = home / "boards" / name
+    if _NAME.fullmatch(name) is None or not folder.is_dir():
+        known = ", ".join(sorted(path.parent.name for path in home.glob("boards/*/board.json")))
+        raise UsageError(f"no virtual board {name!r}; there are: {known or 'none'}")
+    return folder

@@ -9,8 +9,15 @@ DIES_WITH_CREATOR = ("setpriv", "--pdeathsig", "KILL")
 """Prefix of a command that must not outlive the process that asked for it, however that ends."""
 
 
-def run_tool(argv: Sequence[str], *, board: str, what: str) -> str:
+def run_tool(argv: Sequence[str], *, board: str, what: str, lock: int | None = None) -> str:
     """Run a command on the host to its end.
+
+    Args:
+        argv: the command.
+        board: what it is run for, for the error.
+        what: what it does, for the error.
+        lock: descriptor of a lock that the command holds with us: if we are killed, the lock is
+            free when the command has ended too.
 
     Returns:
         What it printed on standard output.
@@ -25,6 +32,7 @@ def run_tool(argv: Sequence[str], *, board: str, what: str) -> str:
         text=True,
         errors="replace",
         check=False,
+        pass_fds=() if lock is None else (lock,),
         umask=0o022,  # the board's login user reads what the tool writes
     )
     if done.returncode != 0:

@@ -61,14 +61,13 @@ def fill(folder: Path, *, core: Core, runtime: RuntimeKind, rootfs: str, port: i
 
 
 def read_record(folder: Path) -> Record:
-    """The record of the board in `folder`; UsageError when the file is broken."""
-    file = folder / "board.json"
+    """The record of the board in `folder`; UsageError when it is broken."""
     try:
-        return Record.model_validate_json(file.read_bytes())
-    except ValidationError as error:
+        return Record.model_validate_json((folder / "board.json").read_bytes())
+    except (OSError, ValidationError) as error:
         raise UsageError(
-            f"{file} is not a board's record ({error.error_count()} errors); "
-            f"remove the folder {folder} and create the board again"
+            f"{folder / 'board.json'} is not a board's record: {str(error).splitlines()[0]}; "
+            f"destroy the board {folder.name} and create it again"
         ) from error
 
 

@@ -9,12 +9,15 @@ from harness.target import Progress, no_progress
 
 
 @contextmanager
-def locked(file: Path, reason: str, progress: Progress = no_progress) -> Iterator[None]:
-    """Hold `file`'s lock; while another process has it, report `reason` and wait."""
+def locked(file: Path, reason: str, progress: Progress = no_progress) -> Iterator[int]:
+    """Hold `file`'s lock; while another process has it, report `reason` and wait.
+
+    Yields the lock's file descriptor: a program that inherits it holds the lock too.
+    """
     with file.open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             progress(f"waiting: {reason}", 0, None)
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        yield handle.fileno()

@@ -25,7 +25,7 @@ RuntimeKind = Literal["ai-edge-litert", "tflite-runtime", "none"]
 SITE_PACKAGES = "usr/local/lib/python3.11/dist-packages"
 _FORMAT = 1  # raise it when a change of this package makes old root file systems unfit
 _SUITE = "bookworm"
-_PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
+_PLATFORMS = tuple(f"manylinux{name}_aarch64" for name in ("_2_34", "_2_28", "_2_27", "2014"))
 _SERVER = ("busybox", "libgcc-s1", "libstdc++6", "openssh-server", "tini")
 _DEBIAN = (
     *("base-files", "bash", "coreutils", "dash", "findutils", "grep", "gzip", "hostname", "mount"),
@@ -93,33 +93,38 @@ def ensure_rootfs(kind: RuntimeKind, home: Path, progress: Progress) -> str:
     final = shelf / spec.folder_name
     if final.is_dir():
         return final.name
-    with locked(shelf / f".lock-{kind}", f"another process builds the {kind} board", progress):
+    with locked(
+        shelf / f".lock-{kind}", f"another process builds the {kind} board", progress
+    ) as lock:
         if not final.is_dir():
             for left_behind in shelf.glob(f".{kind}-*"):
                 shutil.rmtree(left_behind)
             building = Path(tempfile.mkdtemp(prefix=f".{spec.folder_name}-", dir=shelf))
             building.chmod(0o755)
-            _build(spec, building, progress)
-            building.rename(final)
+            try:
+                _build(spec, building, lock, progress)
+                building.rename(final)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
     return final.name
 
 
-def _build(spec: RootfsSpec, root: Path, progress: Progress) -> None:
+def _build(spec: RootfsSpec, root: Path, lock: int, progress: Progress) -> None:
     steps = 4
     progress(f"unpacking Debian {_SUITE} arm64 for {spec.kind}", 0, steps)
-    _unpack_packages(spec, root)
+    _unpack_packages(spec, root, lock)
     progress("unpacking aarch64 wheels", 1, steps)
     if spec.wheels:
-        _unpack_wheels(spec, root)
+        _unpack_wheels(spec, root, lock)
     progress("writing the board's settings", 2, steps)
-    write_settings(root, busybox_commands=spec.loads is None)
+    write_settings(root, busybox_only=spec.loads is None)
     progress("loading the runtime once", 3, steps)
     if spec.loads:
-        _load_once(spec, root)
+        _load_once(spec, root, lock)
     progress(f"root file system {spec.kind} is complete", steps, steps)
 
 
-def _unpack_packages(spec: RootfsSpec, root: Path) -> None:
+def _unpack_packages(spec: RootfsSpec, root: Path, lock: int) -> None:
     merged_usr = 'for d in bin lib sbin; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done'
     # In a pid namespace of its own, so that its children go with it when it is killed.
     alone = ("unshare", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child=KILL")
@@ -133,10 +138,11 @@ def _unpack_packages(spec: RootfsSpec, root: Path) -> None:
         ],
         board=f"rootfs {spec.kind}",
         what="unpacking Debian packages",
+        lock=lock,
     )
 
 
-def _unpack_wheels(spec: RootfsSpec, root: Path) -> None:
+def _unpack_wheels(spec: RootfsSpec, root: Path, lock: int) -> None:
     run_tool(
         [
             *(*DIES_WITH_CREATOR, sys.executable, "-m", "pip", "install", "--quiet"),
@@ -148,10 +154,11 @@ def _unpack_wheels(spec: RootfsSpec, root: Path) -> None:
         ],
         board=f"rootfs {spec.kind}",
         what="fetching aarch64 wheels",
+        lock=lock,
     )
 
 
-def _load_once(spec: RootfsSpec, root: Path) -> None:
+def _load_once(spec: RootfsSpec, root: Path, lock: int) -> None:
     run_tool(
         [
             *(*DIES_WITH_CREATOR, "qemu-aarch64-static", "-cpu", "cortex-a53", "-L", str(root)),
@@ -161,4 +168,5 @@ def _load_once(spec: RootfsSpec, root: Path) -> None:
         ],
         board=f"rootfs {spec.kind}",
         what=f"loading {spec.loads} under QEMU",
+        lock=lock,
     )

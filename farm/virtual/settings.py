@@ -1,6 +1,7 @@
 """The files that packages' maintainer scripts would have made, and the board's own settings."""
 
 import os
+import shutil
 from pathlib import Path
 
 from farm.virtual.commands import run_tool
@@ -45,12 +46,21 @@ _FOLDERS = (
 _OF_THE_HOST = ("etc/hostname", "etc/resolv.conf", "etc/apt/apt.conf.d/99mmdebstrap")
 
 
-def write_settings(root: Path, *, busybox_commands: bool) -> None:
+_DOCUMENTATION = ("usr/share/doc", "usr/share/locale", "usr/share/man")
+_PERL = (
+    *("usr/share/perl", "usr/share/perl5", "usr/lib/aarch64-linux-gnu/perl"),
+    *("usr/lib/aarch64-linux-gnu/perl-base", "usr/lib/aarch64-linux-gnu/perl5"),
+)
+"""What Debian's sshd package asks for and sshd itself does not use."""
+_KEPT_COMMANDS = ("busybox", "scp", "tini")
+
+
+def write_settings(root: Path, *, busybox_only: bool) -> None:
     """Make an unpacked root file system start.
 
     Args:
         root: the root file system.
-        busybox_commands: give it busybox's commands where no package brought the real ones.
+        busybox_only: a small board: busybox's commands in place of all others, no Perl.
     """
     for folder in _FOLDERS:
         make_folder(root / folder, 0o1777 if folder.endswith("tmp") else 0o755)
@@ -59,7 +69,9 @@ def write_settings(root: Path, *, busybox_commands: bool) -> None:
         write_file(root / name, text, 0o600 if name == "etc/shadow" else 0o644)
     for name in _OF_THE_HOST:
         (root / name).unlink(missing_ok=True)
-    if busybox_commands:
+    for name in (*_DOCUMENTATION, *(_PERL if busybox_only else ())):
+        shutil.rmtree(root / name, ignore_errors=True)
+    if busybox_only:
         _link_busybox(root)
 
 
@@ -83,7 +95,9 @@ def _link_busybox(root: Path) -> None:
         board=root.name,
         what="asking busybox for its commands",
     ).split()
+    for command in (root / "usr/bin").iterdir():
+        if command.name not in _KEPT_COMMANDS:
+            command.unlink()
     for name in names:
-        link = root / "usr/bin" / name
         if not any((root / folder / name).exists() for folder in ("usr/bin", "usr/sbin")):
-            link.symlink_to("busybox")
+            (root / "usr/bin" / name).symlink_to("busybox")
