@@ -1,11 +1,14 @@
-"""Runs one batch of models in this process, which may die of it. Needs only numpy and a runtime.
+"""Runs a batch of models in a fork of this process, and in another one when a model killed that.
 
-argv: the folder of the batch and the number of the first job. `jobs.json` lists the jobs; job k
-reads ``k.tflite`` and ``k.in.npz`` and writes ``k.out.npz`` (``t<index>`` for every tensor read,
-``delegated``) or ``k.error.txt``.
+argv: the folder of the batch. `jobs.json` lists the jobs; job k reads ``k.tflite`` and ``k.in.npz``
+and writes ``out/k.npz`` (``t<index>`` for every tensor read, ``delegated``) or ``out/k.txt``, the
+error. Needs only numpy and a runtime, so that a board can run it.
 """
 
 import json
+import mmap
+import os
+import struct
 import sys
 import traceback
 from pathlib import Path
@@ -65,20 +68,36 @@ def _run_tflm(job: dict[str, Any], model: bytes, inputs: list[Any]) -> dict[str,
     return {f"t{index}": interpreter.get_output(slot) for slot, index in enumerate(job["outputs"])}
 
 
-def main(folder: Path, first: int) -> None:
+def _do(folder: Path, number: int, job: dict[str, Any]) -> None:
+    stored = np.load(folder / f"{number}.in.npz")
+    inputs = [stored[f"in{slot}"] for slot in range(len(stored.files))]
+    model = (folder / f"{number}.tflite").read_bytes()
+    run = _run_tflm if job["kernels"] == "tflm" else _run_litert
+    try:
+        np.savez(folder / f"out/{number}.npz", **run(job, model, inputs))
+    except Exception:
+        (folder / f"out/{number}.txt").write_text(traceback.format_exc())
+
+
+def main(folder: Path) -> None:
     jobs = json.loads((folder / "jobs.json").read_text())
-    for number in range(first, len(jobs)):
-        job = jobs[number]
-        (folder / "started").write_text(str(number))
-        stored = np.load(folder / f"{number}.in.npz")
-        inputs = [stored[f"in{slot}"] for slot in range(len(stored.files))]
-        model = (folder / f"{number}.tflite").read_bytes()
-        run = _run_tflm if job["kernels"] == "tflm" else _run_litert
-        try:
-            np.savez(folder / f"{number}.out.npz", **run(job, model, inputs))
-        except Exception:
-            (folder / f"{number}.error.txt").write_text(traceback.format_exc())
+    begun = mmap.mmap(-1, 4)  # shared with the forks: the number of the job being done
+    first = 0
+    while first < len(jobs):
+        child = os.fork()
+        if child == 0:
+            for number in range(first, len(jobs)):
+                begun[:] = struct.pack("<i", number)
+                _do(folder, number, jobs[number])
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        if status == 0:
+            break
+        (number,) = struct.unpack("<i", begun[:])
+        reason = f"died: {os.waitstatus_to_exitcode(status)}"
+        (folder / f"out/{number}.txt").write_text(reason)
+        first = number + 1
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -1,9 +1,14 @@
-"""The runtimes as judges: a batch of models in one subprocess, since a model may kill it."""
+"""The runtimes as judges: batches of models on this host or a device."""
 
+import hashlib
+import io
 import json
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +19,13 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
+from harness.device import Transport
+
 Array = npt.NDArray[Any]
 Kernels = Literal["reference", "builtin", "xnnpack", "tflm"]
 
 _WORKER = Path(__file__).with_name("_worker.py")
-_TIMEOUT_S = 600.0
+_TIMEOUT_S = 1800.0
 
 
 @dataclass(frozen=True)
@@ -52,33 +59,48 @@ class Answer:
     error: str = ""
 
 
-def run_all(requests: Sequence[Request], argv: Sequence[str] = (sys.executable,)) -> list[Answer]:
-    """Run every request; a request that kills the process costs only itself.
-
-    Args:
-        requests: what to run.
-        argv: the Python to run them with, e.g. an aarch64 one under QEMU.
-    """
+def run_all(requests: Sequence[Request]) -> list[Answer]:
+    """Run every request on this host; one that kills its process costs only itself."""
     with tempfile.TemporaryDirectory(prefix="oracle-") as name:
         folder = Path(name)
         _write(folder, requests)
-        first = 0
-        while first < len(requests):
-            done = subprocess.run(
-                [*argv, str(_WORKER), str(folder), str(first)],
-                capture_output=True,
-                timeout=_TIMEOUT_S,
-                check=False,
+        done = subprocess.run(
+            [sys.executable, str(_WORKER), name],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"the worker failed: {done.stderr[-2000:]}")
+        return [_read(folder / "out", number) for number in range(len(requests))]
+
+
+def run_on(transport: Transport, requests: Sequence[Request]) -> list[Answer]:
+    """Run every request on a device that has Python and the runtime."""
+    python = transport.device.python or "python3"
+    remote = f"{transport.device.workdir}-oracle-{uuid.uuid4().hex}"
+    with tempfile.TemporaryDirectory(prefix="oracle-") as name:
+        folder = Path(name)
+        _write(folder / "batch", requests)
+        shutil.copy(_WORKER, folder / "batch/worker.py")
+        archive = Path(shutil.make_archive(str(folder / "batch"), "gztar", folder / "batch"))
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        try:
+            transport.push(archive, f"{remote}.tar.gz", sha256=digest, timeout_s=_TIMEOUT_S)
+            script = (
+                'mkdir "$1" && tar -C "$1" -xzf "$1.tar.gz" && "$2" "$1/worker.py" "$1" '
+                '&& tar -C "$1/out" -cf "$1/out.tar" . && cat "$1/out.tar"'
             )
-            if done.returncode == 0:
-                break
-            stderr = done.stderr.decode(errors="replace")[-2000:]
-            if not (folder / "started").exists():
-                raise RuntimeError(f"the worker did not start: {stderr}")
-            first = int((folder / "started").read_text())
-            (folder / f"{first}.error.txt").write_text(f"died: {done.returncode}: {stderr}")
-            first += 1
-        return [_read(folder, number) for number in range(len(requests))]
+            argv = ("sh", "-c", script, "sh", remote, python)
+            done = transport.run(argv, timeout_s=_TIMEOUT_S, max_output_bytes=1 << 30)
+        finally:
+            transport.run(("rm", "-rf", remote, f"{remote}.tar.gz"), timeout_s=60)
+        if done.exit_status != 0:
+            raise RuntimeError(f"the worker failed: {done.stderr[-2000:]!r}")
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as results:
+            results.extractall(folder / "out", filter="data")
+        return [_read(folder / "out", number) for number in range(len(requests))]
 
 
 def run(model: bytes, inputs: Sequence[Array], kernels: Kernels) -> Answer:
@@ -87,6 +109,7 @@ def run(model: bytes, inputs: Sequence[Array], kernels: Kernels) -> Answer:
 
 
 def _write(folder: Path, requests: Sequence[Request]) -> None:
+    (folder / "out").mkdir(parents=True)
     jobs = []
     for number, request in enumerate(requests):
         preserve = request.all_tensors and request.kernels in ("reference", "builtin")
@@ -121,10 +144,10 @@ def _outputs(model: bytes, *, expose: bool) -> tuple[bytes, list[int]]:
 
 
 def _read(folder: Path, number: int) -> Answer:
-    error = folder / f"{number}.error.txt"
+    error = folder / f"{number}.txt"
     if error.exists():
         return Answer(error=error.read_text())
-    with np.load(folder / f"{number}.out.npz") as stored:
+    with np.load(folder / f"{number}.npz") as stored:
         tensors = {int(key[1:]): stored[key] for key in stored.files if key.startswith("t")}
         delegated = int(stored["delegated"]) if "delegated" in stored.files else 0
     return Answer(tensors, delegated)
