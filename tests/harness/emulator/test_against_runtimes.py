@@ -1,0 +1,69 @@
+"""The emulator against the runtimes on this host: one generated model per op, dtype, granularity.
+
+All models run in a few processes, once a session; each case compares one family under one profile.
+"""
+
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.emulator.interpreter import emulate
+from harness.emulator.profiles import get_profile
+from harness.emulator.tflite import read_tflite
+from tests.oracle.build import Array
+from tests.oracle.catalogue import FAMILIES, draw
+from tests.oracle.models import Model
+from tests.oracle.runtimes import Answer, Kernels, Request, run_all
+
+PROFILES: dict[str, Kernels] = {"litert-ref": "reference"}
+if platform.machine() == "x86_64":
+    PROFILES |= {"litert-builtin-x86": "builtin", "litert-xnnpack-x86": "xnnpack"}
+MODELS = 3
+GOLDEN = Path(__file__).parents[2] / "golden/promised"
+
+PROMISED = {profile: (GOLDEN / f"{profile}.txt").read_text().split() for profile in PROFILES}
+"""Families that a profile must promise to be exact; a promise beyond these is checked too."""
+
+Case = tuple[Model, tuple[Array, ...]]
+
+
+def cases(family: str) -> Iterator[Case]:
+    first, *others = draw(family, MODELS)
+    for inputs in (first.sample(0), *first.extremes()):
+        yield first, inputs
+    for model in others:
+        yield model, model.sample(0)
+
+
+@pytest.fixture(scope="session")
+def answers() -> dict[tuple[str, str], list[Answer]]:
+    """By profile and family, in the order of `cases`."""
+    keys = [(profile, family) for profile in PROFILES for family in FAMILIES]
+    work = [(key, Request(m.data, x, PROFILES[key[0]])) for key in keys for m, x in cases(key[1])]
+    results = run_all([request for _, request in work])
+    found: dict[tuple[str, str], list[Answer]] = {key: [] for key in keys}
+    for (key, _), answer in zip(work, results, strict=True):
+        found[key].append(answer)
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_equal_bit_for_bit(
+    profile: str, family: str, answers: dict[tuple[str, str], list[Answer]]
+) -> None:
+    undefined = []
+    for (model, inputs), answer in zip(cases(family), answers[profile, family], strict=True):
+        assert answer.error == "", model.name
+        graph = read_tflite(model.data).main
+        emulation = emulate(graph, get_profile(profile), inputs)
+        (output,), (expected,) = graph.outputs, emulation.outputs
+        if expected is None or emulation.promises[output] != "exact":
+            undefined.append(model.name)
+            continue
+        got = answer.tensors[output].reshape(expected.shape)
+        assert np.array_equal(expected, got), f"{model.name}: {np.argwhere(expected != got)[:3]}"
+    assert not undefined or family not in PROMISED[profile]
