@@ -103,6 +103,8 @@ def _exactness_part(run: Run) -> list[RenderableType]:
     if found.first_divergence is not None:
         parts.append(_indented(Text(words.divergence(found.first_divergence))))
         parts.append(_indented(histogram_text(found.first_divergence)))
+    if found.traced_samples is not None:
+        parts.append(_indented(Text(words.traced(found), style="dim")))
     parts.append(_indented(comparison_table(found.outputs)))
     worse = [one for one in found.intermediates if one.differing]
     if worse:

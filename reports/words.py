@@ -86,8 +86,17 @@ def share(proportion: Proportion | None) -> str:
     """A share with its interval, e.g. ``71.2 % (68.1 to 74.1)``."""
     if proportion is None:
         return "-"
-    low, high = 100 * proportion.low, 100 * proportion.high
-    return f"{percent(proportion.value)} ({low:.1f} to {high:.1f})"
+    return f"{percent(proportion.value)} ({interval(proportion)})"
+
+
+def interval(proportion: Proportion) -> str:
+    """The interval of a share in percent, e.g. ``68.1 to 74.1``."""
+    return f"{100 * proportion.low:.1f} to {100 * proportion.high:.1f}"
+
+
+def load(average: float | None) -> str:
+    """A load average."""
+    return "-" if average is None else f"{average:.2f}"
 
 
 def decibels(sqnr_db: float) -> str:
@@ -115,6 +124,20 @@ def exactness(found: Exactness | None) -> str:
     return said if found.verdict in ("exact", "differs") else f"{said} ({found.verdict})"
 
 
+def differing_share(found: Exactness) -> str:
+    """``34 of 12,000``, over the outputs that were compared; a dash when none was."""
+    compared = [one for one in found.outputs if one.differing is not None]
+    if not compared:
+        return "-"
+    differing = sum(one.differing or 0 for one in compared)
+    return f"{differing:,} of {sum(one.elements for one in compared):,}"
+
+
+def equal_elements(one: TensorComparison) -> str:
+    """How many elements the histogram leaves out, because they are equal."""
+    return f"{one.elements - (one.differing or 0):,} elements are equal and not drawn."
+
+
 def unit(compared: tuple[TensorComparison, ...]) -> str:
     """What a step between two values is called: LSB of integers, ULP of floats."""
     return "ULP" if any(one.promise == "float" for one in compared) else "LSB"
@@ -129,8 +152,24 @@ def latency(measured: Latency | None) -> str:
 
 def mark(measured: Latency) -> str:
     """`` (virtual)``, `` (throttled)`` or nothing."""
+    return f" ({mark_word(measured)})" if mark_word(measured) else ""
+
+
+def mark_word(measured: Latency) -> str:
+    """Why it says nothing about a device, in a word; empty when it does."""
+    if measured.representative:
+        return ""
+    return printable(measured.remark.split(maxsplit=1)[0].strip(":")) if measured.remark else "?"
+
+
+def traced(found: Exactness) -> str:
+    """On which samples the tensors inside were compared; empty when none was."""
+    if found.traced_samples is None:
+        return ""
+    first, end = found.traced_samples
     return (
-        "" if measured.representative else f" ({measured.remark.split(maxsplit=1)[0].strip(':')})"
+        f"Tensors inside were compared on evaluation samples {first:,} to {end - 1:,}; "
+        f"their indices count from sample {first:,}."
     )
 
 
