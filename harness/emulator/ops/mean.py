@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.arithmetic.fixed_point import to_int64, wrap_int32
+from harness.arithmetic.float_steps import fused_multiply_add
 from harness.arithmetic.requantize import quantize_multiplier, round_s1
 from harness.emulator.definitions import (
     Call,
@@ -78,11 +79,16 @@ def bind_reference(call: Call) -> Run:
     return run
 
 
-@define(["MEAN"], ["xnnpack"])
+def _multiply_then_add(a: Array, b: Array, c: Array) -> Array:
+    return a * b + c
+
+
+@define(["MEAN"], ["xnnpack", "xnnpack-fused"])
 def bind_xnnpack(call: Call) -> Run:
     """``rint(sum * t + (z_y - n z_x t))`` in float32, ``t = (s_x / s_y) * (1 / n)``.
 
-    Every operation rounds to float32, in the order written.
+    Every operation rounds to float32, in the order written; "fused" where the compiler makes one
+    rounding of a product and its sum (aarch64).
 
     Source: XNNPACK src/operators/reduce-nd.c, reshape_reduce_nd;
     src/reference/unary-elementwise.cc, unary_ukernel_quantized_output.
@@ -90,15 +96,18 @@ def bind_xnnpack(call: Call) -> Run:
     reduction = make_reduction(call)
     s_x, z_x = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
+    z_y_float = np.float32(z_y)
     per_element = np.float32(1) / np.float32(reduction.elements)
     scale = np.float32(s_x) / np.float32(s_y) * per_element
-    offset = np.float32(z_y) - np.float32(reduction.elements) * np.float32(z_x) * scale
+    multiply_add = fused_multiply_add if call.semantics == "xnnpack-fused" else _multiply_then_add
+    shifted = np.float32(reduction.elements) * np.float32(z_x)
+    offset = multiply_add(-np.atleast_1d(shifted), np.atleast_1d(scale), np.atleast_1d(z_y_float))
     dtype = np.dtype(call.output.dtype)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
         total = to_int64(required(values[0])).sum(axis=reduction.axes).astype(np.float32)
-        y = np.rint(total * scale + offset)
+        y = np.rint(multiply_add(total, np.atleast_1d(scale), offset))
         return (np.clip(y, limits.min, limits.max).astype(dtype).reshape(reduction.shape),)
 
     return run

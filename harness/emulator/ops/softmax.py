@@ -13,7 +13,7 @@ from harness.arithmetic.fixed_point import (
     to_int64,
 )
 from harness.arithmetic.gemmlowp import exp_of_negative, reciprocal, rescale_to_more_integer_bits
-from harness.arithmetic.requantize import quantize_multiplier
+from harness.arithmetic.requantize import quantize_multiplier, round_s1, round_s2
 from harness.emulator.definitions import (
     Call,
     CannotRun,
@@ -67,17 +67,21 @@ def bind_gemmlowp(call: Call) -> Run:
     return run
 
 
-@define(["SOFTMAX"], ["exp-table"])
+@define(["SOFTMAX"], ["exp-table", "exp-table-half-added"])
 def bind_exp_table(call: Call) -> Run:
     """A table of 256 float32 exponentials, summed in float32 one after the other.
 
-    Source: LiteRT kernels/internal/optimized/optimized_ops.h, Softmax and
+    The quotient is rounded half away and the zero point added; "half-added" (uint8 outputs off
+    aarch64): ``int(quotient + 0.5)``, the sum in float32, without the zero point.
+
+    Source: LiteRT kernels/internal/optimized/optimized_ops.h, Softmax, QuantizeSoftmaxOutput and
     PopulateSoftmaxLookupTable.
     """
     s_x = np.float32(scale_and_zero_point(call.input(0))[0])
     s_y, z_y = scale_and_zero_point(call.output)
     steps = np.arange(256, dtype=np.float32)
     table = expf((-s_x * _beta(call)) * steps)
+    half_added = call.semantics == "exp-table-half-added"
     dtype = np.dtype(call.output.dtype)
     limits = np.iinfo(dtype)
 
@@ -85,9 +89,40 @@ def bind_exp_table(call: Call) -> Run:
         x = to_int64(required(values[0]))
         exps = table[x.max(axis=-1, keepdims=True) - x]
         total = np.add.accumulate(exps, axis=-1, dtype=np.float32)[..., -1:]
-        inverse = np.float32(1) / (total * np.float32(s_y))
-        y = round_half_away(exps * inverse).astype(np.int64) + z_y
-        return (np.clip(y, limits.min, limits.max).astype(dtype),)
+        quotient = exps * (np.float32(1) / (total * np.float32(s_y)))
+        y = (quotient + np.float32(0.5)) if half_added else (round_half_away(quotient) + z_y)
+        return (np.clip(to_int64(y), limits.min, limits.max).astype(dtype),)
+
+    return run
+
+
+@define(["SOFTMAX"], ["exp-table-16-bits"])
+def bind_exp_table_16_bits(call: Call) -> Run:
+    """A table of 256 exponentials in 16 bits, summed as integers; S2 in whole blocks of 16 elements
+    of a row, S1 in its rest.
+
+    Source: LiteRT kernels/internal/optimized/optimized_ops.h, SoftmaxInt8LUT and
+    PopulateSoftmaxUInt8LookupTable (aarch64 built with clang).
+    """
+    s_x = np.float32(scale_and_zero_point(call.input(0))[0])
+    s_y, z_y = scale_and_zero_point(call.output)
+    steps = -np.arange(256, dtype=np.float32)
+    scaled = expf((s_x * _beta(call)) * steps) * np.float32(65535)
+    table = np.minimum(to_int64(scaled.astype(np.float64) + 0.5), 65535)
+    dtype = np.dtype(call.output.dtype)
+    limits = np.iinfo(dtype)
+    depth = call.input(0).shape[-1]
+    in_block = np.arange(depth) < depth // 16 * 16
+
+    def run(values: Values) -> tuple[Array]:
+        x = to_int64(required(values[0]))
+        exps = table[x.max(axis=-1, keepdims=True) - x]
+        total = exps.sum(axis=-1, keepdims=True).astype(np.float32)
+        multiplier, shift = quantize_multiplier(np.float32(1) / (total * np.float32(s_y)))
+        rounded = np.where(
+            in_block, round_s2(exps, multiplier, shift), round_s1(exps, multiplier, shift)
+        )
+        return (np.clip(rounded + z_y, limits.min, limits.max).astype(dtype),)
 
     return run
 

@@ -9,6 +9,7 @@ import numpy as np
 from harness.arithmetic.profile import Signature
 
 _MAX_DIMENSIONS = 6
+_LARGEST_DEPTHWISE_WINDOW = 25
 
 
 def takes_weights(s: Signature) -> bool:
@@ -20,6 +21,22 @@ def takes_weights(s: Signature) -> bool:
         and s.dtypes[1] == s.dtypes[0] == s.output
         and _weights_fit(s)
     )
+
+
+def uses_depthwise_kernel(s: Signature) -> bool:
+    """Of a delegated convolution: one channel in and out of each group, a window of at most 25.
+
+    All others go through the matrix kernels, whatever the operator is called.
+
+    Source: XNNPACK src/operators/convolution-nhwc.c, select_microkernel_type;
+    src/configs/dwconv-config.c.
+    """
+    channels, weights = s.shapes[0][-1], s.shapes[1]
+    if s.op == "DEPTHWISE_CONV_2D":
+        single = weights[3] == channels
+    else:
+        single = weights[3] == 1 and weights[0] == channels
+    return takes_weights(s) and single and weights[1] * weights[2] <= _LARGEST_DEPTHWISE_WINDOW
 
 
 def takes_fully_connected(s: Signature) -> bool:

@@ -1,4 +1,4 @@
-"""LiteRT's optimized built-in kernels on x86-64, whose NEON code runs through SSE."""
+"""LiteRT's optimized built-in kernels: on aarch64, and on x86-64, where NEON code runs as SSE."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, MOVE_ENTRIES
@@ -6,20 +6,13 @@ from harness.emulator.profiles.shared import FLOAT_ENTRIES, MOVE_ENTRIES
 _KERNELS = "LiteRT tflite/kernels"
 _OPTIMIZED = f"{_KERNELS}/internal/optimized"
 
-BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
+_COMMON: tuple[Entry, ...] = (
     Entry(
         ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
         ("int8", "uint8", "int16"),
         "integer",
         Evidence.MEASURED,
         f"{_OPTIMIZED}/integer_ops/pooling.h, {_OPTIMIZED}/optimized_ops.h AveragePool, MaxPool",
-    ),
-    Entry(
-        ("SOFTMAX",),
-        ("int8", "uint8"),
-        "exp-table",
-        Evidence.MEASURED,
-        f"{_OPTIMIZED}/optimized_ops.h Softmax, PopulateSoftmaxLookupTable",
     ),
     Entry(
         ("QUANTIZE",),
@@ -37,6 +30,40 @@ BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
         when=lambda s: s.output in {"int8", "uint8"},
         condition="8-bit output",
     ),
+)
+
+BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
+    Entry(
+        ("SOFTMAX",),
+        ("int8",),
+        "exp-table",
+        Evidence.MEASURED,
+        f"{_OPTIMIZED}/optimized_ops.h Softmax, PopulateSoftmaxLookupTable",
+        when=lambda s: s.output == "int8",
+        condition="int8 output",
+    ),
+    Entry(
+        ("SOFTMAX",),
+        ("uint8",),
+        "exp-table-half-added",
+        Evidence.MEASURED,
+        f"{_OPTIMIZED}/optimized_ops.h Softmax, QuantizeSoftmaxOutput<uint8_t>",
+        when=lambda s: s.output == "uint8",
+        condition="uint8 output",
+    ),
+    *_COMMON,
+)
+BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
+    Entry(
+        ("SOFTMAX",),
+        ("int8", "uint8"),
+        "exp-table-16-bits",
+        Evidence.MEASURED,
+        f"{_OPTIMIZED}/optimized_ops.h SoftmaxInt8LUT, PopulateSoftmaxUInt8LookupTable",
+        when=lambda s: s.output == s.dtypes[0],
+        condition="output of the same dtype",
+    ),
+    *_COMMON,
 )
 
 LITERT_BUILTIN_X86 = ArithmeticProfile(

@@ -2,20 +2,26 @@
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles import delegation
-from harness.emulator.profiles.litert_builtin import BUILTIN_X86_ENTRIES
+from harness.emulator.profiles.litert_builtin import BUILTIN_ARM_ENTRIES, BUILTIN_X86_ENTRIES
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, MOVE_ENTRIES
 
 _X = "XNNPACK src"
 
 
-def delegated_entries(uint8_gemm: str, uint8_depthwise: str) -> tuple[Entry, ...]:
+def delegated_entries(
+    uint8_gemm: str,
+    uint8_depthwise: str,
+    mean: str,
+    uint8_gemm_evidence: Evidence = Evidence.MEASURED,
+) -> tuple[Entry, ...]:
     """What XNNPACK computes of a graph.
 
     Args:
-        uint8_gemm: semantics of uint8 CONV_2D and FULLY_CONNECTED.
-        uint8_depthwise: semantics of uint8 DEPTHWISE_CONV_2D.
+        uint8_gemm: semantics of the uint8 matrix kernels.
+        uint8_depthwise: semantics of the uint8 depthwise kernels.
+        mean: semantics of MEAN.
+        uint8_gemm_evidence: how `uint8_gemm` is known.
     """
-    weighted = delegation.takes_weights
     return (
         Entry(
             ("CONV_2D", "DEPTHWISE_CONV_2D"),
@@ -23,7 +29,7 @@ def delegated_entries(uint8_gemm: str, uint8_depthwise: str) -> tuple[Entry, ...
             "S5:single",
             Evidence.MEASURED,
             f"{_X}/operators/convolution-nhwc.c, {_X}/qs8-qc8w-gemm, {_X}/qs8-qc8w-dwconv",
-            weighted,
+            delegation.takes_weights,
             "delegated: constant weights and bias",
         ),
         Entry(
@@ -36,31 +42,31 @@ def delegated_entries(uint8_gemm: str, uint8_depthwise: str) -> tuple[Entry, ...
             "delegated: constant weights",
         ),
         Entry(
-            ("CONV_2D",),
+            ("CONV_2D", "DEPTHWISE_CONV_2D"),
+            ("uint8",),
+            uint8_depthwise,
+            Evidence.MEASURED,
+            f"{_X}/configs/dwconv-config.c init_qu8_dwconv_config, {_X}/qu8-dwconv",
+            delegation.uses_depthwise_kernel,
+            "delegated: one channel a group, window <= 25",
+        ),
+        Entry(
+            ("CONV_2D", "DEPTHWISE_CONV_2D"),
             ("uint8",),
             uint8_gemm,
-            Evidence.MEASURED,
-            f"{_X}/configs/gemm-config.c init_qu8_gemm_config, {_X}/qu8-gemm, {_X}/qu8-igemm",
-            weighted,
+            uint8_gemm_evidence,
+            f"{_X}/configs/gemm-config.c init_qu8_gemm_config, {_X}/qu8-igemm",
+            delegation.takes_weights,
             "delegated: constant weights and bias",
         ),
         Entry(
             ("FULLY_CONNECTED",),
             ("uint8",),
             uint8_gemm,
-            Evidence.MEASURED,
+            uint8_gemm_evidence,
             f"{_X}/configs/gemm-config.c init_qu8_gemm_config, {_X}/qu8-gemm",
             delegation.takes_fully_connected,
             "delegated: constant weights",
-        ),
-        Entry(
-            ("DEPTHWISE_CONV_2D",),
-            ("uint8",),
-            uint8_depthwise,
-            Evidence.MEASURED,
-            f"{_X}/configs/dwconv-config.c init_qu8_dwconv_config, {_X}/qu8-dwconv",
-            weighted,
-            "delegated: constant weights and bias",
         ),
         Entry(
             ("ADD", "SUB"),
@@ -74,7 +80,7 @@ def delegated_entries(uint8_gemm: str, uint8_depthwise: str) -> tuple[Entry, ...
         Entry(
             ("MEAN",),
             ("int8", "uint8"),
-            "xnnpack",
+            mean,
             Evidence.MEASURED,
             f"{_X}/operators/reduce-nd.c reshape_reduce_nd",
             delegation.takes_reduction,
@@ -119,14 +125,40 @@ def delegated_entries(uint8_gemm: str, uint8_depthwise: str) -> tuple[Entry, ...
     )
 
 
-LITERT_XNNPACK_X86 = ArithmeticProfile(
-    "litert-xnnpack-x86",
-    "LiteRT 2.3.0 with its default XNNPACK delegate, x86-64",
-    (
-        *delegated_entries("S5:single", "S5:single"),
-        *BUILTIN_X86_ENTRIES,
-        *MOVE_ENTRIES,
-        *FLOAT_ENTRIES,
+def _profile(
+    name: str, machine: str, delegated: tuple[Entry, ...], builtin: tuple[Entry, ...]
+) -> ArithmeticProfile:
+    return ArithmeticProfile(
+        name,
+        f"LiteRT 2.3.0 with its default XNNPACK delegate, {machine}",
+        (*delegated, *builtin, *MOVE_ENTRIES, *FLOAT_ENTRIES),
+    )
+
+
+LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
+    _profile(
+        "litert-xnnpack-x86",
+        "x86-64",
+        delegated_entries("S5:single", "S5:single", "xnnpack"),
+        BUILTIN_X86_ENTRIES,
+    ),
+    _profile(
+        "litert-xnnpack-arm",
+        "aarch64, core not known: uint8 matrix kernels differ between cores",
+        delegated_entries("S6:single", "S6:single", "xnnpack-fused", Evidence.ASSUMED),
+        BUILTIN_ARM_ENTRIES,
+    ),
+    _profile(
+        "litert-xnnpack-arm@cortex-a53",
+        "aarch64, Cortex-A53",
+        delegated_entries("S7:single", "S6:single", "xnnpack-fused"),
+        BUILTIN_ARM_ENTRIES,
+    ),
+    _profile(
+        "litert-xnnpack-arm@cortex-a76",
+        "aarch64, Cortex-A76",
+        delegated_entries("S6:single", "S6:single", "xnnpack-fused"),
+        BUILTIN_ARM_ENTRIES,
     ),
     kernels="xnnpack",
 )
