@@ -27,6 +27,7 @@ HISTOGRAM_LIMIT = 17
 
 _KEPT_PROMISES = ("exact", "assumed")
 _COMPARABLE_KINDS = "biuf"
+_LONGEST_NAME = 80
 
 Array = npt.NDArray[Any]
 
@@ -180,7 +181,7 @@ def _doubt(graph: Graph, promises: Mapping[int, Promise]) -> dict[Promise, str]:
     words: dict[Promise, str] = {}
     for tensor, node in _in_execution_order(graph):
         if node is not None:
-            place = f"{node.op} (node {node.index}, {graph.tensors[tensor].name!r})"
+            place = f"{node.op} (node {node.index}, {short_name(graph.tensors[tensor].name)!r})"
             words.setdefault(promises.get(tensor, "unknown"), place)
     return words
 
@@ -211,7 +212,7 @@ def _differs(broken: TensorComparison) -> tuple[Verdict, str]:
     """The verdict when a tensor is not what was promised, in words."""
     if broken.remark:
         return "differs", f"{_place(broken)} has {broken.remark}"
-    count = f"{broken.differing} of {broken.elements} elements differ"
+    count = f"{broken.differing:,} of {broken.elements:,} elements differ"
     return "differs", f"{_place(broken)} is promised exact, but {count}"
 
 
@@ -231,13 +232,16 @@ def _judge(
         one = weakest["unknown"]
         if one.promise == "unknown" and undefined:
             node = undefined[0]
-            return "unknown", f"{node.op} (node {node.node}, {node.tensor!r}): {node.reason}"
+            return (
+                "unknown",
+                f"{node.op} (node {node.node}, {short_name(node.tensor)!r}): {node.reason}",
+            )
         return "unknown", f"{_place(one)} was not compared: {one.remark}"
     if "assumed" in weakest:
         differing = sum(one.differing or 0 for one in outputs if one.promise == "assumed")
         elements = sum(one.elements for one in outputs if one.promise == "assumed")
         at = doubt.get("assumed", _place(weakest["assumed"]))
-        count = f"{differing} of {elements} output elements differ"
+        count = f"{differing:,} of {elements:,} output elements differ"
         return "assumed", f"profile {profile} assumes the arithmetic of {at}; {count}"
     if "float" in weakest:
         at = doubt.get("float", _place(weakest["float"]))
@@ -248,4 +252,15 @@ def _judge(
 def _place(one: TensorComparison) -> str:
     """Which tensor, in words."""
     node = "" if one.node is None else f" (node {one.node}, {one.op})"
-    return f"tensor {one.name!r}{node}"
+    return f"tensor {short_name(one.name)!r}{node}"
+
+
+def short_name(name: str) -> str:
+    """A tensor's name as messages and tables say it.
+
+    Converters join the names of everything they fuse with ``;``, up to thousands of characters:
+    the first is kept, and cut to 80 characters from its end.
+    """
+    first, *fused = name.split(";")
+    kept = first if len(first) <= _LONGEST_NAME else f"…{first[-_LONGEST_NAME:]}"
+    return f"{kept}; …" if fused else kept

@@ -37,6 +37,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.compare import short_name
 from harness.errors import UsageError
 from harness.records import Accuracy, Exactness, Latency, Outcome, Proportion, QuantizationCost
 
@@ -176,10 +177,11 @@ def _judge_exactness(limits: ExactnessLimits, exactness: Exactness | None) -> It
         yield f"{required}, but the verdict is {exactness.verdict!r}: {exactness.reason}"
     elif limits.require == "no-difference":
         for one in exactness.outputs:
+            name = repr(short_name(one.name))
             if one.differing is None:
-                yield f"{required}, which cannot be evaluated: {one.name!r}: {one.remark}"
+                yield f"{required}, which cannot be evaluated: {name}: {one.remark}"
             elif one.differing:
-                yield f"{required}, but {one.differing} of {one.elements} of {one.name!r} differ"
+                yield f"{required}, but {one.differing:,} of {one.elements:,} of {name} differ"
 
 
 def _judge_accuracy(limits: AccuracyLimits, accuracy: Accuracy | None) -> Iterator[str]:
@@ -251,7 +253,7 @@ def _judge_cost(limits: CostLimits, cost: QuantizationCost | None) -> Iterator[s
         worst = min(cost.tensors, key=lambda tensor: getattr(tensor, key))
         got = getattr(worst, key)
         if got < limit:
-            yield f"{required}, got {got:.4g}{unit} on {worst.name!r}"
+            yield f"{required}, got {got:.4g}{unit} on {short_name(worst.name)!r}"
 
 
 def _not_evaluated(required: str, need: str) -> str:

@@ -80,7 +80,7 @@ def comparison_table(compared: Sequence[TensorComparison], title: str | None = N
         style = "yellow" if one.differing is None else "red" if one.differing else ""
         node = "" if one.node is None else f"{one.node} {words.printable(one.op or '')}"
         table.add_row(
-            Text(words.printable(one.name)),
+            Text(words.tensor(one.name)),
             *([Text(node)] if made else []),
             words.count(one.elements),
             words.count(one.differing),
@@ -98,7 +98,7 @@ def _exactness_part(run: Run) -> list[RenderableType]:
     said = words.exactness(found).removeprefix("unknown: ")
     verdict = Text(f"{found.verdict}: {said}", style=_exactness_style(run))
     parts: list[RenderableType] = [_heading("Device against emulator"), _indented(verdict)]
-    if found.reason and found.verdict != "unknown":
+    if found.first_divergence is None and found.reason and found.verdict != "unknown":
         parts.append(_indented(Text(words.printable(found.reason, 400))))
     if found.first_divergence is not None:
         parts.append(_indented(Text(words.divergence(found.first_divergence))))
@@ -137,7 +137,7 @@ def _cost_part(run: Run) -> list[RenderableType]:
     table.add_column("Cosine", justify="right")
     for tensor in worst:
         table.add_row(
-            Text(words.printable(tensor.name)),
+            Text(words.tensor(tensor.name)),
             words.decibels(tensor.sqnr_db),
             f"{tensor.cosine:.6f}",
         )

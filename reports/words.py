@@ -4,6 +4,7 @@ Names come from model files and devices, so every one passes through `printable`
 shown.
 """
 
+from harness.compare import short_name
 from harness.records import (
     Exactness,
     Latency,
@@ -173,9 +174,14 @@ def traced(found: Exactness) -> str:
     )
 
 
+def tensor(name: str) -> str:
+    """A tensor's name, short and printable."""
+    return printable(short_name(name))
+
+
 def place(one: TensorComparison) -> str:
     """Which tensor, and which operator made it."""
-    name = f"“{printable(one.name)}”"
+    name = f"“{tensor(one.name)}”"
     if one.node is None:
         return f"tensor {name}"
     return f"{printable(one.op or 'node')} (node {one.node}, {name})"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from harness.arithmetic.profile import ArithmeticProfile
-from harness.compare import HISTOGRAM_LIMIT, Array, compare, compare_tensor
+from harness.compare import HISTOGRAM_LIMIT, Array, compare, compare_tensor, short_name
 from harness.emulator.graph import Graph, Node, Quantization, Tensor
 from harness.emulator.interpreter import Emulation, Undefined, emulate
 from harness.emulator.profiles.litert_ref import LITERT_REF
@@ -106,6 +106,12 @@ def test_byte_order_is_not_a_difference() -> None:
     expected = np.array([1, -300], "<i4")
     assert compare_tensor("x", expected, expected.astype(">i4"), "exact").differing == 0
     assert compare_tensor("x", expected / 3, (expected / 3).astype(">f8"), "float").differing == 0
+
+
+def test_names_are_told_short() -> None:
+    assert short_name("conv/Relu6;a/b;c") == "conv/Relu6; …"
+    assert short_name("x" * 100 + "conv") == "…" + "x" * 76 + "conv"
+    assert short_name("out") == "out"
 
 
 # A graph of three nodes: 0 CONV_2D makes 1; 1 LOGISTIC makes 2; 2 ADD of both makes 3.
