@@ -1,0 +1,191 @@
+"""Prepared kernels: constants packed once, run on batches of any size.
+
+A kernel is made for one level and equals the definition of the same op. It is made with constants
+and then called with arrays that the graph computes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.arithmetic.requantize import Requantization
+from harness.emulator.core import _core, threads
+
+Array = npt.NDArray[Any]
+Kernel = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window that slides over an NHWC image. Sizes in elements, in the order `_core` takes."""
+
+    in_h: int
+    in_w: int
+    in_c: int
+    out_h: int
+    out_w: int
+    out_c: int
+    kernel_h: int = 1
+    kernel_w: int = 1
+    stride_h: int = 1
+    stride_w: int = 1
+    dilation_h: int = 1
+    dilation_w: int = 1
+    pad_top: int = 0
+    pad_left: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Accumulation:
+    """What a convolution, depthwise convolution or fully connected layer computes with.
+
+    Attributes:
+        weights: int8 or uint8, contiguous, in the file's layout.
+        weight_zero: their zero point.
+        bias: int32, one for each output channel, or None.
+        input_dtype, input_zero: of the activations.
+        output_dtype: ``int8`` or ``uint8``.
+        requantization: from accumulators to the output.
+    """
+
+    weights: Array
+    weight_zero: int
+    bias: npt.NDArray[np.int32] | None
+    input_dtype: str
+    input_zero: int
+    output_dtype: str
+    requantization: Requantization
+
+
+def make_convolution(level: str, window: Window, groups: int, layer: Accumulation) -> Kernel:
+    """CONV_2D; weights (outputs, height, width, inputs / groups).
+
+    A fully connected layer is one with an image of a single pixel.
+
+    Raises:
+        ValueError: the kernel is not exact for these arguments, or they do not fit together.
+    """
+    prepared = _core.make_convolution(
+        level,
+        astuple(window),
+        groups,
+        np.ascontiguousarray(layer.weights),
+        layer.weight_zero,
+        layer.bias,
+        _boundary(layer),
+        _parameters(layer.requantization, window.out_c),
+    )
+    return _windowed([prepared], window, layer.output_dtype)
+
+
+def make_depthwise(
+    level: str,
+    window: Window,
+    layer: Accumulation,
+    parts: Sequence[tuple[int, int, Requantization]] = (),
+) -> Kernel:
+    """DEPTHWISE_CONV_2D with multiplier 1; weights (1, height, width, channels).
+
+    Args:
+        level: which kernels.
+        window: of the image.
+        layer: constants; the weights of all channels.
+        parts: (first channel, last channel + 1, requantization), where a runtime requantizes the
+            channels of its vectors' tail differently; default: all alike.
+
+    Raises:
+        ValueError: as for `make_convolution`.
+    """
+    prepared = [
+        _core.make_depthwise(
+            level,
+            astuple(window),
+            first,
+            last,
+            np.ascontiguousarray(layer.weights),
+            layer.weight_zero,
+            layer.bias,
+            _boundary(layer),
+            _parameters(requantization, window.out_c),
+        )
+        for first, last, requantization in parts or ((0, window.in_c, layer.requantization),)
+    ]
+    return _windowed(prepared, window, layer.output_dtype)
+
+
+def make_max_pool(window: Window) -> Kernel:
+    """MAX_POOL_2D without its clamp: the largest value of each window, padding left out."""
+    return _pooled(_core.max_pool, window, None)
+
+
+def make_sum_pool(window: Window) -> Kernel:
+    """The int32 sum of each window, padding left out."""
+    return _pooled(_core.sum_pool, window, np.int32)
+
+
+def look_up(table: Array, x: Array) -> Array:
+    """``table[x]`` for 8-bit x; `table` is ordered by x's bits read as unsigned."""
+    out = np.empty(x.shape, table.dtype)
+    _core.look_up(table, np.ascontiguousarray(x), out, threads())
+    return out
+
+
+def look_up_pair(table: Array, a: Array, b: Array) -> Array:
+    """``table[256 * a + b]`` for 8-bit a and b of one shape, their bits read as unsigned."""
+    out = np.empty(a.shape, table.dtype)
+    _core.look_up_pair(table, np.ascontiguousarray(a), np.ascontiguousarray(b), out, threads())
+    return out
+
+
+def _windowed(
+    prepared: Sequence[_core.Convolution | _core.Depthwise], window: Window, dtype: str
+) -> Kernel:
+    image = (window.out_h, window.out_w, window.out_c)
+
+    def run(x: Array) -> Array:
+        out = np.empty((len(x), *image), dtype)
+        for kernel in prepared:
+            kernel(np.ascontiguousarray(x), out, threads())
+        return out
+
+    return run
+
+
+def _pooled(
+    pool: Callable[[Sequence[int], Array, Array, int], None],
+    window: Window,
+    dtype: npt.DTypeLike | None,
+) -> Kernel:
+    image = (window.out_h, window.out_w, window.out_c)
+    sizes = astuple(window)
+
+    def run(x: Array) -> Array:
+        out = np.empty((len(x), *image), dtype or x.dtype)
+        pool(sizes, np.ascontiguousarray(x), out, threads())
+        return out
+
+    return run
+
+
+def _boundary(layer: Accumulation) -> _core.Boundary:
+    return _core.Boundary(
+        layer.input_dtype == "uint8", layer.input_zero, layer.output_dtype == "uint8"
+    )
+
+
+def _parameters(requantization: Requantization, channels: int) -> _core.Parameters:
+    """The same for C++, one value for each channel."""
+    multiplier = np.broadcast_to(requantization.multiplier, (channels,))
+    real = requantization.rounding in ("S4", "S5")
+    return _core.Parameters(
+        number=int(requantization.rounding[1:]),
+        multiplier=[] if real else multiplier.tolist(),
+        shift=[] if real else np.broadcast_to(requantization.shift, (channels,)).tolist(),
+        scale=multiplier.tolist() if real else [],
+        zero_point=requantization.zero_point,
+        low=requantization.low,
+        high=requantization.high,
+    )

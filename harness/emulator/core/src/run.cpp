@@ -1,0 +1,140 @@
+#include "run.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "threads.h"
+
+namespace edgefarm {
+namespace {
+
+constexpr int64_t kTasksPerThread = 4;  // so that a thread held up elsewhere is made up for
+constexpr int64_t kSmall = 1 << 14;     // elements below which a second thread does not pay
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Calls work(first, last) for slices of `size`, in parallel when that pays.
+template <class F>
+void for_slices(int64_t size, int64_t slice, int threads, F work) {
+  auto task = [&](int64_t i, Scratch& scratch) {
+    work(i * slice, std::min(size, (i + 1) * slice), scratch);
+  };
+  parallel_for(threads, divide_up(size, slice), task);
+}
+
+int64_t slice_of(int64_t size, int threads) {
+  return std::max(kSmall, divide_up(size, threads * kTasksPerThread));
+}
+
+// The part of a window that lies on the image, along one dimension.
+struct Part {
+  int first, last, step;
+};
+
+Part inside(int position, int stride, int pad, int kernel, int dilation, int size) {
+  const int start = position * stride - pad;
+  int first = start, last = start + kernel * dilation;
+  while (first < 0) first += dilation;
+  return {first, std::min(last, size), dilation};
+}
+
+template <class Byte, class Out, class F>
+void pool_line(const Window& w, const Byte* image, int y, Out* out, Out start, F join) {
+  const Part rows = inside(y, w.stride_h, w.pad_top, w.kernel_h, w.dilation_h, w.in_h);
+  for (int x = 0; x < w.out_w; ++x, out += w.out_c) {
+    const Part columns = inside(x, w.stride_w, w.pad_left, w.kernel_w, w.dilation_w, w.in_w);
+    std::fill_n(out, w.out_c, start);
+    for (int iy = rows.first; iy < rows.last; iy += rows.step) {
+      for (int ix = columns.first; ix < columns.last; ix += columns.step) {
+        const Byte* pixel = image + ((int64_t)iy * w.in_w + ix) * w.in_c;
+        for (int c = 0; c < w.out_c; ++c) out[c] = join(out[c], pixel[c]);
+      }
+    }
+  }
+}
+
+template <class Byte, class Out, class F>
+void pool(const Window& w, const Byte* in, Out* out, int64_t batch, int threads, Out start,
+          F join) {
+  const int64_t lines = batch * w.out_h;
+  for_slices(lines, std::max<int64_t>(1, divide_up(lines, threads * kTasksPerThread)), threads,
+             [&](int64_t first, int64_t last, Scratch&) {
+               for (int64_t line = first; line < last; ++line) {
+                 pool_line(w, in + line / w.out_h * w.in_size(), (int)(line % w.out_h),
+                           out + line * w.out_w * w.out_c, start, join);
+               }
+             });
+}
+
+}  // namespace
+
+void run(const Level& level, const Convolution& layer, const uint8_t* in, uint8_t* out,
+         int64_t batch, int threads) {
+  const int64_t rows = batch * layer.window.out_h * layer.window.out_w;
+  const int panels = layer.groups * layer.panels;
+  const int64_t work = rows * layer.padded_depth * layer.group_out * layer.groups;
+  if (work < 8 * kSmall) threads = 1;
+  const int64_t wanted = threads == 1 ? 1 : threads * kTasksPerThread;
+  const int64_t most = level.row_block(layer);
+  // Few rows: the threads share the panels instead, and each packs the rows for itself.
+  const int64_t block = std::min(most, std::max<int64_t>(divide_up(rows, wanted), 48));
+  const int64_t row_blocks = divide_up(rows, block);
+  const int64_t panel_blocks =
+      row_blocks >= wanted ? 1 : std::min<int64_t>(panels, divide_up(wanted, row_blocks));
+  const int64_t panel_block = divide_up(panels, panel_blocks);
+  auto task = [&](int64_t i, Scratch& scratch) {
+    const int64_t row = i / panel_blocks * block, panel = i % panel_blocks * panel_block;
+    if (panel >= panels) return;
+    level.convolve(layer, in, out, row, std::min(rows, row + block), (int)panel,
+                   (int)std::min<int64_t>(panels, panel + panel_block), scratch);
+  };
+  parallel_for(threads, row_blocks * panel_blocks, task);
+}
+
+void run(const Level& level, const Depthwise& layer, const uint8_t* in, uint8_t* out,
+         int64_t batch, int threads) {
+  const int64_t lines = batch * layer.window.out_h;
+  const int64_t work =
+      lines * layer.window.out_w * layer.window.out_c * layer.window.kernel_h * layer.window.kernel_w;
+  if (work < 2 * kSmall) threads = 1;
+  for_slices(lines, std::max<int64_t>(1, divide_up(lines, threads * kTasksPerThread)), threads,
+             [&](int64_t first, int64_t last, Scratch& scratch) {
+               level.depthwise(layer, in, out, first, last, scratch);
+             });
+}
+
+void look_up(const uint8_t* table, const uint8_t* x, uint8_t* out, int64_t size, int threads) {
+  for_slices(size, slice_of(size, threads), threads, [&](int64_t first, int64_t last, Scratch&) {
+    for (int64_t i = first; i < last; ++i) out[i] = table[x[i]];
+  });
+}
+
+void look_up_pair(const uint8_t* table, const uint8_t* a, const uint8_t* b, uint8_t* out,
+                  int64_t size, int threads) {
+  for_slices(size, slice_of(size, threads), threads, [&](int64_t first, int64_t last, Scratch&) {
+    for (int64_t i = first; i < last; ++i) out[i] = table[256 * a[i] + b[i]];
+  });
+}
+
+void max_pool(const Window& window, bool is_signed, const uint8_t* in, uint8_t* out, int64_t batch,
+              int threads) {
+  if (is_signed) {
+    pool(window, (const int8_t*)in, (int8_t*)out, batch, threads, (int8_t)-128,
+         [](int8_t a, int8_t b) { return std::max(a, b); });
+  } else {
+    pool(window, in, out, batch, threads, (uint8_t)0,
+         [](uint8_t a, uint8_t b) { return std::max(a, b); });
+  }
+}
+
+void sum_pool(const Window& window, bool is_signed, const uint8_t* in, int32_t* out, int64_t batch,
+              int threads) {
+  const auto add = [](int32_t sum, int32_t x) { return sum + x; };
+  if (is_signed) {
+    pool(window, (const int8_t*)in, out, batch, threads, 0, add);
+  } else {
+    pool(window, in, out, batch, threads, 0, add);
+  }
+}
+
+}  // namespace edgefarm
