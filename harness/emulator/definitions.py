@@ -62,12 +62,23 @@ class NoDefinition(Exception):
 Bind = Callable[[Call], Run]
 
 DEFINITIONS: dict[tuple[str, str], Bind] = {}
+ELEMENTWISE: set[tuple[str, str]] = set()
+"""Definitions that give one output for each input element, wherever it stands."""
 ACCUMULATORS: dict[str, Callable[[Call], Accumulate]] = {}
 """How to get the int32 accumulators of an op that requantizes, for reports."""
 
 
-def define(ops: Sequence[str], semantics: Sequence[str]) -> Callable[[Bind], Bind]:
-    """Enter a definition under every pair of `ops` and `semantics`."""
+def define(
+    ops: Sequence[str], semantics: Sequence[str], *, elementwise: bool = False
+) -> Callable[[Bind], Bind]:
+    """Enter a definition under every pair of `ops` and `semantics`.
+
+    Args:
+        ops: the operators.
+        semantics: names that profiles use.
+        elementwise: each output element depends on the input elements at its own place only, and
+            not on where that is; a table may then stand for it.
+    """
 
     def enter(bind: Bind) -> Bind:
         for op in ops:
@@ -75,6 +86,8 @@ def define(ops: Sequence[str], semantics: Sequence[str]) -> Callable[[Bind], Bin
                 if (op, name) in DEFINITIONS:
                     raise ValueError(f"{op}/{name} is defined twice")
                 DEFINITIONS[op, name] = bind
+                if elementwise:
+                    ELEMENTWISE.add((op, name))
         return bind
 
     return enter

@@ -126,29 +126,39 @@ def make_sum_pool(window: Window) -> Kernel:
     return _pooled(_core.sum_pool, window, np.int32)
 
 
-def look_up(table: Array, x: Array) -> Array:
+def make_look_up(table: Array) -> Kernel:
     """``table[x]`` for 8-bit x; `table` is ordered by x's bits read as unsigned."""
-    out = np.empty(x.shape, table.dtype)
-    _core.look_up(table, np.ascontiguousarray(x), out, threads())
-    return out
+    workers = threads()
+
+    def run(x: Array) -> Array:
+        out = np.empty(x.shape, table.dtype)
+        _core.look_up(table, np.ascontiguousarray(x), out, workers)
+        return out
+
+    return run
 
 
-def look_up_pair(table: Array, a: Array, b: Array) -> Array:
+def make_look_up_pair(table: Array) -> Callable[[Array, Array], Array]:
     """``table[256 * a + b]`` for 8-bit a and b of one shape, their bits read as unsigned."""
-    out = np.empty(a.shape, table.dtype)
-    _core.look_up_pair(table, np.ascontiguousarray(a), np.ascontiguousarray(b), out, threads())
-    return out
+    workers = threads()
+
+    def run(a: Array, b: Array) -> Array:
+        out = np.empty(a.shape, table.dtype)
+        _core.look_up_pair(table, np.ascontiguousarray(a), np.ascontiguousarray(b), out, workers)
+        return out
+
+    return run
 
 
 def _windowed(
     prepared: Sequence[_core.Convolution | _core.Depthwise], window: Window, dtype: str
 ) -> Kernel:
-    image = (window.out_h, window.out_w, window.out_c)
+    image, workers = (window.out_h, window.out_w, window.out_c), threads()
 
     def run(x: Array) -> Array:
-        out = np.empty((len(x), *image), dtype)
+        x, out = np.ascontiguousarray(x), np.empty((len(x), *image), dtype)
         for kernel in prepared:
-            kernel(np.ascontiguousarray(x), out, threads())
+            kernel(x, out, workers)
         return out
 
     return run
@@ -159,12 +169,12 @@ def _pooled(
     window: Window,
     dtype: npt.DTypeLike | None,
 ) -> Kernel:
-    image = (window.out_h, window.out_w, window.out_c)
+    image, workers = (window.out_h, window.out_w, window.out_c), threads()
     sizes = astuple(window)
 
     def run(x: Array) -> Array:
         out = np.empty((len(x), *image), dtype or x.dtype)
-        pool(sizes, np.ascontiguousarray(x), out, threads())
+        pool(sizes, np.ascontiguousarray(x), out, workers)
         return out
 
     return run

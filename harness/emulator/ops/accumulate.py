@@ -50,7 +50,7 @@ def define_accumulating(op: str, bind_products: Callable[[Call], Products], axis
 
     def accumulators(call: Call) -> Accumulate:
         products, x_zero = bind_products(call), scale_and_zero_point(call.input(0))[1]
-        w_zero = _weight_zero_point(call.input(1), axis)
+        w_zero = weight_zero_point(call.input(1), axis)
         check_bias(call, call.input(1).shape[axis])
         constant = call.input(1).data
         prepared = None if constant is None else constant.astype(np.float64) - w_zero
@@ -97,7 +97,7 @@ def check_bias(call: Call, channels: int) -> None:
         raise ValueError(f"bias of shape {list(bias.shape)}, allowed: [{channels}]")
 
 
-def _weight_zero_point(weights: Tensor, axis: int) -> int:
+def weight_zero_point(weights: Tensor, axis: int) -> int:
     """The weights' zero point; per-channel weights are symmetric, by the specification."""
     found = quantization(weights)
     if len(found.scales) == 1:

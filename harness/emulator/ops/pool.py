@@ -12,7 +12,7 @@ from harness.emulator.definitions import (
     scale_and_zero_point,
 )
 from harness.emulator.graph import Array
-from harness.emulator.ops.clamp import ClampRule, real_range, tflite_clamp, xnnpack_clamp
+from harness.emulator.ops.clamp import real_range, tflite_clamp, xnnpack_clamp
 from harness.emulator.ops.windows import Windows, make_windows, taps
 
 
@@ -29,12 +29,13 @@ def fused_activation(call: Call) -> str:
     return str(call.node.options.get("fused_activation_function", "NONE"))
 
 
-def _clamp(call: Call, rule: ClampRule = tflite_clamp) -> tuple[int, int]:
+def integer_clamp(call: Call) -> tuple[int, int]:
     """Integer pools neither use nor change the scale; input and output must share it."""
     s_x, z_x = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
     if (s_x, z_x) != (s_y, z_y):
         raise NoDefinition("its input and output are quantized differently")
+    rule = xnnpack_clamp if call.semantics == "xnnpack" else tflite_clamp
     return rule(fused_activation(call), s_y, z_y, call.output.dtype)
 
 
@@ -62,7 +63,7 @@ def bind_average(call: Call) -> Run:
     Source: LiteRT kernels/internal/reference/integer_ops/pooling.h and reference/pooling.h,
     AveragePool; the optimized kernels give the same.
     """
-    windows, (low, high) = pool_windows(call), _clamp(call)
+    windows, (low, high) = pool_windows(call), integer_clamp(call)
     dtype = np.dtype(call.output.dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -97,8 +98,7 @@ def bind_maximum(call: Call) -> Run:
     Source: LiteRT kernels/internal/reference/integer_ops/pooling.h, MaxPool; XNNPACK
     src/subgraph/max-pooling-2d.c.
     """
-    rule = xnnpack_clamp if call.semantics == "xnnpack" else tflite_clamp
-    windows, (low, high) = pool_windows(call), _clamp(call, rule)
+    windows, (low, high) = pool_windows(call), integer_clamp(call)
     dtype = np.dtype(call.output.dtype)
     lowest = int(np.iinfo(dtype).min)
 

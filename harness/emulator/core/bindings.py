@@ -1,0 +1,222 @@
+"""Which nodes the core runs, and how a node becomes a kernel.
+
+A binding takes what a definition takes, a `Call`, and gives the same integers for many steps at
+once. It gives None for whatever it is not exact for; the definition then runs.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from harness.arithmetic.requantize import Requantization
+from harness.emulator.core.kernels import (
+    Accumulation,
+    Kernel,
+    Window,
+    make_convolution,
+    make_depthwise,
+    make_look_up,
+    make_look_up_pair,
+    make_max_pool,
+)
+from harness.emulator.definitions import (
+    DEFINITIONS,
+    ELEMENTWISE,
+    Call,
+    CannotRun,
+    NoDefinition,
+    Run,
+    Values,
+    required,
+    scale_and_zero_point,
+)
+from harness.emulator.graph import Array
+from harness.emulator.ops.accumulate import check_bias, requantization, weight_zero_point
+from harness.emulator.ops.fully_connected import output_shape
+from harness.emulator.ops.pool import integer_clamp, pool_windows
+from harness.emulator.ops.windows import Windows, make_windows
+
+_BYTES = ("int8", "uint8")
+_ALL_BYTES = np.arange(256, dtype=np.uint8)
+
+Binding = Callable[[Call, str], Run]
+
+
+class _NotHere(Exception):
+    """The core does not run this node."""
+
+
+def bind(call: Call, level: str) -> Run | None:
+    """The core's way to run a node; None when the definition must.
+
+    Args:
+        call: the node. Its constants are packed here, once.
+        level: one of `harness.emulator.core.available_levels`.
+
+    Returns:
+        As a definition's `Run`, but for any number of steps at once: every computed input and every
+        result has one more leading axis, the steps.
+    """
+    elementwise = (call.node.op, call.semantics) in ELEMENTWISE
+    binding = _bind_elementwise if elementwise else _BINDINGS.get(call.node.op)
+    try:
+        return binding(call, level) if binding else None
+    except (_NotHere, CannotRun, NoDefinition, ValueError, MemoryError):
+        return None  # the definition computes it, or says better what is wrong with it
+
+
+def _require(holds: bool) -> None:
+    if not holds:
+        raise _NotHere
+
+
+def _run_images(kernel: Kernel) -> Run:
+    """A kernel over images as a `Run`: the images of all steps are one batch."""
+
+    def run(values: Values) -> tuple[Array]:
+        x = required(values[0])
+        y = kernel(x.reshape(-1, *x.shape[2:]))
+        return (y.reshape(*x.shape[:2], *y.shape[1:]),)
+
+    return run
+
+
+def _window(call: Call, windows: Windows, channels: tuple[int, int]) -> Window:
+    """A definition's windows in the core's form; `channels` of the image and of the output."""
+    height, width = windows.height, windows.width
+    return Window(
+        in_h=height.size,
+        in_w=width.size,
+        in_c=channels[0],
+        out_h=height.output,
+        out_w=width.output,
+        out_c=channels[1],
+        kernel_h=height.window,
+        kernel_w=width.window,
+        stride_h=height.stride,
+        stride_w=width.stride,
+        dilation_h=height.dilation,
+        dilation_w=width.dilation,
+        pad_top=height.before,
+        pad_left=width.before,
+    )
+
+
+# Convolution, depthwise convolution, fully connected ---------------------------------------------
+
+
+def _accumulation(call: Call, axis: int) -> Accumulation:
+    """The node's constants; `axis` of the output channels in the weights."""
+    x, w, bias = call.input(0), call.input(1), call.optional(2)
+    check_bias(call, w.shape[axis])
+    weights = w.data
+    if weights is None or (bias is not None and bias.data is None):
+        raise _NotHere
+    _require(x.dtype in _BYTES and call.output.dtype in _BYTES and weights.dtype in _BYTES)
+    parameters: Requantization = requantization(call)
+    return Accumulation(
+        weights=weights,
+        weight_zero=weight_zero_point(w, axis),
+        bias=None if bias is None or bias.data is None else bias.data.astype(np.int32, copy=False),
+        input_dtype=x.dtype,
+        input_zero=scale_and_zero_point(x)[1],
+        output_dtype=call.output.dtype,
+        requantization=parameters,
+    )
+
+
+def _bind_convolution(call: Call, level: str) -> Run:
+    weights, channels = call.input(1).shape, call.input(0).shape[-1]
+    _require(len(weights) == 4 and weights[3] > 0 and channels % weights[3] == 0)
+    windows = make_windows(call, (weights[1], weights[2]))
+    window = _window(call, windows, (channels, weights[0]))
+    layer = _accumulation(call, axis=0)
+    return _run_images(make_convolution(level, window, channels // weights[3], layer))
+
+
+def _bind_depthwise(call: Call, level: str) -> Run:
+    weights, channels = call.input(1).shape, call.input(0).shape[-1]
+    _require(len(weights) == 4 and weights[0] == 1 and channels > 0 and weights[3] % channels == 0)
+    multiplier = weights[3] // channels
+    windows = make_windows(call, (weights[1], weights[2]))
+    window = _window(call, windows, (weights[3], weights[3]))
+    kernel = make_depthwise(level, window, _accumulation(call, axis=3))
+    if multiplier == 1:
+        return _run_images(kernel)
+    return _run_images(lambda x: kernel(np.repeat(x, multiplier, axis=3)))
+
+
+def _bind_fully_connected(call: Call, level: str) -> Run:
+    shape, (units, depth) = output_shape(call), call.input(1).shape
+    window = Window(in_h=1, in_w=1, in_c=depth, out_h=1, out_w=1, out_c=units)
+    kernel = make_convolution(level, window, 1, _accumulation(call, axis=0))
+
+    def run(values: Values) -> tuple[Array]:
+        x = required(values[0])
+        return (kernel(x.reshape(-1, 1, 1, depth)).reshape(len(x), *shape),)
+
+    return run
+
+
+# Pools -------------------------------------------------------------------------------------------
+
+
+def _bind_max_pool(call: Call, _level: str) -> Run:
+    x = call.input(0)
+    _require(call.semantics == "integer" and x.dtype in _BYTES and call.output.dtype == x.dtype)
+    low, high = integer_clamp(call)
+    limits = np.iinfo(x.dtype)
+    pool = make_max_pool(_window(call, pool_windows(call), (x.shape[-1], x.shape[-1])))
+    if (low, high) == (limits.min, limits.max):
+        return _run_images(pool)
+    return _run_images(lambda image: np.clip(pool(image), low, high))
+
+
+# Element-wise ops as tables of their definitions -------------------------------------------------
+
+
+def _bind_elementwise(call: Call, _level: str) -> Run:
+    """A table over all 256 values, or all 65,536 pairs, that the definition itself fills."""
+    _require(call.output.dtype in _BYTES)
+    tensors = [t for t in call.inputs if t is not None]
+    _require(len(tensors) == len(call.inputs) <= 2)
+    _require(all(t.dtype in _BYTES for t in tensors))
+    if len(tensors) == 1 and tensors[0].data is None:
+        return _bind_unary(call)
+    same = len(tensors) == 2 and tensors[0].shape == tensors[1].shape
+    _require(same and all(t.data is None for t in tensors))
+    return _bind_pair(call)
+
+
+def _bind_unary(call: Call) -> Run:
+    look_up = make_look_up(_fill(call, _ALL_BYTES.view(call.input(0).dtype)))
+    return lambda values: (look_up(required(values[0])),)
+
+
+def _bind_pair(call: Call) -> Run:
+    a = np.repeat(_ALL_BYTES, 256).view(call.input(0).dtype)
+    b = np.tile(_ALL_BYTES, 256).view(call.input(1).dtype)
+    look_up = make_look_up_pair(_fill(call, a, b))
+    return lambda values: (look_up(required(values[0]), required(values[1])),)
+
+
+def _fill(call: Call, *domain: Array) -> Array:
+    flat = replace(
+        call,
+        inputs=tuple(
+            replace(t, shape=x.shape)
+            for t, x in zip(call.inputs, domain, strict=True)
+            if t is not None
+        ),
+        outputs=(replace(call.output, shape=domain[0].shape),),
+    )
+    return DEFINITIONS[call.node.op, call.semantics](flat)(domain)[0]
+
+
+_BINDINGS: dict[str, Binding] = {
+    "CONV_2D": _bind_convolution,
+    "DEPTHWISE_CONV_2D": _bind_depthwise,
+    "FULLY_CONNECTED": _bind_fully_connected,
+    "MAX_POOL_2D": _bind_max_pool,
+}
