@@ -19,6 +19,7 @@ from harness.emulator.core.kernels import (
     make_look_up,
     make_look_up_pair,
     make_max_pool,
+    make_sum_pool,
 )
 from harness.emulator.definitions import (
     DEFINITIONS,
@@ -34,7 +35,12 @@ from harness.emulator.definitions import (
 from harness.emulator.graph import Array
 from harness.emulator.ops.accumulate import check_bias, requantization, weight_zero_point
 from harness.emulator.ops.fully_connected import output_shape
-from harness.emulator.ops.pool import integer_clamp, pool_windows
+from harness.emulator.ops.pool import (
+    count_inside,
+    divide_ties_away,
+    integer_clamp,
+    pool_windows,
+)
 from harness.emulator.ops.windows import Windows, make_windows
 
 _BYTES = ("int8", "uint8")
@@ -82,7 +88,7 @@ def _run_images(kernel: Kernel) -> Run:
     return run
 
 
-def _window(call: Call, windows: Windows, channels: tuple[int, int]) -> Window:
+def _window(windows: Windows, channels: tuple[int, int]) -> Window:
     """A definition's windows in the core's form; `channels` of the image and of the output."""
     height, width = windows.height, windows.width
     return Window(
@@ -130,7 +136,7 @@ def _bind_convolution(call: Call, level: str) -> Run:
     weights, channels = call.input(1).shape, call.input(0).shape[-1]
     _require(len(weights) == 4 and weights[3] > 0 and channels % weights[3] == 0)
     windows = make_windows(call, (weights[1], weights[2]))
-    window = _window(call, windows, (channels, weights[0]))
+    window = _window(windows, (channels, weights[0]))
     layer = _accumulation(call, axis=0)
     return _run_images(make_convolution(level, window, channels // weights[3], layer))
 
@@ -140,7 +146,7 @@ def _bind_depthwise(call: Call, level: str) -> Run:
     _require(len(weights) == 4 and weights[0] == 1 and channels > 0 and weights[3] % channels == 0)
     multiplier = weights[3] // channels
     windows = make_windows(call, (weights[1], weights[2]))
-    window = _window(call, windows, (weights[3], weights[3]))
+    window = _window(windows, (weights[3], weights[3]))
     kernel = make_depthwise(level, window, _accumulation(call, axis=3))
     if multiplier == 1:
         return _run_images(kernel)
@@ -164,13 +170,25 @@ def _bind_fully_connected(call: Call, level: str) -> Run:
 
 def _bind_max_pool(call: Call, _level: str) -> Run:
     x = call.input(0)
-    _require(call.semantics == "integer" and x.dtype in _BYTES and call.output.dtype == x.dtype)
+    _require(x.dtype in _BYTES and call.output.dtype == x.dtype)
     low, high = integer_clamp(call)
     limits = np.iinfo(x.dtype)
-    pool = make_max_pool(_window(call, pool_windows(call), (x.shape[-1], x.shape[-1])))
+    pool = make_max_pool(_window(pool_windows(call), (x.shape[-1], x.shape[-1])))
     if (low, high) == (limits.min, limits.max):
         return _run_images(pool)
     return _run_images(lambda image: np.clip(pool(image), low, high))
+
+
+def _bind_average_pool(call: Call, _level: str) -> Run:
+    x = call.input(0)
+    _require(call.semantics == "integer" and x.dtype in _BYTES and call.output.dtype == x.dtype)
+    low, high = integer_clamp(call)
+    windows = pool_windows(call)
+    count = count_inside(windows).astype(np.int32)
+    sums = make_sum_pool(_window(windows, (x.shape[-1], x.shape[-1])))
+    return _run_images(
+        lambda image: np.clip(divide_ties_away(sums(image), count), low, high).astype(x.dtype)
+    )
 
 
 # Element-wise ops as tables of their definitions -------------------------------------------------
@@ -218,5 +236,6 @@ _BINDINGS: dict[str, Binding] = {
     "CONV_2D": _bind_convolution,
     "DEPTHWISE_CONV_2D": _bind_depthwise,
     "FULLY_CONNECTED": _bind_fully_connected,
+    "AVERAGE_POOL_2D": _bind_average_pool,
     "MAX_POOL_2D": _bind_max_pool,
 }

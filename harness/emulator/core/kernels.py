@@ -74,7 +74,7 @@ def make_convolution(level: str, window: Window, groups: int, layer: Accumulatio
         groups,
         np.ascontiguousarray(layer.weights),
         layer.weight_zero,
-        layer.bias,
+        None if layer.bias is None else np.ascontiguousarray(layer.bias),
         _boundary(layer),
         _parameters(layer.requantization, window.out_c),
     )
@@ -107,7 +107,7 @@ def make_depthwise(
             last,
             np.ascontiguousarray(layer.weights),
             layer.weight_zero,
-            layer.bias,
+            None if layer.bias is None else np.ascontiguousarray(layer.bias),
             _boundary(layer),
             _parameters(requantization, window.out_c),
         )

@@ -49,11 +49,18 @@ def clamp_float(y: Array, activation: str) -> Array:
     return y
 
 
-def _sum_and_count(x: Array, windows: Windows) -> tuple[Array, Array]:
-    total = sum(seen for _, _, seen in taps(x, windows, 0))
-    inside = np.ones((1, *x.shape[1:3], 1), np.int64)
-    count = sum(seen for _, _, seen in taps(inside, windows, 0))
-    return np.asarray(total), np.asarray(count)
+def _sums(x: Array, windows: Windows) -> Array:
+    return np.asarray(sum(seen for _, _, seen in taps(x, windows, 0)))
+
+
+def count_inside(windows: Windows) -> Array:
+    """How many elements each window sees, shape (1, output height, output width, 1)."""
+    return _sums(np.ones((1, windows.height.size, windows.width.size, 1), np.int64), windows)
+
+
+def divide_ties_away(total: Array, count: Array) -> Array:
+    """``round(total / count)``, ties away from zero, in integers."""
+    return np.asarray(np.sign(total) * ((np.abs(total) + count // 2) // count))
 
 
 @define(["AVERAGE_POOL_2D"], ["integer"])
@@ -67,9 +74,9 @@ def bind_average(call: Call) -> Run:
     dtype = np.dtype(call.output.dtype)
 
     def run(values: Values) -> tuple[Array]:
-        total, count = _sum_and_count(required(values[0]).astype(np.int64), windows)
-        magnitude = (np.abs(total) + count // 2) // count
-        return (np.clip(np.sign(total) * magnitude, low, high).astype(dtype),)
+        total = _sums(required(values[0]).astype(np.int64), windows)
+        mean = divide_ties_away(total, count_inside(windows))
+        return (np.clip(mean, low, high).astype(dtype),)
 
     return run
 
@@ -81,8 +88,8 @@ def bind_average_float(call: Call) -> Run:
 
     def run(values: Values) -> tuple[Array]:
         x = required(values[0])
-        total, count = _sum_and_count(x, windows)
-        return (clamp_float((total / count.astype(x.dtype)).astype(x.dtype), activation),)
+        mean = _sums(x, windows) / count_inside(windows).astype(x.dtype)
+        return (clamp_float(mean.astype(x.dtype), activation),)
 
     return run
 

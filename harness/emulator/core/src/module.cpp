@@ -204,6 +204,9 @@ void sum_pool_checked(const WindowSizes& sizes, const Source& in, const Target& 
 }  // namespace
 
 NB_MODULE(_core, m) {
+  // Kernels that a session still holds when the interpreter ends are no leak worth a warning.
+  nb::set_leak_warnings(false);
+
   m.def("best_level", [] { return std::string(best_level()->name); });
   m.def("has_level", [](const std::string& name) { return find_level(name.c_str()) != nullptr; });
 
@@ -226,19 +229,20 @@ NB_MODULE(_core, m) {
           "number"_a, "multiplier"_a, "shift"_a, "scale"_a, "zero_point"_a, "low"_a, "high"_a);
 
   nb::class_<PreparedConvolution>(m, "Convolution")
-      .def("__call__", &PreparedConvolution::operator(), "x"_a, "out"_a, "threads"_a)
+      .def("__call__", &PreparedConvolution::operator(), "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a)
       .def_prop_ro("packed_bytes", &PreparedConvolution::packed_bytes);
   nb::class_<PreparedDepthwise>(m, "Depthwise")
-      .def("__call__", &PreparedDepthwise::operator(), "x"_a, "out"_a, "threads"_a)
+      .def("__call__", &PreparedDepthwise::operator(), "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a)
       .def_prop_ro("packed_bytes", &PreparedDepthwise::packed_bytes);
-  m.def("make_convolution", &make_convolution, "level"_a, "window"_a, "groups"_a, "weights"_a,
-        "weight_zero"_a, "bias"_a.none(), "boundary"_a, "parameters"_a);
+  m.def("make_convolution", &make_convolution, "level"_a, "window"_a, "groups"_a, "weights"_a.noconvert(),
+        "weight_zero"_a, "bias"_a.noconvert().none(), "boundary"_a, "parameters"_a);
   m.def("make_depthwise", &make_depthwise, "level"_a, "window"_a, "first_channel"_a,
-        "last_channel"_a, "weights"_a, "weight_zero"_a, "bias"_a.none(), "boundary"_a,
+        "last_channel"_a, "weights"_a.noconvert(), "weight_zero"_a, "bias"_a.noconvert().none(), "boundary"_a,
         "parameters"_a);
 
-  m.def("look_up", &look_up_checked, "table"_a, "x"_a, "out"_a, "threads"_a);
-  m.def("look_up_pair", &look_up_pair_checked, "table"_a, "a"_a, "b"_a, "out"_a, "threads"_a);
-  m.def("max_pool", &max_pool_checked, "window"_a, "x"_a, "out"_a, "threads"_a);
-  m.def("sum_pool", &sum_pool_checked, "window"_a, "x"_a, "out"_a, "threads"_a);
+  m.def("look_up", &look_up_checked, "table"_a.noconvert(), "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
+  m.def("look_up_pair", &look_up_pair_checked, "table"_a.noconvert(), "a"_a.noconvert(), "b"_a.noconvert(), "out"_a.noconvert(),
+        "threads"_a);
+  m.def("max_pool", &max_pool_checked, "window"_a, "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
+  m.def("sum_pool", &sum_pool_checked, "window"_a, "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
 }

@@ -71,6 +71,7 @@ void pool(const Window& w, const Byte* in, Out* out, int64_t batch, int threads,
 void run(const Level& level, const Convolution& layer, const uint8_t* in, uint8_t* out,
          int64_t batch, int threads) {
   const int64_t rows = batch * layer.window.out_h * layer.window.out_w;
+  if (rows == 0) return;
   const int panels = layer.groups * layer.panels;
   const int64_t work = rows * layer.padded_depth * layer.group_out * layer.groups;
   if (work < 8 * kSmall) threads = 1;

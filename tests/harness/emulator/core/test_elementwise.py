@@ -1,0 +1,84 @@
+"""Tables and pools: each equals its definition on the whole domain."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.emulator.core import available_levels
+from harness.emulator.core.bindings import bind
+from harness.emulator.definitions import ELEMENTWISE
+from tests.harness.emulator.core.calls import (
+    define_each,
+    make_call,
+    make_tensor,
+    random_bytes,
+    run_core,
+)
+
+pytestmark = pytest.mark.skipif(not available_levels(), reason="the core is not built")
+
+PAIRS = ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "SQUARED_DIFFERENCE")
+UNARY = sorted(e for e in ELEMENTWISE if e[0] not in PAIRS)
+BINARY = sorted(e for e in ELEMENTWISE if e[0] in PAIRS)
+LEVEL = (available_levels() or ("",))[0]
+
+
+@pytest.mark.parametrize(("op", "semantics"), UNARY)
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_all_bytes(op: str, semantics: str, dtype: str) -> None:
+    x = make_tensor((1, 256), dtype, 0.031, 7)
+    call = make_call(op, semantics, (x,), make_tensor((1, 256), dtype, 0.05, 3))
+    steps = (np.random.default_rng(0).permutation(256).astype(np.uint8).view(dtype)[None, None],)
+    np.testing.assert_array_equal(run_core(call, LEVEL, steps), define_each(call, steps))
+
+
+@pytest.mark.parametrize(("op", "semantics"), BINARY)
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_all_pairs_of_bytes(op: str, semantics: str, dtype: str) -> None:
+    a, b = make_tensor((1, 65536), dtype, 0.1, 5), make_tensor((1, 65536), dtype, 0.07, 9)
+    call = make_call(op, semantics, (a, b), make_tensor((1, 65536), dtype, 0.13, 2))
+    order = np.random.default_rng(0).permutation(65536)
+    steps = tuple(
+        part.astype(np.uint8).view(dtype)[None, None] for part in (order // 256, order % 256)
+    )
+    np.testing.assert_array_equal(run_core(call, LEVEL, steps), define_each(call, steps))
+
+
+def test_a_broadcast_pair_is_left_to_the_definition() -> None:
+    a, b = make_tensor((2, 8), "int8", 0.1), make_tensor((1, 8), "int8", 0.1)
+    assert bind(make_call("ADD", "shift20-S1", (a, b), make_tensor((2, 8), "int8")), LEVEL) is None
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    image=st.tuples(st.integers(4, 9), st.integers(4, 9), st.sampled_from([1, 3, 8, 33])),
+    window=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.sampled_from(["SAME", "VALID"]),
+    activation=st.sampled_from(["NONE", "RELU6"]),
+    dtype=st.sampled_from(["int8", "uint8"]),
+    op=st.sampled_from(["MAX_POOL_2D", "AVERAGE_POOL_2D"]),
+)
+def test_pools(
+    *,
+    image: tuple[int, int, int],
+    window: tuple[int, int],
+    stride: tuple[int, int],
+    padding: str,
+    activation: str,
+    dtype: str,
+    op: str,
+) -> None:
+    options = {
+        "filter_height": window[0],
+        "filter_width": window[1],
+        "stride_h": stride[0],
+        "stride_w": stride[1],
+        "padding": padding,
+        "fused_activation_function": activation,
+    }
+    x, y = (make_tensor((2, *image), dtype, 0.03, 7) for _ in range(2))
+    call = make_call(op, "integer", (x,), y, options)
+    steps = (random_bytes(np.random.default_rng(0), (3, 2, *image), dtype),)
+    np.testing.assert_array_equal(run_core(call, LEVEL, steps), define_each(call, steps))
