@@ -76,8 +76,8 @@ struct Kernels {
     }
   }
 
-  using Multiply = void (*)(const Activation*, int64_t, const int8_t*, int64_t, int,
-                            const int32_t*, const int32_t*, int32_t*);
+  using Multiply = void (*)(const Activation*, int64_t, const int8_t*, int64_t, int, const int32_t*,
+                            const int32_t*, int32_t*);
 
   template <int kPanels, int... kRow>
   static Multiply choose_rows(int rows, std::integer_sequence<int, kRow...>) {
@@ -87,16 +87,15 @@ struct Kernels {
   template <int... kPanel>
   static Multiply choose(int rows, int panels, std::integer_sequence<int, kPanel...>) {
     Multiply chosen = nullptr;
-    ((kPanel + 1 == panels
-          ? (void)(chosen = choose_rows<kPanel + 1>(
-                       rows, std::make_integer_sequence<int, V::kRows>()))
-          : void()),
+    ((kPanel + 1 == panels ? (void)(chosen = choose_rows<kPanel + 1>(
+                                        rows, std::make_integer_sequence<int, V::kRows>()))
+                           : void()),
      ...);
     return chosen;
   }
 
-  // One row of the matrix: the window's bytes under an output pixel, widened. Padding is the input's
-  // zero point, which contributes nothing.
+  // One row of the matrix: the window's bytes under an output pixel, widened. Padding is the
+  // input's zero point, which contributes nothing.
   static void pack_row(const Convolution& layer, const uint8_t* image, int y, int x, int group,
                        Activation* to) {
     const Window& w = layer.window;
@@ -223,30 +222,28 @@ struct Kernels {
     alignas(64) int32_t acc[V::kRows * V::kPanels * V::kLanes];
     for (int row = 0; row < rows; row += V::kRows) {
       const int height = rows - row < V::kRows ? rows - row : V::kRows;
-      const Multiply run =
-          choose(height, panels, std::make_integer_sequence<int, V::kPanels>());
+      const Multiply run = choose(height, panels, std::make_integer_sequence<int, V::kPanels>());
       run(a + (int64_t)row * layer.padded_depth, layer.padded_depth,
-          layer.weights.data() + panel * panel_stride, panel_stride,
-          layer.padded_depth / V::kGroup, layer.start.data() + lane, correction + row, acc);
+          layer.weights.data() + panel * panel_stride, panel_stride, layer.padded_depth / V::kGroup,
+          layer.start.data() + lane, correction + row, acc);
       for (int r = 0; r < height; ++r) {
         I32 x[V::kPanels];
         for (int p = 0; p < panels; ++p) {
-          x[p] = requantize<R>(V::load(acc + (r * panels + p) * V::kLanes), q,
-                               lane + p * V::kLanes, cap);
+          x[p] = requantize<R>(V::load(acc + (r * panels + p) * V::kLanes), q, lane + p * V::kLanes,
+                               cap);
         }
         V::store_row(x, panels, output, out + (int64_t)(row + r) * layer.window.out_c, count);
       }
     }
   }
 
-  static void convolve(const Convolution& layer, const uint8_t* in, uint8_t* out,
-                       int64_t first_row, int64_t last_row, int first_panel, int last_panel,
-                       Scratch& scratch) {
+  static void convolve(const Convolution& layer, const uint8_t* in, uint8_t* out, int64_t first_row,
+                       int64_t last_row, int first_panel, int last_panel, Scratch& scratch) {
     switch (layer.requantization.rounding) {
-#define EDGEFARM_CASE(R)                                                                       \
-  case Rounding::R:                                                                            \
-    return convolve_as<Rounding::R>(layer, in, out, first_row, last_row, first_panel,          \
-                                    last_panel, scratch);
+#define EDGEFARM_CASE(R)                                                                          \
+  case Rounding::R:                                                                               \
+    return convolve_as<Rounding::R>(layer, in, out, first_row, last_row, first_panel, last_panel, \
+                                    scratch);
       EDGEFARM_CASE(kS1)
       EDGEFARM_CASE(kS2)
       EDGEFARM_CASE(kS3)
@@ -337,8 +334,8 @@ struct Kernels {
     }
   }
 
-  static void depthwise(const Depthwise& layer, const uint8_t* in, uint8_t* out,
-                        int64_t first_row, int64_t last_row, Scratch& scratch) {
+  static void depthwise(const Depthwise& layer, const uint8_t* in, uint8_t* out, int64_t first_row,
+                        int64_t last_row, Scratch& scratch) {
     switch (layer.requantization.rounding) {
 #define EDGEFARM_CASE(R) \
   case Rounding::R:      \
@@ -354,9 +351,8 @@ struct Kernels {
   }
 
   static constexpr Level level() {
-    return {V::kName,     V::kLanes, V::kGroup,  V::kActivationFlip ? 128 : 0,
-            V::kChannels, V::kOrder, &row_block, &convolve,
-            &depthwise};
+    return {V::kName,   V::kLanes, V::kGroup, V::kActivationFlip ? 128 : 0, V::kChannels, V::kOrder,
+            &row_block, &convolve, &depthwise};
   }
 };
 

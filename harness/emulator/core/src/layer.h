@@ -16,10 +16,10 @@ struct Requantization {
   Rounding rounding = Rounding::kS1;
   std::vector<int32_t> multiplier;  // S1, S2, S3, S7
   std::vector<int32_t> left;        // S1, S2, S7: shift before the product
-  std::vector<int32_t> right;       // S1, S2, S7: shift after it (S7: before); S3: of the 64-bit product
-  std::vector<float> scale;         // S5
-  std::vector<double> scale64;      // S4
-  int32_t zero_point = 0;           // of the output, like low and high
+  std::vector<int32_t> right;  // S1, S2, S7: shift after it (S7: before); S3: of the 64-bit product
+  std::vector<float> scale;    // S5
+  std::vector<double> scale64;  // S4
+  int32_t zero_point = 0;       // of the output, like low and high
   int32_t low = 0;
   int32_t high = 0;
 };
@@ -41,23 +41,23 @@ struct Window {
 // panels of `lanes` output channels: [panel][depth / group][lane][group].
 struct Convolution {
   Window window;
-  int depth;         // kernel_h * kernel_w * channels of one group
-  int groups;        // of channels; each has its own panels and its own slice of input and output
-  int group_in;      // input channels of one group
-  int group_out;     // output channels of one group
-  int padded_depth;  // depth rounded up to the dot product's group
-  int panels;        // of one group
-  uint8_t input_flip;     // XOR that turns a stored byte into a signed one: 0x80 for uint8, else 0
-  int32_t input_zero;     // zero point of the input as a signed byte
-  int32_t weight_zero;    // of the weights, likewise
+  int depth;           // kernel_h * kernel_w * channels of one group
+  int groups;          // of channels; each has its own panels and its own slice of input and output
+  int group_in;        // input channels of one group
+  int group_out;       // output channels of one group
+  int padded_depth;    // depth rounded up to the dot product's group
+  int panels;          // of one group
+  uint8_t input_flip;  // XOR that turns a stored byte into a signed one: 0x80 for uint8, else 0
+  int32_t input_zero;  // zero point of the input as a signed byte
+  int32_t weight_zero;  // of the weights, likewise
   uint8_t output_flip;
   std::vector<int8_t> weights;
   std::vector<int32_t> start;  // accumulator's first value: bias and every constant correction
   Requantization requantization;
 };
 
-// A depthwise convolution with multiplier 1. Weights are `w - zero point` as int16, in the order the
-// kernel wants: [block of channels][tap / 2][channel][2].
+// A depthwise convolution with multiplier 1. Weights are `w - zero point` as int16, in the order
+// the kernel wants: [block of channels][tap / 2][channel][2].
 struct Depthwise {
   Window window;
   int blocks;
@@ -66,7 +66,7 @@ struct Depthwise {
   uint8_t output_flip;
   std::vector<int16_t> weights;
   std::vector<int32_t> start;
-  Requantization requantization;  // in the kernel's channel order, like `start`
+  Requantization requantization;    // in the kernel's channel order, like `start`
   int first_channel, last_channel;  // the slice of the image's channels that this layer computes
 };
 
@@ -83,10 +83,10 @@ struct Scratch {
 // images of the batch in sequence; rows of a depthwise are output lines.
 struct Level {
   const char* name;
-  int lanes;          // output channels in a panel
-  int group;          // consecutive k of one dot product
-  int activation_offset;  // what packed activations are above signed bytes
-  int channel_block;      // channels of a depthwise block
+  int lanes;                 // output channels in a panel
+  int group;                 // consecutive k of one dot product
+  int activation_offset;     // what packed activations are above signed bytes
+  int channel_block;         // channels of a depthwise block
   const int* channel_order;  // the place of each channel of a block in its weights
   int (*row_block)(const Convolution&);
   void (*convolve)(const Convolution&, const uint8_t* in, uint8_t* out, int64_t first_row,

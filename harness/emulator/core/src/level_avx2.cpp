@@ -1,5 +1,5 @@
-#include "simd_avx2.h"
 #include "kernels.h"
+#include "simd_avx2.h"
 
 namespace edgefarm {
 extern const Level kAvx2Level;

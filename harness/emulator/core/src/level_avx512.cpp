@@ -1,5 +1,5 @@
-#include "simd_avx512.h"
 #include "kernels.h"
+#include "simd_avx512.h"
 
 namespace edgefarm {
 extern const Level kAvx512Level;

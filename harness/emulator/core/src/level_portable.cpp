@@ -1,5 +1,5 @@
-#include "simd_portable.h"
 #include "kernels.h"
+#include "simd_portable.h"
 
 namespace edgefarm {
 extern const Level kPortableLevel;

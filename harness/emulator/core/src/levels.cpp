@@ -19,17 +19,23 @@ extern const Level kNeonLevel;
 
 namespace {
 
-bool always() { return true; }
+bool always() {
+  return true;
+}
 
 #if defined(__x86_64__)
-bool has_avx2() { return __builtin_cpu_supports("avx2"); }
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2");
+}
 bool has_avx512_vnni() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512vnni");
 }
 #elif defined(__aarch64__)
-bool has_dotprod() { return (getauxval(AT_HWCAP) & (1UL << 20)) != 0; }  // HWCAP_ASIMDDP
+bool has_dotprod() {
+  return (getauxval(AT_HWCAP) & (1UL << 20)) != 0;
+}  // HWCAP_ASIMDDP
 #endif
 
 struct Choice {

@@ -30,9 +30,9 @@ using WindowSizes = std::vector<int>;
 Window window_of(const WindowSizes& sizes) {
   if (sizes.size() != 14) throw std::invalid_argument("a window has 14 sizes");
   Window w;
-  int* const members[] = {&w.in_h,     &w.in_w,     &w.in_c,       &w.out_h,      &w.out_w,
-                          &w.out_c,    &w.kernel_h, &w.kernel_w,   &w.stride_h,   &w.stride_w,
-                          &w.dilation_h, &w.dilation_w, &w.pad_top, &w.pad_left};
+  int* const members[] = {&w.in_h,       &w.in_w,       &w.in_c,     &w.out_h,    &w.out_w,
+                          &w.out_c,      &w.kernel_h,   &w.kernel_w, &w.stride_h, &w.stride_w,
+                          &w.dilation_h, &w.dilation_w, &w.pad_top,  &w.pad_left};
   for (size_t i = 0; i < sizes.size(); ++i) *members[i] = sizes[i];
   return w;
 }
@@ -223,26 +223,33 @@ NB_MODULE(_core, m) {
           [](Parameters* self, int number, std::vector<int64_t> multiplier,
              std::vector<int64_t> shift, std::vector<double> scale, int32_t zero_point, int32_t low,
              int32_t high) {
-            new (self) Parameters{number, std::move(multiplier), std::move(shift),
-                                  std::move(scale), zero_point, low, high};
+            new (self) Parameters{
+                number, std::move(multiplier), std::move(shift), std::move(scale), zero_point, low,
+                high};
           },
           "number"_a, "multiplier"_a, "shift"_a, "scale"_a, "zero_point"_a, "low"_a, "high"_a);
 
   nb::class_<PreparedConvolution>(m, "Convolution")
-      .def("__call__", &PreparedConvolution::operator(), "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a)
+      .def("__call__", &PreparedConvolution::operator(), "x"_a.noconvert(), "out"_a.noconvert(),
+           "threads"_a)
       .def_prop_ro("packed_bytes", &PreparedConvolution::packed_bytes);
   nb::class_<PreparedDepthwise>(m, "Depthwise")
-      .def("__call__", &PreparedDepthwise::operator(), "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a)
+      .def("__call__", &PreparedDepthwise::operator(), "x"_a.noconvert(), "out"_a.noconvert(),
+           "threads"_a)
       .def_prop_ro("packed_bytes", &PreparedDepthwise::packed_bytes);
-  m.def("make_convolution", &make_convolution, "level"_a, "window"_a, "groups"_a, "weights"_a.noconvert(),
-        "weight_zero"_a, "bias"_a.noconvert().none(), "boundary"_a, "parameters"_a);
-  m.def("make_depthwise", &make_depthwise, "level"_a, "window"_a, "first_channel"_a,
-        "last_channel"_a, "weights"_a.noconvert(), "weight_zero"_a, "bias"_a.noconvert().none(), "boundary"_a,
+  m.def("make_convolution", &make_convolution, "level"_a, "window"_a, "groups"_a,
+        "weights"_a.noconvert(), "weight_zero"_a, "bias"_a.noconvert().none(), "boundary"_a,
         "parameters"_a);
+  m.def("make_depthwise", &make_depthwise, "level"_a, "window"_a, "first_channel"_a,
+        "last_channel"_a, "weights"_a.noconvert(), "weight_zero"_a, "bias"_a.noconvert().none(),
+        "boundary"_a, "parameters"_a);
 
-  m.def("look_up", &look_up_checked, "table"_a.noconvert(), "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
-  m.def("look_up_pair", &look_up_pair_checked, "table"_a.noconvert(), "a"_a.noconvert(), "b"_a.noconvert(), "out"_a.noconvert(),
+  m.def("look_up", &look_up_checked, "table"_a.noconvert(), "x"_a.noconvert(), "out"_a.noconvert(),
         "threads"_a);
-  m.def("max_pool", &max_pool_checked, "window"_a, "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
-  m.def("sum_pool", &sum_pool_checked, "window"_a, "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
+  m.def("look_up_pair", &look_up_pair_checked, "table"_a.noconvert(), "a"_a.noconvert(),
+        "b"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
+  m.def("max_pool", &max_pool_checked, "window"_a, "x"_a.noconvert(), "out"_a.noconvert(),
+        "threads"_a);
+  m.def("sum_pool", &sum_pool_checked, "window"_a, "x"_a.noconvert(), "out"_a.noconvert(),
+        "threads"_a);
 }

@@ -9,7 +9,9 @@ namespace {
 constexpr int64_t kMaxDepth = int64_t{1} << 20;  // of a window: bounds the scratch memory
 constexpr double kInt32 = 2147483648.0;
 
-int round_up(int x, int to) { return (x + to - 1) / to * to; }
+int round_up(int x, int to) {
+  return (x + to - 1) / to * to;
+}
 
 void require(bool holds, const char* message) {
   if (!holds) throw std::invalid_argument(message);
@@ -27,14 +29,21 @@ int32_t signed_zero(int32_t zero, bool is_unsigned) {
 
 Rounding rounding_of(int number) {
   switch (number) {
-    case 1: return Rounding::kS1;
-    case 2: return Rounding::kS2;
+    case 1:
+      return Rounding::kS1;
+    case 2:
+      return Rounding::kS2;
     case 3:
-    case 6: return Rounding::kS3;
-    case 4: return Rounding::kS4;
-    case 5: return Rounding::kS5;
-    case 7: return Rounding::kS7;
-    default: throw std::invalid_argument("the rounding is not within 1 to 7");
+    case 6:
+      return Rounding::kS3;
+    case 4:
+      return Rounding::kS4;
+    case 5:
+      return Rounding::kS5;
+    case 7:
+      return Rounding::kS7;
+    default:
+      throw std::invalid_argument("the rounding is not within 1 to 7");
   }
 }
 
@@ -71,8 +80,7 @@ Requantization start_requantization(const Parameters& p, int channels, size_t la
                                     bool output_unsigned) {
   const size_t count = (size_t)channels;
   const bool real = p.number == 4 || p.number == 5;
-  require(real ? p.scale.size() == count
-               : p.multiplier.size() == count && p.shift.size() == count,
+  require(real ? p.scale.size() == count : p.multiplier.size() == count && p.shift.size() == count,
           "requantization needs one value for each output channel");
   const int32_t lowest = output_unsigned ? 0 : -128;
   require(p.low >= lowest && p.low <= p.high && p.high <= lowest + 255,
@@ -200,10 +208,9 @@ Depthwise pack_depthwise(const Level& level, const Window& window, int first_cha
     if (channel >= last_channel) continue;
     Sums sums;
     for (int t = 0; t < taps; ++t) {
-      const int32_t w =
-          signed_weight(weights, (int64_t)t * window.in_c + channel) - weight_zero;
-      d.weights[first_lane * (size_t)pairs * 2 +
-                ((size_t)(t / 2) * (size_t)block + in_block) * 2 + (size_t)(t % 2)] = (int16_t)w;
+      const int32_t w = signed_weight(weights, (int64_t)t * window.in_c + channel) - weight_zero;
+      d.weights[first_lane * (size_t)pairs * 2 + ((size_t)(t / 2) * (size_t)block + in_block) * 2 +
+                (size_t)(t % 2)] = (int16_t)w;
       sums.add(w);
     }
     const int32_t first = bias ? bias[channel] : 0;

@@ -11,7 +11,9 @@ namespace {
 constexpr int64_t kTasksPerThread = 4;  // so that a thread held up elsewhere is made up for
 constexpr int64_t kSmall = 1 << 14;     // elements below which a second thread does not pay
 
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t divide_up(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
 
 // Calls work(first, last) for slices of `size`, in parallel when that pays.
 template <class F>
@@ -92,11 +94,11 @@ void run(const Level& level, const Convolution& layer, const uint8_t* in, uint8_
   parallel_for(threads, row_blocks * panel_blocks, task);
 }
 
-void run(const Level& level, const Depthwise& layer, const uint8_t* in, uint8_t* out,
-         int64_t batch, int threads) {
+void run(const Level& level, const Depthwise& layer, const uint8_t* in, uint8_t* out, int64_t batch,
+         int threads) {
   const int64_t lines = batch * layer.window.out_h;
-  const int64_t work =
-      lines * layer.window.out_w * layer.window.out_c * layer.window.kernel_h * layer.window.kernel_w;
+  const int64_t work = lines * layer.window.out_w * layer.window.out_c * layer.window.kernel_h *
+                       layer.window.kernel_w;
   if (work < 2 * kSmall) threads = 1;
   for_slices(lines, std::max<int64_t>(1, divide_up(lines, threads * kTasksPerThread)), threads,
              [&](int64_t first, int64_t last, Scratch& scratch) {

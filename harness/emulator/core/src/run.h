@@ -9,8 +9,8 @@ namespace edgefarm {
 
 void run(const Level& level, const Convolution& layer, const uint8_t* in, uint8_t* out,
          int64_t batch, int threads);
-void run(const Level& level, const Depthwise& layer, const uint8_t* in, uint8_t* out,
-         int64_t batch, int threads);
+void run(const Level& level, const Depthwise& layer, const uint8_t* in, uint8_t* out, int64_t batch,
+         int threads);
 
 // out[i] = table[x[i]]; the table has 256 entries.
 void look_up(const uint8_t* table, const uint8_t* x, uint8_t* out, int64_t size, int threads);

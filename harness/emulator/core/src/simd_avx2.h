@@ -54,10 +54,8 @@ struct Avx2 {
   static void accumulate_taps(I32 (&acc)[kVectors], const uint8_t* tap0, const uint8_t* tap1,
                               const int16_t* weights, uint8_t flip) {
     const __m128i mask = _mm_set1_epi8((char)flip);
-    const I32 x0 = _mm256_cvtepi8_epi16(
-        _mm_xor_si128(_mm_loadu_si128((const __m128i*)tap0), mask));
-    const I32 x1 = _mm256_cvtepi8_epi16(
-        _mm_xor_si128(_mm_loadu_si128((const __m128i*)tap1), mask));
+    const I32 x0 = _mm256_cvtepi8_epi16(_mm_xor_si128(_mm_loadu_si128((const __m128i*)tap0), mask));
+    const I32 x1 = _mm256_cvtepi8_epi16(_mm_xor_si128(_mm_loadu_si128((const __m128i*)tap1), mask));
     const I32 w0 = _mm256_loadu_si256((const __m256i*)weights);
     const I32 w1 = _mm256_loadu_si256((const __m256i*)(weights + 16));
     acc[0] = dot(acc[0], _mm256_unpacklo_epi16(x0, x1), w0);
@@ -100,8 +98,8 @@ struct Avx2 {
   }
   static __m256i shift_product(__m256i product, __m256i n) {
     const __m256i bias = _mm256_set1_epi64x(INT64_MIN);
-    const __m256i half = _mm256_srlv_epi64(_mm256_sllv_epi64(_mm256_set1_epi64x(1), n),
-                                           _mm256_set1_epi64x(1));
+    const __m256i half =
+        _mm256_srlv_epi64(_mm256_sllv_epi64(_mm256_set1_epi64x(1), n), _mm256_set1_epi64x(1));
     const __m256i sum = _mm256_add_epi64(_mm256_add_epi64(product, half), bias);
     return _mm256_sub_epi64(_mm256_srlv_epi64(sum, n), _mm256_srlv_epi64(bias, n));
   }
@@ -112,8 +110,8 @@ struct Avx2 {
   }
   // round(double(x) * scale), ties away from zero; the result must fit in 32 bits.
   static I32 scale_double(I32 x, const double* scale) {
-    const __m128i low = round_away(_mm256_mul_pd(_mm256_cvtepi32_pd(_mm256_castsi256_si128(x)),
-                                                 _mm256_loadu_pd(scale)));
+    const __m128i low = round_away(
+        _mm256_mul_pd(_mm256_cvtepi32_pd(_mm256_castsi256_si128(x)), _mm256_loadu_pd(scale)));
     const __m128i high = round_away(_mm256_mul_pd(
         _mm256_cvtepi32_pd(_mm256_extracti128_si256(x, 1)), _mm256_loadu_pd(scale + 4)));
     return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
@@ -122,8 +120,8 @@ struct Avx2 {
     const __m256d sign = _mm256_and_pd(x, _mm256_set1_pd(-0.0));
     const __m256d magnitude = _mm256_xor_pd(x, sign);
     const __m256d whole = _mm256_floor_pd(magnitude);
-    const __m256d up = _mm256_cmp_pd(_mm256_sub_pd(magnitude, whole), _mm256_set1_pd(0.5),
-                                     _CMP_GE_OQ);
+    const __m256d up =
+        _mm256_cmp_pd(_mm256_sub_pd(magnitude, whole), _mm256_set1_pd(0.5), _CMP_GE_OQ);
     const __m256d rounded = _mm256_add_pd(whole, _mm256_and_pd(up, _mm256_set1_pd(1.0)));
     return _mm256_cvtpd_epi32(_mm256_or_pd(rounded, sign));
   }
@@ -151,8 +149,8 @@ struct Avx2 {
           zero_point(_mm256_set1_epi16((int16_t)zero)) {}
     __m128i finish(__m256i words) const {
       const __m256i moved = _mm256_adds_epi16(words, zero_point);
-      const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(moved),
-                                            _mm256_extracti128_si256(moved, 1));
+      const __m128i bytes =
+          _mm_packs_epi16(_mm256_castsi256_si128(moved), _mm256_extracti128_si256(moved, 1));
       return _mm_xor_si128(_mm_min_epi8(_mm_max_epi8(bytes, low), high), flip);
     }
   };

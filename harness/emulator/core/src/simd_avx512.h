@@ -1,4 +1,5 @@
-// AVX-512 with VNNI: sixteen int32 lanes; dot products of four by VPDPBUSD, which does not saturate.
+// AVX-512 with VNNI: sixteen int32 lanes; dot products of four by VPDPBUSD, which does not
+// saturate.
 #pragma once
 
 #include <immintrin.h>
@@ -50,17 +51,17 @@ struct Avx512 {
   static constexpr int kVectors = 2;
   // Unpacking within 128-bit lanes puts the first four channels of each eight in the first vector,
   // the rest in the second; packing undoes it.
-  static constexpr int kOrder[32] = {0, 1, 2,  3,  8,  9,  10, 11, 16, 17, 18, 19, 24, 25, 26, 27,
-                                     4, 5, 6,  7,  12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31};
+  static constexpr int kOrder[32] = {0, 1, 2, 3, 8,  9,  10, 11, 16, 17, 18, 19, 24, 25, 26, 27,
+                                     4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31};
   static void accumulate_taps(I32 (&acc)[kVectors], const uint8_t* tap0, const uint8_t* tap1,
                               const int16_t* weights, uint8_t flip) {
     const __m256i mask = _mm256_set1_epi8((char)flip);
-    const I32 x0 = _mm512_cvtepi8_epi16(
-        _mm256_xor_si256(_mm256_loadu_si256((const __m256i*)tap0), mask));
-    const I32 x1 = _mm512_cvtepi8_epi16(
-        _mm256_xor_si256(_mm256_loadu_si256((const __m256i*)tap1), mask));
-    acc[0] = _mm512_dpwssd_epi32(acc[0], _mm512_unpacklo_epi16(x0, x1),
-                                 _mm512_loadu_si512(weights));
+    const I32 x0 =
+        _mm512_cvtepi8_epi16(_mm256_xor_si256(_mm256_loadu_si256((const __m256i*)tap0), mask));
+    const I32 x1 =
+        _mm512_cvtepi8_epi16(_mm256_xor_si256(_mm256_loadu_si256((const __m256i*)tap1), mask));
+    acc[0] =
+        _mm512_dpwssd_epi32(acc[0], _mm512_unpacklo_epi16(x0, x1), _mm512_loadu_si512(weights));
     acc[1] = _mm512_dpwssd_epi32(acc[1], _mm512_unpackhi_epi16(x0, x1),
                                  _mm512_loadu_si512(weights + 32));
   }
@@ -93,11 +94,11 @@ struct Avx512 {
   }
   // floor(x * m / 2^n + 1/2), n in 16..62; the result must fit in 32 bits.
   static I32 multiply_shift(I32 x, I32 m, I32 n) {
-    const I32 even = shift_product(_mm512_mul_epi32(x, m),
-                                   _mm512_and_si512(n, _mm512_set1_epi64(0xFFFFFFFF)));
-    const I32 odd = shift_product(
-        _mm512_mul_epi32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(m, 32)),
-        _mm512_srli_epi64(n, 32));
+    const I32 even =
+        shift_product(_mm512_mul_epi32(x, m), _mm512_and_si512(n, _mm512_set1_epi64(0xFFFFFFFF)));
+    const I32 odd =
+        shift_product(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(m, 32)),
+                      _mm512_srli_epi64(n, 32));
     return _mm512_mask_blend_epi32(kOdd, even, _mm512_slli_epi64(odd, 32));
   }
   static I32 shift_product(I32 product, I32 n) {
@@ -111,8 +112,8 @@ struct Avx512 {
   }
   // round(double(x) * scale), ties away from zero; the result must fit in 32 bits.
   static I32 scale_double(I32 x, const double* scale) {
-    const __m256i low = round_away(_mm512_mul_pd(
-        _mm512_cvtepi32_pd(_mm512_castsi512_si256(x)), _mm512_loadu_pd(scale)));
+    const __m256i low = round_away(
+        _mm512_mul_pd(_mm512_cvtepi32_pd(_mm512_castsi512_si256(x)), _mm512_loadu_pd(scale)));
     const __m256i high = round_away(_mm512_mul_pd(
         _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(x, 1)), _mm512_loadu_pd(scale + 8)));
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
@@ -120,12 +121,11 @@ struct Avx512 {
   static __m256i round_away(__m512d x) {
     const __m512d magnitude = _mm512_abs_pd(x);
     const __m512d whole = _mm512_floor_pd(magnitude);
-    const __mmask8 up = _mm512_cmp_pd_mask(_mm512_sub_pd(magnitude, whole), _mm512_set1_pd(0.5),
-                                           _CMP_GE_OQ);
+    const __mmask8 up =
+        _mm512_cmp_pd_mask(_mm512_sub_pd(magnitude, whole), _mm512_set1_pd(0.5), _CMP_GE_OQ);
     const __m512d rounded = _mm512_mask_add_pd(whole, up, whole, _mm512_set1_pd(1.0));
     const __mmask8 negative = _mm512_cmp_pd_mask(x, _mm512_setzero_pd(), _CMP_LT_OQ);
-    return _mm512_cvtpd_epi32(
-        _mm512_mask_sub_pd(rounded, negative, _mm512_setzero_pd(), rounded));
+    return _mm512_cvtpd_epi32(_mm512_mask_sub_pd(rounded, negative, _mm512_setzero_pd(), rounded));
   }
   // (sat16(shift(x, left, right)) * m + 2^14) >> 15, m < 2^15.
   static I32 rndnu16(I32 x, I32 m, I32 left, I32 right) {
@@ -158,8 +158,8 @@ struct Avx512 {
   static void store_row(const I32* x, int panels, const Output& output, uint8_t* to, int count) {
     // Saturate to 16 bits before the zero point, so that adding it cannot wrap.
     for (int p = 0; p < panels; ++p, to += kLanes, count -= kLanes) {
-      const __m256i words = _mm256_adds_epi16(_mm512_cvtsepi32_epi16(x[p]),
-                                              _mm512_castsi512_si256(output.zero_word));
+      const __m256i words =
+          _mm256_adds_epi16(_mm512_cvtsepi32_epi16(x[p]), _mm512_castsi512_si256(output.zero_word));
       const __m128i bytes = _mm_max_epi8(_mm256_cvtsepi16_epi8(words), output.low);
       const __m128i done = _mm_xor_si128(_mm_min_epi8(bytes, output.high), output.flip);
       _mm_mask_storeu_epi8(to, (__mmask16)first(count < kLanes ? count : kLanes), done);
@@ -169,8 +169,8 @@ struct Avx512 {
   static void store_block(const I32 (&x)[kVectors], const Output& output, uint8_t* to, int count) {
     const I32 words = _mm512_adds_epi16(_mm512_packs_epi32(x[0], x[1]), output.zero_word);
     const __m256i bytes = _mm256_max_epi8(_mm512_cvtsepi16_epi8(words), output.low_block);
-    const __m256i done = _mm256_xor_si256(_mm256_min_epi8(bytes, output.high_block),
-                                          output.flip_block);
+    const __m256i done =
+        _mm256_xor_si256(_mm256_min_epi8(bytes, output.high_block), output.flip_block);
     _mm256_mask_storeu_epi8(to, (__mmask32)first(count), done);
   }
 };

@@ -59,15 +59,16 @@ struct Portable {
     for (int64_t i = 0; i < count; ++i) to[i] = (int8_t)(from[i] ^ flip);
   }
 
-  // --- Depthwise: 8 channels, taps in pairs -------------------------------------------------------
+  // --- Depthwise: 8 channels, taps in pairs
+  // -------------------------------------------------------
   static constexpr int kChannels = 8;
   static constexpr int kVectors = 1;
   static constexpr int kOrder[8] = {0, 1, 2, 3, 4, 5, 6, 7};
   static void accumulate_taps(I32 (&acc)[kVectors], const uint8_t* tap0, const uint8_t* tap1,
                               const int16_t* weights, uint8_t flip) {
     acc[0] = map([&](int i) {
-      const int32_t sum = (int8_t)(tap0[i] ^ flip) * weights[2 * i] +
-                          (int8_t)(tap1[i] ^ flip) * weights[2 * i + 1];
+      const int32_t sum =
+          (int8_t)(tap0[i] ^ flip) * weights[2 * i] + (int8_t)(tap1[i] ^ flip) * weights[2 * i + 1];
       return (uint32_t)acc[0].lane[i] + (uint32_t)sum;
     });
   }
@@ -77,9 +78,7 @@ struct Portable {
     return map([&](int i) { return (uint32_t)x.lane[i] << n.lane[i]; });
   }
   static I32 doubling_high(I32 x, I32 m) {
-    return map([&](int i) {
-      return ((int64_t)x.lane[i] * m.lane[i] + (int64_t{1} << 30)) >> 31;
-    });
+    return map([&](int i) { return ((int64_t)x.lane[i] * m.lane[i] + (int64_t{1} << 30)) >> 31; });
   }
   static I32 shift_ties_up(I32 x, I32 n) {
     return map([&](int i) {
