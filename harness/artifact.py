@@ -6,6 +6,7 @@ of the same model are fed from the same samples.
 """
 
 import hashlib
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from harness.errors import ModelError
+from harness.errors import ModelError, UsageError
 
 MANIFEST_SCHEMA = 1
 _CHUNK_BYTES = 1 << 20
@@ -96,6 +97,22 @@ def save_manifest(artifact: Artifact) -> None:
     """Write the manifest beside the artifact."""
     text = TypeAdapter(Manifest).dump_json(artifact.manifest, indent=2)
     manifest_path(artifact.path).write_bytes(text)
+
+
+def save_artifact(artifact: Artifact, folder: Path) -> Artifact:
+    """Copy an artifact and its manifest into a folder, made if absent.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    copy = Artifact(folder / artifact.path.name, artifact.manifest)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(artifact.path, copy.path)
+        save_manifest(copy)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written: {error.strerror}") from error
+    return copy
 
 
 def load_artifact(path: Path) -> Artifact:

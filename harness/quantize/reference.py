@@ -1,0 +1,171 @@
+"""What the float model gives: what quantization is held against. Cached by content."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.cache import Cache, content_key
+from harness.isolate import run_isolated
+from harness.model import Model
+from harness.quantize.litert import FloatModel, float_model
+from harness.quantize.tools import own_sources, tool_versions
+from harness.quantize.trial import first_batch
+from harness.sources.models import load_module, parse_model
+from harness.sources.npz import read_npz
+from harness.target import Progress, no_progress
+
+Array = npt.NDArray[Any]
+
+_TIMEOUT_S = 3600.0
+
+
+def float_outputs(
+    model: Model,
+    inputs: tuple[Array, ...],
+    *,
+    cache: Cache,
+    progress: Progress = no_progress,
+) -> tuple[Array, ...] | None:
+    """Outputs of the float model on samples, both in the model's own layout.
+
+    None for a model that came quantized: nobody has its float form.
+
+    Raises:
+        ModelError: the model fails on these samples.
+    """
+    if model.quantized:
+        return None
+    named = _cached(_run_model, model, inputs, cache, progress)
+    return tuple(named[f"out{index}"] for index in range(len(named)))
+
+
+def float_tensors(
+    model: Model,
+    inputs: tuple[Array, ...],
+    *,
+    cache: Cache,
+    progress: Progress = no_progress,
+) -> Mapping[str, Array]:
+    """Every computed tensor of the model's float `.tflite`, by name, in the layout of that file.
+
+    ai-edge-quantizer keeps the names, so these are the references of a quantized file's tensors.
+    Empty for a model that came quantized.
+
+    Args:
+        inputs: samples in the model's own layout; one invocation for each batch of the file,
+            joined along the first axis.
+
+    Raises:
+        ModelError: the model cannot be converted, or fails on these samples.
+    """
+    if model.quantized:
+        return {}
+    return _cached(_run_tensors, model, inputs, cache, progress)
+
+
+def _cached(
+    function: Callable[..., dict[str, Array]],
+    model: Model,
+    inputs: tuple[Array, ...],
+    cache: Cache,
+    progress: Progress,
+) -> dict[str, Array]:
+    """What one of the two isolated functions below gives."""
+    digest = hashlib.sha256()
+    for x in inputs:
+        digest.update(f"{x.dtype}{x.shape}".encode())
+        digest.update(np.ascontiguousarray(x).data)
+    key = content_key(
+        {
+            "function": function.__name__,
+            "model": model.sha256,
+            "inputs": digest.hexdigest(),
+            "tools": tool_versions(),
+            "source": own_sources(),
+        }
+    )
+    path = cache.entry("references", key) / "arrays.npz"
+    if not path.exists():
+        progress("running the float model", 0, None)
+        what = f"{model.reference}: the float model"
+        named = run_isolated(
+            function, model, inputs, cache, what=what, timeout_s=_TIMEOUT_S, progress=progress
+        )
+        with cache.fill("references", key) as folder:
+            np.savez(folder / path.name, **named)
+    return read_npz(path)
+
+
+def _run_model(
+    model: Model, inputs: tuple[Array, ...], cache: Cache, progress: Progress
+) -> dict[str, Array]:
+    """Isolated only. A `.tflite` runs through LiteRT, everything else through torch."""
+    if model.resolved.endswith(".tflite"):
+        return _run_file(float_model(model, cache, progress), inputs, everything=False)
+    import torch
+
+    module, examples = load_module(parse_model(model.resolved))
+    batch, count = examples[0].shape[0], len(inputs[0])
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, count, batch):
+            progress("running the float model", start, count)
+            given = [torch.from_numpy(first_batch(x[start:], batch)) for x in inputs]
+            outputs = module(*given)
+            parts.append(outputs if isinstance(outputs, tuple | list) else (outputs,))
+    return {
+        f"out{index}": np.concatenate([part.numpy() for part in column])[:count]
+        for index, column in enumerate(zip(*parts, strict=True))
+    }
+
+
+def _run_tensors(
+    model: Model, inputs: tuple[Array, ...], cache: Cache, progress: Progress
+) -> dict[str, Array]:
+    """Isolated only."""
+    return _run_file(float_model(model, cache, progress), inputs, everything=True)
+
+
+def _run_file(
+    converted: FloatModel, inputs: tuple[Array, ...], *, everything: bool
+) -> dict[str, Array]:
+    """Outputs of a float `.tflite` as ``out0, …``; or all its computed tensors by name."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    interpreter = Interpreter(
+        str(converted.path),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=everything,
+    )
+    interpreter.allocate_tensors()
+    details = interpreter.get_input_details()
+    moved = [
+        x if permutation is None else np.transpose(x, permutation)
+        for x, permutation in zip(inputs, converted.inputs or (None,) * len(inputs), strict=True)
+    ]
+    wanted = {
+        f"out{index}": detail["index"]
+        for index, detail in enumerate(interpreter.get_output_details())
+    }
+    if everything:
+        made = {int(i) for op in interpreter._get_ops_details() for i in op["outputs"]}
+        wanted = {
+            detail["name"]: detail["index"]
+            for detail in interpreter.get_tensor_details()
+            if detail["index"] in made
+        }
+    batch, count = int(details[0]["shape"][0]), len(inputs[0])
+    parts: dict[str, list[Array]] = {name: [] for name in wanted}
+    for start in range(0, count, batch):
+        for detail, x in zip(details, moved, strict=True):
+            interpreter.set_tensor(detail["index"], first_batch(x[start:], batch))
+        interpreter.invoke()
+        for name, index in wanted.items():
+            parts[name].append(np.atleast_1d(interpreter.get_tensor(index)))
+    return {
+        name: np.concatenate(columns) if everything else np.concatenate(columns)[:count]
+        for name, columns in parts.items()
+    }
