@@ -132,6 +132,7 @@ def _profile(
         name,
         f"LiteRT 2.3.0 with its default XNNPACK delegate, {machine}",
         (*delegated, *builtin, *MOVE_ENTRIES, *FLOAT_ENTRIES),
+        kernels="xnnpack",
     )
 
 
@@ -160,5 +161,4 @@ LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
         delegated_entries("S6:single", "S6:single", "xnnpack-fused"),
         BUILTIN_ARM_ENTRIES,
     ),
-    kernels="xnnpack",
 )
