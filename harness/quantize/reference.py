@@ -91,7 +91,7 @@ def _cached(
     if not path.exists():
         progress("running the float model", 0, None)
         what = f"{model.reference}: the float model"
-        named = run_isolated(
+        named: dict[str, Any] = run_isolated(
             function, model, inputs, cache, what=what, timeout_s=_TIMEOUT_S, progress=progress
         )
         with cache.fill("references", key) as folder:
