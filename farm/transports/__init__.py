@@ -1,1 +1,24 @@
 """Transports: SSH, adb and this host, under one contract (`harness.device.Transport`)."""
+
+from contextlib import AbstractContextManager
+
+from farm.transports import local, ssh
+from harness.device import Connect, Device, Transport
+from harness.errors import UsageError
+
+_OPENERS: dict[str, Connect] = {"local": local.connect, "ssh": ssh.connect}
+
+
+def connect(device: Device) -> AbstractContextManager[Transport]:
+    """Open a transport to a device; closing the context closes the transport.
+
+    Raises:
+        UsageError: the device's entry lacks what its transport needs.
+        DeviceError: it cannot be reached; see `farm.transports.ssh.connect`.
+    """
+    if device.transport not in _OPENERS:
+        raise UsageError(
+            f"device {device.name}: no transport {device.transport!r}; "
+            f"transports: {', '.join(sorted(_OPENERS))}"
+        )
+    return _OPENERS[device.transport](device)
