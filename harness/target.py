@@ -32,7 +32,7 @@ class LoweringRequest:
         model: what was submitted.
         recipe: what to quantize; None for a model that came quantized.
         target: name of the target, for the manifest.
-        calibration: ``.npz`` with ``in0, in1, …`` in the model's own layout; None when not needed.
+        calibration: ``.npz`` with samples ``in0, in1, …`` in the model's own layout.
         folder: where the artifact and its manifest go.
         cache: root of the cache by content, for intermediate results that recipes share.
     """
@@ -40,7 +40,7 @@ class LoweringRequest:
     model: Model
     recipe: Recipe | None
     target: str
-    calibration: Path | None
+    calibration: Path
     folder: Path
     cache: Path
 

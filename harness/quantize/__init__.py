@@ -66,9 +66,7 @@ def lower(
         progress("taken from the cache", 1, 1)
     else:
         with cache.fill("artifacts", key) as folder:
-            request = LoweringRequest(
-                model, recipe, target.name, samples if calibrated else None, folder, cache.root
-            )
+            request = LoweringRequest(model, recipe, target.name, samples, folder, cache.root)
             what = f"{model.reference}, recipe {recipe.name if recipe else '(none)'}"
             made = run_isolated(
                 target.lower,
@@ -94,6 +92,11 @@ def _name(target: Target) -> str:
 
 
 def _check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:
+    if target.runtime != "litert" and model.resolved.endswith(".tflite"):
+        raise UsageError(
+            f"{target.name} runs {target.suffix} files, which come from PyTorch models; "
+            f"{model.reference} runs on targets with LiteRT"
+        )
     if model.quantized:
         if recipe is not None:
             raise UsageError(

@@ -137,8 +137,6 @@ def _quantize(
     worker = quantizer.Quantizer(str(converted.path), _library_recipe(recipe))
     ranges: Ranges | None = None
     if recipe.needs_calibration():
-        if request.calibration is None:
-            raise ModelError(f"recipe {recipe.name} needs calibration data")
         batches = _batches(request.calibration, converted)
         for done, batch in enumerate(batches):
             progress("calibrating", done, len(batches))

@@ -6,12 +6,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.artifact import Artifact, Manifest, to_device
+from harness.artifact import Artifact, Manifest, from_device, to_device
 from harness.errors import ModelError
 from harness.sources.npz import read_npz
 from harness.target import Progress
 
 Array = npt.NDArray[Any]
+
+REFERENCE = "reference.npz"
+"""Beside an artifact: outputs ``out0, …`` for the first batch, computed before lowering."""
+
+_LEAST_COSINE = 0.9
 
 
 def run_once(artifact: Artifact, samples: Path, _progress: Progress) -> None:
@@ -27,7 +32,11 @@ def run_once(artifact: Artifact, samples: Path, _progress: Progress) -> None:
         for index, spec in enumerate(manifest.inputs)
     ]
     run = run_litert if manifest.runtime == "litert" else run_executorch
-    _check_outputs(manifest, run(artifact.path, inputs))
+    outputs = run(artifact.path, inputs)
+    _check_outputs(manifest, outputs)
+    reference = artifact.path.parent / REFERENCE
+    if reference.exists():
+        _check_values(manifest, outputs, read_npz(reference))
 
 
 def first_batch(x: Array, batch: int) -> Array:
@@ -64,3 +73,17 @@ def _check_outputs(manifest: Manifest, outputs: list[Array]) -> None:
     for spec, x in zip(manifest.outputs, outputs, strict=True):
         if x.dtype.kind == "f" and not np.isfinite(x).all():
             raise ModelError(f"output {spec.name} is not finite")
+
+
+def _check_values(manifest: Manifest, outputs: list[Array], reference: dict[str, Array]) -> None:
+    """Refuse a program that is wrong, not one that rounds differently."""
+    for index, (spec, x_q) in enumerate(zip(manifest.outputs, outputs, strict=True)):
+        x = from_device(spec, x_q).astype(np.float64).ravel()
+        y = reference[f"out{index}"].astype(np.float64).ravel()
+        norms = float(np.linalg.norm(x) * np.linalg.norm(y))
+        cosine = float(x @ y) / norms if norms else 1.0
+        if cosine < _LEAST_COSINE:
+            raise ModelError(
+                f"output {spec.name} is not what the quantized graph gives before lowering: "
+                f"cosine {cosine:.3f}, at least {_LEAST_COSINE} expected"
+            )

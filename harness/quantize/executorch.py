@@ -1,0 +1,256 @@
+"""Lower to ExecuTorch: PT2E quantization for XNNPACK, and its partitioner.
+
+Everything here runs in an isolated process.
+"""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.artifact import (
+    Artifact,
+    Manifest,
+    Quantization,
+    TensorSpec,
+    save_manifest,
+    sha256_file,
+)
+from harness.errors import UsageError
+from harness.extras import require_extra
+from harness.quantize.tools import tool_versions
+from harness.quantize.trial import REFERENCE, first_batch
+from harness.quantize.xnnpack_graph import fold_padding, quantizer
+from harness.recipe import Recipe
+from harness.sources.models import load_module, parse_model
+from harness.sources.npz import read_npz
+from harness.target import LoweringRequest, Progress
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = tuple[torch.Tensor, ...]
+
+_SMALLEST_SCALE = 2.0**-12
+"""As XNNPACK's own configuration has it: a smaller scale overflows its multipliers."""
+
+_DTYPES = {
+    0: "uint8",
+    1: "int8",
+    2: "int16",
+    3: "int32",
+    4: "int64",
+    5: "float16",
+    6: "float32",
+    7: "float64",
+    11: "bool",
+}
+"""ExecuTorch's ScalarType (runtime/core/portable_type/scalar_type.h) as numpy names."""
+
+Boundary = dict[int, Quantization]
+"""Scales of the inputs or outputs that are integers, by index."""
+
+
+def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
+    """Make a ``.pte`` whose inputs and outputs are integers where the recipe is static.
+
+    Raises:
+        UsageError: the recipe has no counterpart here.
+        ModelError: the model cannot be exported or lowered.
+    """
+    require_extra("executorch", "executorch", "torchao")
+    recipe = _supported(request.recipe)
+    import torch
+
+    progress("exporting", 0, None)
+    module, examples = load_module(parse_model(request.model.resolved))
+    samples = _batches(request.calibration, examples)
+    exported = torch.export.export(_wrapped(module), examples).module(check_guards=False)
+    fold_padding(exported)
+    if recipe.mode != "float":
+        exported = _quantize(exported, recipe, samples, progress)
+    with torch.no_grad():
+        expected = exported(*samples[0])
+    program = torch.export.export(exported, examples)
+    inputs, outputs = _integer_boundary(program) if recipe.mode == "static" else ({}, {})
+    path, outside = _write(program, request.folder, progress)
+    _save_reference(expected, request.folder)
+    artifact = _described(request, path, inputs, outputs, _notes(recipe, outside, inputs, outputs))
+    save_manifest(artifact)
+    return artifact
+
+
+def _supported(recipe: Recipe | None) -> Recipe:
+    if recipe is None:
+        raise UsageError("ExecuTorch needs a PyTorch model and a recipe")
+    if recipe.mode == "weight_only" or recipe.weight_bits == 4 or recipe.activation_bits == 16:
+        raise UsageError(
+            f"recipe {recipe.name}: XNNPACK through ExecuTorch takes int8 weights with int8 or "
+            "dynamic activations, or float"
+        )
+    return recipe
+
+
+def _wrapped(module: "torch.nn.Module") -> "torch.nn.Module":
+    """The module as a child of another: ExecuTorch cannot fold a batch normalization whose
+    parameter is called ``0.weight``, as in a bare ``nn.Sequential``."""
+    import torch
+
+    class Model(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = module
+
+        def forward(self, *inputs: torch.Tensor) -> Any:  # noqa: ANN401  whatever it returns
+            return self.model(*inputs)
+
+    return Model()
+
+
+def _batches(path: Path, examples: "Tensors") -> "list[Tensors]":
+    """Calibration samples in batches of the model's own size; a rest is left out."""
+    import torch
+
+    arrays = read_npz(path)
+    columns = [arrays[f"in{index}"] for index in range(len(examples))]
+    batch = examples[0].shape[0]
+    starts = range(0, max(len(columns[0]), batch) - batch + 1, batch)
+    return [
+        tuple(torch.from_numpy(first_batch(column[start:], batch)) for column in columns)
+        for start in starts
+    ]
+
+
+def _quantize(
+    module: "torch.fx.GraphModule",
+    recipe: Recipe,
+    samples: "list[Tensors]",
+    progress: Progress,
+) -> "torch.fx.GraphModule":
+    import torch
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    prepared = prepare_pt2e(module, quantizer(_config(recipe)))
+    with torch.no_grad():
+        for done, batch in enumerate(samples if recipe.needs_calibration() else samples[:1]):
+            progress("calibrating", done, len(samples))
+            prepared(*batch)
+    progress("quantizing", 0, None)
+    return convert_pt2e(prepared)
+
+
+def _config(recipe: Recipe) -> Any:  # noqa: ANN401  torchao is untyped here
+    """Per tensor or per channel, with ranges from the least and greatest value: the default
+    histogram observer takes a minute where this takes a second, for no gain on real models."""
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e import MinMaxObserver
+
+    dynamic = recipe.mode == "dynamic"
+    config = get_symmetric_quantization_config(
+        is_per_channel=recipe.weight_granularity == "channel", is_dynamic=dynamic
+    )
+    if dynamic:
+        return config
+    activation = replace(
+        config.input_activation,
+        observer_or_fake_quant_ctr=MinMaxObserver.with_args(eps=_SMALLEST_SCALE),
+    )
+    return replace(config, input_activation=activation, output_activation=activation)
+
+
+def _integer_boundary(program: "torch.export.ExportedProgram") -> tuple[Boundary, Boundary]:
+    """Strip the quantize nodes behind inputs and the dequantize nodes before outputs.
+
+    What is not quantized right at the boundary stays float and is left out.
+    """
+    from executorch.exir.passes.quantize_io_pass import quantize_input, quantize_output
+
+    boundary: tuple[Boundary, Boundary] = ({}, {})
+    signature = program.graph_signature
+    counts = (len(signature.user_inputs), len(signature.user_outputs))
+    for side, strip, count in zip(boundary, (quantize_input, quantize_output), counts, strict=True):
+        for index in range(count):
+            try:
+                scale, zero_point, *_ = strip(program, index)
+            except (ValueError, AttributeError):  # not a quantize node, or not a node at all
+                continue
+            side[index] = Quantization(float(scale), int(zero_point))
+    program.graph_module.recompile()
+    return boundary
+
+
+def _write(
+    program: "torch.export.ExportedProgram", folder: Path, progress: Progress
+) -> tuple[Path, Counter[str]]:
+    """Lower and write the program; also the operators that XNNPACK did not take."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    progress("lowering to ExecuTorch", 0, None)
+    edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    outside = Counter(
+        str(getattr(node.target, "__name__", node.target))
+        for node in edge.exported_program().graph.nodes
+        if node.op == "call_function"
+    )
+    for plumbing in ("executorch_call_delegate", "getitem"):
+        outside.pop(plumbing, None)
+    path = folder / "model.pte"
+    with path.open("wb") as stream:
+        edge.to_executorch().write_to_file(stream)
+    return path, outside
+
+
+def _save_reference(outputs: Any, folder: Path) -> None:  # noqa: ANN401  a tensor or a sequence
+    """What the graph gives for the first batch before lowering: the trial compares with it."""
+    flat = outputs if isinstance(outputs, tuple | list) else (outputs,)
+    named: dict[str, Any] = {f"out{i}": x.detach().numpy() for i, x in enumerate(flat)}
+    np.savez(folder / REFERENCE, **named)
+
+
+def _notes(
+    recipe: Recipe, outside: Counter[str], inputs: Boundary, outputs: Boundary
+) -> tuple[str, ...]:
+    notes = []
+    if outside:
+        ops = ", ".join(f"{count} {name}" for name, count in sorted(outside.items()))
+        notes.append(f"not taken by XNNPACK, run by ExecuTorch's portable kernels: {ops}")
+    if recipe.mode == "static" and not (inputs and outputs):
+        notes.append("inputs or outputs stayed float: no quantized operator stands next to them")
+    return tuple(notes)
+
+
+def _described(
+    request: LoweringRequest,
+    path: Path,
+    inputs: Boundary,
+    outputs: Boundary,
+    notes: tuple[str, ...],
+) -> Artifact:
+    """The artifact with its manifest, shapes and dtypes read from the file itself."""
+    from executorch.runtime import Runtime
+
+    meta = Runtime.get().load_program(path).metadata("forward")
+    ins = [meta.input_tensor_meta(index) for index in range(meta.num_inputs())]
+    outs = [meta.output_tensor_meta(index) for index in range(meta.num_outputs())]
+    manifest = Manifest(
+        sha256=sha256_file(path),
+        bytes=path.stat().st_size,
+        runtime="executorch",
+        target=request.target,
+        recipe=request.recipe.name if request.recipe else "",
+        model=request.model.reference,
+        inputs=tuple(_spec(f"in{i}", info, inputs.get(i)) for i, info in enumerate(ins)),
+        outputs=tuple(_spec(f"out{i}", info, outputs.get(i)) for i, info in enumerate(outs)),
+        tool_versions=tool_versions(),
+        notes=notes,
+    )
+    return Artifact(path, manifest)
+
+
+def _spec(name: str, info: Any, quantization: Quantization | None) -> TensorSpec:  # noqa: ANN401
+    return TensorSpec(name, tuple(info.sizes()), _DTYPES[info.dtype()], quantization)

@@ -1,0 +1,124 @@
+"""What ExecuTorch's XNNPACK quantizer leaves out: symmetric padding folded into convolutions, ReLU6
+quantized together with the operator before it, and padding that keeps its input's scale.
+
+Everything here runs in an isolated process.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+def fold_padding(graph_module: "torch.fx.GraphModule") -> int:
+    """Move zero padding that is equal on both sides into the convolution it feeds; the count.
+
+    XNNPACK pads inside its convolutions for nothing; on its own, ExecuTorch pads in float.
+    """
+    import torch
+
+    folded = 0
+    for pad in list(graph_module.graph.nodes):
+        sides = zero_padding(pad)
+        users = list(pad.users)
+        if sides is None or len(users) != 1 or users[0].target != torch.ops.aten.conv2d.default:
+            continue
+        left, right, top, bottom = sides
+        conv = users[0]
+        own = conv.args[4] if len(conv.args) > 4 else [0, 0]
+        if left != right or top != bottom or conv.args[0] is not pad or conv.kwargs:
+            continue
+        height, width = own if len(own) == 2 else (own[0], own[0])
+        args = [*conv.args, *([None, [1, 1], [0, 0]][len(conv.args) - 2 :])]
+        conv.args = (pad.args[0], *args[1:4], [height + top, width + left], *args[5:])
+        graph_module.graph.erase_node(pad)
+        folded += 1
+    graph_module.recompile()
+    return folded
+
+
+def zero_padding(node: "torch.fx.Node") -> tuple[int, int, int, int] | None:
+    """(left, right, top, bottom) of a node that pads the last two axes with zeros, else None."""
+    import torch
+
+    if node.target == torch.ops.aten.constant_pad_nd.default:
+        value = node.args[2] if len(node.args) > 2 else 0
+    elif node.target == torch.ops.aten.pad.default:
+        mode = node.args[2] if len(node.args) > 2 else "constant"
+        value = (node.args[3] if len(node.args) > 3 else None) if mode == "constant" else 1
+    else:
+        return None
+    sides = node.args[1]
+    if value not in {None, 0} or len(sides) != 4 or not all(isinstance(n, int) for n in sides):
+        return None
+    left, right, top, bottom = sides
+    return (left, right, top, bottom) if min(sides) >= 0 else None
+
+
+def quantizer(config: Any) -> Any:  # noqa: ANN401  executorch is untyped here
+    """XNNPACKQuantizer that also covers clamps and padding.
+
+    Args:
+        config: a ``QuantizationConfig`` for the whole graph.
+    """
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
+
+    class FusingQuantizer(XNNPACKQuantizer):  # type: ignore[misc]  # executorch is untyped here
+        def annotate(self, model: "torch.fx.GraphModule") -> "torch.fx.GraphModule":
+            annotated = super().annotate(model)
+            if not config.input_activation.is_dynamic:
+                _join_clamps(annotated)
+                _join_padding(annotated, config.input_activation)
+            return annotated
+
+    made = FusingQuantizer().set_global(config)
+    if config.input_activation.is_dynamic:
+        # XNNPACK gives wrong results for a padded tensor that a convolution quantizes at run time
+        made.set_filter_function(lambda node: not (node.args and _is_padded(node)))
+    return made
+
+
+def _is_padded(node: "torch.fx.Node") -> bool:
+    source = node.args[0]
+    return hasattr(source, "args") and zero_padding(source) is not None
+
+
+def _join_clamps(graph_module: "torch.fx.GraphModule") -> None:
+    """Quantize after the clamp and not before it: then the clamp is the operator's own output
+    range, as XNNPACK computes it, and costs neither time nor resolution."""
+    import torch
+    from torchao.quantization.pt2e.quantizer import QuantizationAnnotation
+    from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
+
+    aten = torch.ops.aten
+    clamps = {aten.hardtanh.default, aten.hardtanh_.default, aten.relu6.default, aten.clamp.default}
+    heads = {aten.conv2d.default, aten.linear.default, aten.add.Tensor}
+    for clamp in graph_module.graph.nodes:
+        head = clamp.args[0] if clamp.target in clamps else None
+        if head is None or head.target not in heads or len(head.users) != 1:
+            continue
+        annotation = head.meta.get(Q_ANNOTATION_KEY)
+        if annotation is not None and annotation.output_qspec is not None:
+            clamp.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(
+                output_qspec=annotation.output_qspec, _annotated=True
+            )
+            annotation.output_qspec = None
+
+
+def _join_padding(graph_module: "torch.fx.GraphModule", activation: Any) -> None:  # noqa: ANN401
+    """Give padding the scale of what it pads, so that it changes no value."""
+    from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, SharedQuantizationSpec
+    from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
+
+    for pad in graph_module.graph.nodes:
+        if zero_padding(pad) is None:
+            continue
+        source = pad.args[0]
+        annotation = source.meta.get(Q_ANNOTATION_KEY)
+        if annotation is not None and annotation.output_qspec is not None:
+            incoming = shared = SharedQuantizationSpec(source)
+        else:
+            incoming, shared = activation, SharedQuantizationSpec((source, pad))
+        pad.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(
+            input_qspec_map={source: incoming}, output_qspec=shared, _annotated=True
+        )
