@@ -32,7 +32,7 @@ from harness.errors import (
 from harness.protocol import Job, Kernels, Result, RunnerFailure
 from harness.received import RESULT, pull_limits, read_output, read_result
 from harness.slices import chunks, count_slices, join_outputs, take_slices
-from harness.target import Progress, Runner, no_progress
+from harness.target import Progress, Runner, RunnerName, Target, no_progress
 
 Array = npt.NDArray[Any]
 
@@ -64,16 +64,18 @@ class MeasurePlan:
     Attributes:
         restarts: processes, at least 1.
         warmup_runs, timed_runs, min_time_s: in each process, see `harness.protocol.Job`.
+        profiled_runs: in the first process, after its timed runs.
     """
 
     restarts: int
     warmup_runs: int
     timed_runs: int
     min_time_s: float
+    profiled_runs: int = 0
 
 
-STANDARD = MeasurePlan(restarts=5, warmup_runs=10, timed_runs=50, min_time_s=1.0)
-QUICK = MeasurePlan(restarts=1, warmup_runs=2, timed_runs=10, min_time_s=0.2)
+STANDARD = MeasurePlan(restarts=5, warmup_runs=10, timed_runs=50, min_time_s=1.0, profiled_runs=10)
+QUICK = MeasurePlan(restarts=1, warmup_runs=2, timed_runs=10, min_time_s=0.2, profiled_runs=3)
 NONE = MeasurePlan(restarts=1, warmup_runs=0, timed_runs=0, min_time_s=0.0)
 
 
@@ -135,9 +137,10 @@ def run_job(
             "warmup_runs": measure.warmup_runs,
             "timed_runs": measure.timed_runs,
             "min_time_s": measure.min_time_s,
+            "profiled_runs": measure.profiled_runs,
         }
     )
-    restart = timed.model_copy(update={"outputs": False})
+    restart = timed.model_copy(update={"outputs": False, "profiled_runs": 0})
     plan = [(timed, ranges[0])]
     plan += [(job, chunk) for chunk in ranges[1:]]
     plan += [(restart, (0, 1))] * (measure.restarts - 1)
@@ -153,6 +156,26 @@ def run_job(
     return DeviceRun(
         tuple(results), join_outputs(manifest, outputs, len(inputs[0])), tuple(session.notes)
     )
+
+
+def choose_runner(transport: Transport, target: Target, wanted: RunnerName | None = None) -> Runner:
+    """The runner for a device: the native one where it has no Python, or on request.
+
+    Raises:
+        UsageError: the target has no native runner, or it cannot be built on this host.
+    """
+    device = transport.device
+    if wanted == "python" or (wanted is None and device.python is not None):
+        return target.runner
+    if target.native_runner is None:
+        raise UsageError(
+            f"target {target.name} has no native runner; "
+            f"name an interpreter as `python` in the entry of device {device.name}"
+        )
+    if target.machine is not None:
+        return target.native_runner(target.machine)
+    named = transport.run(("uname", "-m"), timeout_s=_COMMAND_TIMEOUT_S)
+    return target.native_runner(_text(named.stdout).strip())
 
 
 class _Session:
@@ -273,7 +296,7 @@ class _Session:
             raise no_result_error(ended, self.device.name)
         result = read_result(local, files, specs, device=self.device.name)
         if result.failure is not None:
-            raise failure_error(result, result.failure, self.artifact, self.device.name)
+            raise failure_error(result, result.failure, self.artifact, ended, self.device.name)
         if ended.exit_status != 0:
             self.notes.append(
                 f"the runner wrote its result, then ended with status {ended.exit_status}"
@@ -307,12 +330,15 @@ def no_result_error(ended: CommandResult, device: str) -> DeviceError:
 
 
 def failure_error(
-    result: Result, failure: RunnerFailure, artifact: Artifact, device: str
+    result: Result, failure: RunnerFailure, artifact: Artifact, ended: CommandResult, device: str
 ) -> HarnessError:
     """The error for a failure that the runner named."""
     message = _text(failure.message.encode())
     if failure.kind == "model":
-        return ModelError(f"{artifact.path.name}: refused on device {device}: {message}")
+        # LiteRT's C API gives a number and prints the reason.
+        printed = [x for x in _text(ended.stderr).splitlines() if x.startswith("ERROR: ")]
+        reasons = "; ".join((message, *printed))
+        return ModelError(f"{artifact.path.name}: refused on device {device}: {reasons}")
     if failure.kind == "runtime_missing":
         package = {"litert": "ai-edge-litert"}.get(artifact.manifest.runtime, "executorch")
         remedy = f"install {package} for the interpreter that the device's `python` names"

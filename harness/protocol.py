@@ -51,6 +51,8 @@ class Job(_Message):
         timed_runs: least number of timed runs.
         min_time_s: timed runs go on until this much time has been spent in them, up to
             `MAX_TIMED_RUNS` runs.
+        profiled_runs: runs under the runtime's profiler, apart from the timed ones; a runner whose
+            runtime has none leaves them out.
     """
 
     schema_: Annotated[int, Field(alias="schema")] = PROTOCOL_SCHEMA
@@ -64,6 +66,7 @@ class Job(_Message):
     warmup_runs: int = 0
     timed_runs: int = 0
     min_time_s: float = 0.0
+    profiled_runs: int = 0
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True
@@ -87,9 +90,16 @@ class MachineState(_Message):
 
 
 class OpTime(_Message):
-    """Time of one node, summed over the profiled runs."""
+    """Time of one step of the runtime's plan, summed over the profiled runs.
 
-    node: Count
+    Attributes:
+        node: index in the model; None for a step inside a delegate, which fuses nodes.
+        op: as the runtime names it, e.g. ``SOFTMAX``, ``Convolution (NHWC, QC8) IGEMM``.
+        total_ns: over all runs; the runtime's clock may count in microseconds.
+        runs: how many.
+    """
+
+    node: Count | None
     op: str
     total_ns: Count
     runs: Count
@@ -125,7 +135,7 @@ class Result(_Message):
         load_ns: opening the model until it is ready to run.
         warmup_ns, latency_ns: raw samples, one per invocation.
         peak_rss_bytes: of the runner process.
-        op_times: per node, where the runtime gives a profile.
+        op_times: in execution order, where the runtime gives a profile.
         before, after: state of the machine around the timed runs.
     """
 

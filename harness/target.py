@@ -15,6 +15,7 @@ from harness.protocol import Result
 from harness.recipe import Recipe
 
 Runtime = Literal["litert", "executorch"]
+RunnerName = Literal["python", "native"]
 
 Progress = Callable[[str, int, int | None], None]
 """Called with (what is being done, steps done, steps in all or None when not known)."""
@@ -58,12 +59,12 @@ class Runner:
     """The program that runs on the device and obeys the runner protocol.
 
     Attributes:
-        name: e.g. ``python``.
+        name: see `RunnerName`.
         files: files to put on the device, by content; the first is the program.
         argv: from (device, paths of the files on the device, job folder) to the command.
     """
 
-    name: str
+    name: RunnerName
     files: tuple[Path, ...]
     argv: Callable[[Device, tuple[str, ...], str], tuple[str, ...]]
 
@@ -84,6 +85,8 @@ class Target:
         profile: name of the emulator profile that stands for what `Result` says really ran, or
             None when no profile does; then the comparison reports "unknown".
         evidence: what was verified and on what, for ``edgefarm targets``.
+        native_runner: makes the runner for devices without Python, for a machine (``uname -m``);
+            None when the target has none.
     """
 
     name: str
@@ -96,3 +99,4 @@ class Target:
     runner: Runner
     profile: Callable[[Device, Result], str | None]
     evidence: str
+    native_runner: Callable[[str], Runner] | None = None

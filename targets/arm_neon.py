@@ -4,6 +4,7 @@ from harness.quantize.litert import lower_litert
 from harness.target import Target
 from targets.litert import RECIPES, litert_profile
 from targets.runner import PYTHON
+from targets.runner.build import native_runner
 
 ARM_NEON_LITERT = Target(
     name="arm-neon-litert",
@@ -19,4 +20,5 @@ ARM_NEON_LITERT = Target(
         "the aarch64 wheel of ai-edge-litert 2.3.0 under QEMU (cortex-a53, cortex-a76); "
         "not on Arm hardware"
     ),
+    native_runner=native_runner,
 )

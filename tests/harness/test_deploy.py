@@ -14,7 +14,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from harness.artifact import Artifact, sha256_file
-from harness.deploy import NONE, MeasurePlan, run_job
+from harness.deploy import NONE, MeasurePlan, choose_runner, run_job
 from harness.device import CommandResult, Device
 from harness.errors import (
     ArtifactCorrupt,
@@ -29,6 +29,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.target import Runner
+from targets.host import HOST_LITERT
 from targets.runner import PYTHON
 from tests.artifacts import write_artifact
 from tests.harness.direct import Broken, DirectTransport
@@ -158,6 +159,14 @@ def test_a_broken_model_is_a_model_error(
     error = fails(transport, Artifact(broken, manifest))
     assert isinstance(error, ModelError)
     assert "broken.tflite: refused on device here" in str(error)
+
+
+def test_what_the_runtime_printed_is_told(transport: DirectTransport, artifact: Artifact) -> None:
+    result = {"failure": {"kind": "model", "message": "status 3"}}
+    source = (
+        f"echo 'INFO: x\nERROR: no op FFT' >&2; echo '{json.dumps(result)}' > $0/out/result.json"
+    )
+    assert str(fails(transport, artifact, script(source))).endswith("status 3; ERROR: no op FFT")
 
 
 def test_a_device_without_python_says_what_to_do(artifact: Artifact, device: Device) -> None:
@@ -332,3 +341,32 @@ def test_several_inputs_and_images(transport: DirectTransport, tmp_path: Path) -
     done = run_job(transport, PYTHON, artifact, (x,), NONE, kernels="reference")
     assert done.outputs[0].shape == (3, 6, 6, 8)
     assert done.results[0].kernels == "reference"
+
+
+# --- which runner ---------------------------------------------------------------------------------
+
+NATIVE = replace(PYTHON, name="native")
+TARGET = replace(HOST_LITERT, native_runner=lambda machine: replace(NATIVE, files=(Path(machine),)))
+
+
+def test_a_device_with_python_gets_the_python_runner(transport: DirectTransport) -> None:
+    assert choose_runner(transport, TARGET) is PYTHON
+    assert choose_runner(transport, TARGET, "python") is PYTHON
+
+
+def test_the_native_runner_where_there_is_no_python_or_on_request(device: Device) -> None:
+    bare = DirectTransport(replace(device, python=None))
+    for chosen in (
+        choose_runner(bare, TARGET),
+        choose_runner(DirectTransport(device), TARGET, "native"),
+    ):
+        assert chosen.name == "native"
+        assert chosen.files == (Path(os.uname().machine),)
+    board = replace(TARGET, machine="aarch64")
+    assert choose_runner(bare, board).files == (Path("aarch64"),)
+
+
+def test_a_target_without_a_native_runner_says_so(device: Device) -> None:
+    bare = DirectTransport(replace(device, python=None))
+    with pytest.raises(UsageError, match="host-litert has no native runner"):
+        choose_runner(bare, replace(TARGET, native_runner=None))

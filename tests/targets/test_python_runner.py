@@ -1,28 +1,21 @@
 """The Python runner as a program: job.json in, outputs and result.json out."""
 
 import ast
-import subprocess
 import sys
 import venv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from harness.artifact import sha256_file
-from harness.protocol import MAX_TIMED_RUNS, Job, Kernels, Result, parse_result
+from harness.protocol import MAX_TIMED_RUNS, Kernels
 from targets.runner import PYTHON
 from targets.runner import edgefarm_runner as runner
 from tests.oracle.models import Model, conv, fully_connected
+from tests.targets.jobs import failure, interpreter_says, make_job, outputs, run
 
 PROGRAM = PYTHON.files[0]
-RESOLVERS = {
-    "xnnpack": OpResolverType.AUTO,
-    "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    "reference": OpResolverType.BUILTIN_REF,
-}
+ARGV = (sys.executable, "-I", str(PROGRAM))
 
 
 @pytest.fixture(scope="module")
@@ -30,65 +23,22 @@ def model() -> Model:
     return conv(7)
 
 
-def make_job(folder: Path, model: Model, samples: int = 3, **fields: Any) -> Path:
-    """A job folder as the host makes it."""
-    (folder / "out").mkdir(parents=True)
-    (folder / "model.tflite").write_bytes(model.data)
-    inputs = [model.sample(seed) for seed in range(samples)]
-    names = []
-    for slot in range(len(model.inputs)):
-        names.append(f"in{slot}.npy")
-        np.save(folder / names[-1], np.concatenate([sample[slot] for sample in inputs]))
-    job = {
-        "runtime": "litert",
-        "artifact": "model.tflite",
-        "sha256": sha256_file(folder / "model.tflite"),
-        "inputs": names,
-        **fields,
-    }
-    (folder / "job.json").write_text(Job.model_validate(job).model_dump_json())
-    return folder
-
-
-def run(folder: Path, *, python: tuple[str, ...] = (sys.executable, "-I")) -> Result:
-    done = subprocess.run(
-        [*python, str(PROGRAM), str(folder)], capture_output=True, cwd="/", check=False
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return parse_result((folder / "out/result.json").read_bytes(), device="here")
-
-
-def interpreter_says(model: Model, samples: int, kernels: Kernels) -> Any:
-    interpreter = Interpreter(
-        model_content=model.data, experimental_op_resolver_type=RESOLVERS[kernels]
-    )
-    interpreter.allocate_tensors()
-    outputs = []
-    for seed in range(samples):
-        for detail, x in zip(interpreter.get_input_details(), model.sample(seed), strict=True):
-            interpreter.set_tensor(detail["index"], x)
-        interpreter.invoke()
-        outputs.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
-    return np.concatenate(outputs)
-
-
 @pytest.mark.parametrize("kernels", ["xnnpack", "builtin", "reference"])
 def test_outputs_are_those_of_the_kernels_asked_for(
     tmp_path: Path, model: Model, kernels: Kernels
 ) -> None:
-    result = run(make_job(tmp_path / "job", model, kernels=kernels))
-    assert result.failure is None
+    folder = make_job(tmp_path / "job", model, kernels=kernels)
+    result = run(ARGV, folder)
     assert result.outputs == ("out0.npy",)
     assert (result.kernels, result.runtime) == (kernels, "ai_edge_litert")
     assert result.runtime_version == "2.3.0"
     assert result.delegated == (1 if kernels == "xnnpack" else 0)
-    got = np.load(tmp_path / "job/out/out0.npy")
-    np.testing.assert_array_equal(got, interpreter_says(model, 3, kernels))
+    np.testing.assert_array_equal(outputs(folder, result), interpreter_says(model, 3, kernels))
 
 
 def test_timing_gives_raw_samples_and_the_machine(tmp_path: Path, model: Model) -> None:
     folder = make_job(tmp_path / "job", model, outputs=False, warmup_runs=3, timed_runs=5)
-    result = run(folder)
+    result = run(ARGV, folder)
     assert (len(result.warmup_ns), len(result.latency_ns)) == (3, 5)
     assert all(sample > 0 for sample in (*result.warmup_ns, *result.latency_ns, result.load_ns))
     assert not result.outputs
@@ -102,29 +52,20 @@ def test_timing_gives_raw_samples_and_the_machine(tmp_path: Path, model: Model) 
 
 
 def test_timed_runs_go_on_for_the_least_time(tmp_path: Path, model: Model) -> None:
-    result = run(make_job(tmp_path / "job", model, timed_runs=2, min_time_s=0.05))
+    result = run(ARGV, make_job(tmp_path / "job", model, timed_runs=2, min_time_s=0.05))
     assert sum(result.latency_ns) >= 50_000_000 or len(result.latency_ns) == MAX_TIMED_RUNS
 
 
 def test_batches_are_taken_whole(tmp_path: Path) -> None:
     model = fully_connected(3, batch=4)
     assert model.inputs[0].shape[0] == 4
-    result = run(make_job(tmp_path / "job", model, samples=2))
-    assert result.failure is None
-    got = np.load(tmp_path / "job/out/out0.npy")
+    folder = make_job(tmp_path / "job", model, samples=2)
+    got = outputs(folder, run(ARGV, folder))
     np.testing.assert_array_equal(got, interpreter_says(model, 2, "xnnpack"))
 
 
-def failure(folder: Path) -> tuple[str, str]:
-    result = run(folder)
-    assert result.failure is not None
-    assert not result.outputs
-    assert [path.name for path in (folder / "out").iterdir()] == ["result.json"]
-    return result.failure.kind, result.failure.message
-
-
 def test_another_artifact_is_refused(tmp_path: Path, model: Model) -> None:
-    kind, message = failure(make_job(tmp_path / "job", model, sha256="0" * 64))
+    kind, message = failure(ARGV, make_job(tmp_path / "job", model, sha256="0" * 64))
     assert kind == "artifact"
     assert "the job says 000" in message
 
@@ -132,20 +73,20 @@ def test_another_artifact_is_refused(tmp_path: Path, model: Model) -> None:
 def test_a_missing_artifact_is_named(tmp_path: Path, model: Model) -> None:
     folder = make_job(tmp_path / "job", model)
     (folder / "model.tflite").unlink()
-    kind, message = failure(folder)
+    kind, message = failure(ARGV, folder)
     assert (kind, "model.tflite" in message) == ("artifact", True)
 
 
 @pytest.mark.parametrize("data", [b"", b"TFL3", b"\x1c\0\0\0TFL3" + b"\xff" * 200])
 def test_a_broken_model_is_the_models_failure(tmp_path: Path, model: Model, data: bytes) -> None:
     broken = Model("broken", data, model.inputs)
-    assert failure(make_job(tmp_path / "job", broken))[0] == "model"
+    assert failure(ARGV, make_job(tmp_path / "job", broken))[0] == "model"
 
 
 def test_inputs_that_do_not_fit_are_named(tmp_path: Path, model: Model) -> None:
     folder = make_job(tmp_path / "job", model)
     np.save(folder / "in0.npy", np.zeros((3, 5), np.int8))
-    kind, message = failure(folder)
+    kind, message = failure(ARGV, folder)
     assert kind == "model"
     assert "input 0" in message
     assert "(3, 5)" in message
@@ -154,19 +95,19 @@ def test_inputs_that_do_not_fit_are_named(tmp_path: Path, model: Model) -> None:
 def test_inputs_of_another_dtype_are_refused(tmp_path: Path, model: Model) -> None:
     folder = make_job(tmp_path / "job", model)
     np.save(folder / "in0.npy", np.load(folder / "in0.npy").astype(np.float32))
-    assert failure(folder)[0] == "model"
+    assert failure(ARGV, folder)[0] == "model"
 
 
 def test_a_broken_job_is_internal(tmp_path: Path, model: Model) -> None:
     folder = make_job(tmp_path / "job", model)
     (folder / "job.json").write_text("{}")
-    assert failure(folder)[0] == "internal"
+    assert failure(ARGV, folder)[0] == "internal"
 
 
 def test_a_full_disk_is_named_and_the_result_still_fits(tmp_path: Path, model: Model) -> None:
     folder = make_job(tmp_path / "job", model)
     (folder / "out/out0.npy").symlink_to("/dev/full")
-    kind, message = failure(folder)
+    kind, message = failure(ARGV, folder)
     assert kind == "disk_full"
     assert "No space left" in message
 
@@ -176,12 +117,11 @@ def test_a_python_without_the_runtime_says_so(tmp_path: Path, model: Model) -> N
     (packages,) = (tmp_path / "venv/lib").glob("python*/site-packages")
     for path in Path(np.__file__).parents[1].glob("numpy*"):
         (packages / path.name).symlink_to(path)
-    python = (str(tmp_path / "venv/bin/python"), "-I")
-    result = run(make_job(tmp_path / "job", model), python=python)
-    assert result.failure is not None
-    assert result.failure.kind == "runtime_missing"
-    assert "ai_edge_litert" in result.failure.message
-    assert "tflite_runtime" in result.failure.message
+    argv = (str(tmp_path / "venv/bin/python"), "-I", str(PROGRAM))
+    kind, message = failure(argv, make_job(tmp_path / "job", model))
+    assert kind == "runtime_missing"
+    assert "ai_edge_litert" in message
+    assert "tflite_runtime" in message
 
 
 def test_old_boards_can_parse_it() -> None:

@@ -1,0 +1,124 @@
+"""The native runner's files: the program, compiled on first use, and LiteRT's library."""
+
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from harness.artifact import sha256_file
+from harness.cache import Cache, content_key, default_cache
+from harness.device import Device
+from harness.errors import UsageError
+from harness.target import Runner
+
+NATIVE = Path(__file__).parent / "native"
+CROSS_PRESETS = {"aarch64": "aarch64-linux-gnu-g++"}
+
+_PROGRAM = "edgefarm-runner"
+_LIBRARY = "libLiteRt.so"
+_WHEEL_PLATFORMS = ("manylinux_2_27", "manylinux_2_28")
+_TIMEOUT_S = 900.0
+
+
+def native_runner(machine: str) -> Runner:
+    """The runner for devices without Python, for one machine (``uname -m``).
+
+    The first call compiles it and may fetch LiteRT's library; both are kept in the user's cache.
+
+    Raises:
+        UsageError: no such build, or what it takes is not installed; the message names it.
+    """
+    cache = default_cache()
+    litert = version("ai-edge-litert")
+    files = (build_program(machine, cache), fetch_library(machine, litert, cache))
+
+    def argv(_device: Device, paths: tuple[str, ...], job: str) -> tuple[str, ...]:
+        program, library = paths
+        return (program, library, litert, job)
+
+    return Runner("native", files, argv)
+
+
+def build_program(machine: str, cache: Cache) -> Path:
+    """The compiled program for a machine."""
+    sources = sorted(path for path in NATIVE.glob("src/*") if path.is_file())
+    sources += [NATIVE / "CMakeLists.txt", NATIVE / "CMakePresets.json"]
+    key = content_key({"machine": machine} | {path.name: sha256_file(path) for path in sources})
+    stored = cache.entry("native-runner", key) / _PROGRAM
+    if not stored.exists():
+        preset = _preset(machine)
+        with (
+            cache.fill("native-runner", key) as folder,
+            tempfile.TemporaryDirectory(prefix="edgefarm-build-") as build,
+        ):
+            configure = ("cmake", f"--preset={preset}", "-S", str(NATIVE), "-B", build)
+            _run(configure, f"configuring the native runner for {machine}")
+            _run(
+                ("cmake", "--build", build, "--parallel"),
+                f"compiling the native runner for {machine}",
+            )
+            shutil.copy2(Path(build, _PROGRAM), folder)
+    return stored
+
+
+def fetch_library(machine: str, litert: str, cache: Cache) -> Path:
+    """LiteRT's library for a machine: of the installed package, else of its wheel."""
+    package = find_spec("ai_edge_litert")
+    if machine == platform.machine() and package is not None and package.origin:
+        return Path(package.origin).parent / _LIBRARY
+    key = content_key({"machine": machine, "version": litert})
+    stored = cache.entry("litert-library", key) / _LIBRARY
+    if not stored.exists():
+        with cache.fill("litert-library", key) as folder:
+            _unpack_library(machine, litert, folder)
+    return stored
+
+
+def _unpack_library(machine: str, litert: str, folder: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="edgefarm-wheel-") as name:
+        _run(
+            (
+                *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
+                *("--disable-pip-version-check", "--only-binary=:all:", f"--dest={name}"),
+                *(f"--platform={each}_{machine}" for each in _WHEEL_PLATFORMS),
+                f"ai-edge-litert=={litert}",
+            ),
+            f"fetching LiteRT {litert} for {machine}",
+        )
+        (wheel,) = Path(name).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            (folder / _LIBRARY).write_bytes(archive.read(f"ai_edge_litert/{_LIBRARY}"))
+
+
+def _preset(machine: str) -> str:
+    """The CMake preset that builds for a machine here, once its tools are there."""
+    if machine == platform.machine():
+        preset, compiler = "host", "g++"
+    elif machine in CROSS_PRESETS:
+        preset, compiler = machine, CROSS_PRESETS[machine]
+    else:
+        raise UsageError(
+            f"the native runner can be built here for {platform.machine()} and "
+            f"{', '.join(CROSS_PRESETS)}, not for {machine}; for Android see {NATIVE / 'README.md'}"
+        )
+    packages = {"cmake": "cmake", "make": "make", "g++": "g++"}
+    packages |= {f"{each}-linux-gnu-g++": f"g++-{each}-linux-gnu" for each in CROSS_PRESETS}
+    lacking = [packages[tool] for tool in ("cmake", "make", compiler) if not shutil.which(tool)]
+    if lacking:
+        raise UsageError(
+            f"the native runner for {machine} must be compiled once; not installed: "
+            f"{' '.join(lacking)}; run `apt-get install {' '.join(lacking)} nlohmann-json3-dev`"
+        )
+    return preset
+
+
+def _run(argv: tuple[str, ...], what: str) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    if done.returncode != 0:
+        end = (done.stderr.strip() or done.stdout.strip())[-2000:]
+        raise UsageError(f"{what} failed (status {done.returncode}): {' '.join(argv)}\n{end}")
