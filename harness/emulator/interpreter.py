@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence, Signature
+from harness.emulator import core
 from harness.emulator import ops as _ops  # noqa: F401  importing it fills the table of definitions
 from harness.emulator.definitions import (
     ACCUMULATORS,
@@ -17,7 +18,7 @@ from harness.emulator.definitions import (
     Run,
 )
 from harness.emulator.graph import Array, Graph, Node, Tensor
-from harness.emulator.tflite import stored_dtype
+from harness.emulator.steps import Ragged, each_step, join_steps, stack_inputs, steps_at_once
 from harness.errors import ModelError
 from harness.records import Promise
 from harness.target import Progress, no_progress
@@ -82,17 +83,17 @@ def emulate(
         inputs: in the graph's input order; the first axis may hold any multiple of the file's batch
             and is run in steps of that batch. Inputs of rank 0 are stacked.
         all_tensors: keep every computed tensor, not the outputs only.
-        progress: told after each step.
+        progress: told after every few steps.
 
     Raises:
         ModelError: an input does not fit the graph, or the graph contradicts itself.
     """
-    steps = _steps(graph, inputs)
+    count, stacked = stack_inputs(graph, inputs)
     session = _Session(graph, profile, keep_all=all_tensors)
-    count = len(steps)
-    for done, step in enumerate(steps):
+    at_once = steps_at_once(graph)
+    for done in range(0, count, at_once):
         progress("emulate", done, count)
-        session.step(step)
+        session.advance([array[done : done + at_once] for array in stacked])
     progress("emulate", count, count)
     return session.result()
 
@@ -138,6 +139,7 @@ class _Session:
     def __init__(self, graph: Graph, profile: ArithmeticProfile, *, keep_all: bool) -> None:
         self._graph = graph
         self._profile = profile
+        self._bind_core = core.binder()
         self._keep = set(graph.outputs)
         if keep_all:
             self._keep |= set(graph.inputs) | {o for node in graph.nodes for o in node.outputs}
@@ -148,50 +150,74 @@ class _Session:
         self._unknown: dict[int, Undefined] = {}
         self._elapsed_ns = 0
 
-    def step(self, inputs: Sequence[Array]) -> None:
-        """Run every node once and keep what was asked for."""
-        values: dict[int, Array] = dict(zip(self._graph.inputs, inputs, strict=True))
+    def advance(self, inputs: Sequence[Array]) -> None:
+        """Run the next steps, which the inputs' first axis counts, and keep what was asked for."""
         started = time.perf_counter_ns()
+        try:
+            batches = [self._run_all(inputs)]
+        except Ragged:
+            single = range(len(inputs[0]))
+            batches = [self._run_all([x[i : i + 1] for x in inputs]) for i in single]
+        self._elapsed_ns += time.perf_counter_ns() - started
+        for values in batches:
+            for index in self._keep & values.keys():
+                self._collected.setdefault(index, []).append(values[index])
+
+    def _run_all(self, inputs: Sequence[Array]) -> dict[int, Array]:
+        """Every node once; the values still wanted at the end."""
+        values: dict[int, Array] = dict(zip(self._graph.inputs, inputs, strict=True))
+        count = len(inputs[0]) if inputs else 1
         for node in self._graph.nodes:
-            self._run(node, values)
+            self._run(node, values, count)
             for used in node.inputs:
                 if self._last_use[used] == node.index and used not in self._keep:
                     values.pop(used, None)
-        self._elapsed_ns += time.perf_counter_ns() - started
-        for index in self._keep & values.keys():
-            self._collected.setdefault(index, []).append(values[index])
+        return values
 
-    def _run(self, node: Node, values: dict[int, Array]) -> None:
+    def _run(self, node: Node, values: dict[int, Array], count: int) -> None:
         arrays = _node_values(self._graph, node, values)
         if arrays is None:
             for output in node.outputs:
                 self._promises[output] = "unknown"
             self._note_missing_constant(node)
             return
+        computed = tuple(index in values for index in node.inputs)
         try:
             with np.errstate(all="ignore"):
-                run = self._bind(node, arrays)
-                results = run(arrays) if run else ()
+                results = self._bind(node, arrays, computed)(arrays)
         except NoDefinition as reason:
             self._undefined(node, str(reason))
             return
         except _IMPOSSIBLE as error:
             raise ModelError(f"{_where(self._graph, node)}: {error}") from error
+        if not any(computed):  # constants alone: the same for every step
+            results = tuple(np.broadcast_to(y, (count, *y.shape[1:])) for y in results)
         values.update(zip(node.outputs, results, strict=False))
 
-    def _bind(self, node: Node, arrays: Sequence[Array | None]) -> Run | None:
-        """The node's function for these shapes; None, once noted, when there is none."""
-        shapes = tuple(() if a is None else a.shape for a in arrays)
+    def _bind(self, node: Node, arrays: Sequence[Array | None], computed: tuple[bool, ...]) -> Run:
+        """The node's function for inputs of these shapes, over any number of steps.
+
+        Raises:
+            NoDefinition: there is none.
+        """
+        shapes = tuple(
+            () if a is None else a.shape[1:] if has_steps else a.shape
+            for a, has_steps in zip(arrays, computed, strict=True)
+        )
         bound = self._bound.get(node.index)
         if bound is not None and bound[0] == shapes:
             return bound[1]
-        call, entry = _call(self._graph, node, arrays, self._profile)
+        first = [
+            a[0, ...] if a is not None and has_steps else a
+            for a, has_steps in zip(arrays, computed, strict=True)
+        ]
+        call, entry = _call(self._graph, node, first, self._profile)
         if entry is None:
             raise NoDefinition(f"profile {self._profile.name} has no entry for it")
         definition = DEFINITIONS.get((node.op, entry.semantics))
         if definition is None:
             raise NoDefinition(f"semantics {entry.semantics!r} is not defined for it")
-        run = definition(call)
+        run = self._bind_core(call) or each_step(definition(call), computed)
         self._bound[node.index] = (shapes, run)
         self._promise(node, entry)
         return run
@@ -222,10 +248,7 @@ class _Session:
 
     def result(self) -> Emulation:
         """Steps joined along the first axis."""
-        joined = {
-            index: np.stack(parts) if parts[0].ndim == 0 else np.concatenate(parts)
-            for index, parts in self._collected.items()
-        }
+        joined = {index: join_steps(parts) for index, parts in self._collected.items()}
         constants = {i: t.data for i, t in enumerate(self._graph.tensors) if t.data is not None}
         outputs = tuple(joined.get(i, constants.get(i)) for i in self._graph.outputs)
         return Emulation(
@@ -287,37 +310,3 @@ def signature(node: Node, inputs: Sequence[Tensor | None], outputs: Sequence[Ten
             () if q is None else tuple(q.zero_points.tolist()) for q in quantizations
         ),
     )
-
-
-def _steps(graph: Graph, inputs: Sequence[Array]) -> list[list[Array]]:
-    """The inputs cut into steps of the file's batch, checked against the graph."""
-    if len(inputs) != len(graph.inputs):
-        names = ", ".join(graph.tensors[i].name for i in graph.inputs)
-        raise ModelError(f"got {len(inputs)} inputs, the graph takes {len(graph.inputs)}: {names}")
-    cut = [
-        _cut(graph.tensors[index], np.asarray(array), position)
-        for position, (index, array) in enumerate(zip(graph.inputs, inputs, strict=True))
-    ]
-    counts = {len(parts) for parts in cut}
-    if len(counts) > 1:
-        raise ModelError(
-            f"the inputs hold different numbers of batches: {[len(parts) for parts in cut]}"
-        )
-    return [list(step) for step in zip(*cut, strict=True)] if cut else [[]]
-
-
-def _cut(tensor: Tensor, array: Array, position: int) -> list[Array]:
-    where = f"input {position} ({tensor.name!r})"
-    stored = stored_dtype(tensor.dtype)
-    if stored is None or array.dtype != stored:
-        raise ModelError(f"{where}: got dtype {array.dtype}, allowed: {tensor.dtype}")
-    if not tensor.shape:
-        return [np.asarray(x) for x in (array if array.ndim == 1 else [array])]
-    batch = tensor.shape[0]
-    fits = array.ndim == len(tensor.shape) and array.shape[1:] == tensor.shape[1:]
-    if not fits or not batch or not len(array) or len(array) % batch:
-        allowed = ", ".join(str(d) for d in tensor.shape[1:])
-        raise ModelError(
-            f"{where}: got shape {list(array.shape)}, allowed: [n * {batch}, {allowed}]"
-        )
-    return [array[i : i + batch] for i in range(0, len(array), batch)]

@@ -9,7 +9,10 @@ variable EDGEFARM_CORE forces a level: `portable`, `avx2`, `avx512-vnni`, `neon-
 """
 
 import os
+from collections.abc import Callable
+from functools import partial
 
+from harness.emulator.definitions import Call, Run
 from harness.errors import UsageError
 
 try:
@@ -43,6 +46,20 @@ def level() -> str | None:
 def available_levels() -> tuple[str, ...]:
     """The levels that this processor runs, best first; none when the core is not built."""
     return tuple(name for name in LEVELS if _core.has_level(name)) if _built else ()
+
+
+def binder() -> Callable[[Call], Run | None]:
+    """What offers a kernel for a node, or None where the definition must run.
+
+    Raises:
+        UsageError: as for `level`.
+    """
+    name = level()
+    if name is None:
+        return lambda _call: None
+    from harness.emulator.core.bindings import bind
+
+    return partial(bind, level=name)
 
 
 def threads() -> int:
