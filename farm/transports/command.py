@@ -37,7 +37,7 @@ s=$(exec setsid sh -c '
   n=$1 t=$2; shift 2
   ( sleep "$t"; kill -KILL 0 ) </dev/null >/dev/null 2>&1 &
   {{
-    head -c "$n" 2>/dev/null 4>&-
+    [ "$n" = 0 ] || head -c "$n" 2>/dev/null 4>&-
     exec sh -c "cat; kill -KILL 0" >/dev/null 2>&1 4>&-
   }} |
   {{

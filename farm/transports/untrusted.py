@@ -39,8 +39,8 @@ class IncomingFolder:
 
     def note_folder(self, name: str) -> None:
         """Check a folder's name; it is made when a file in it arrives."""
-        self._count()
-        if name.rstrip("/") not in {"", "."}:
+        if name.rstrip("/") != ".":
+            self._count()
             self._accept_name(name.rstrip("/"))
 
     def check_file(self, name: str, size: int) -> Path:
