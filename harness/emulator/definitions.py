@@ -62,22 +62,23 @@ class NoDefinition(Exception):
 Bind = Callable[[Call], Run]
 
 DEFINITIONS: dict[tuple[str, str], Bind] = {}
-ELEMENTWISE: set[tuple[str, str]] = set()
-"""Definitions that give one output for each input element, wherever it stands."""
+ELEMENTWISE: dict[tuple[str, str], int] = {}
+"""Definitions whose outputs depend on the input elements at their own place only, with the block
+size: not on where the place is either, when the elements fill whole blocks of that many."""
 ACCUMULATORS: dict[str, Callable[[Call], Accumulate]] = {}
 """How to get the int32 accumulators of an op that requantizes, for reports."""
 
 
 def define(
-    ops: Sequence[str], semantics: Sequence[str], *, elementwise: bool = False
+    ops: Sequence[str], semantics: Sequence[str], *, elementwise: int = 0
 ) -> Callable[[Bind], Bind]:
     """Enter a definition under every pair of `ops` and `semantics`.
 
     Args:
         ops: the operators.
         semantics: names that profiles use.
-        elementwise: each output element depends on the input elements at its own place only, and
-            not on where that is; a table may then stand for it.
+        elementwise: the block size, 1 for any number of elements, where a table may stand for the
+            definition; see `ELEMENTWISE`. 0: it may not.
     """
 
     def enter(bind: Bind) -> Bind:
@@ -87,7 +88,7 @@ def define(
                     raise ValueError(f"{op}/{name} is defined twice")
                 DEFINITIONS[op, name] = bind
                 if elementwise:
-                    ELEMENTWISE.add((op, name))
+                    ELEMENTWISE[op, name] = elementwise
         return bind
 
     return enter

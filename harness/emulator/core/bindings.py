@@ -4,6 +4,7 @@ A binding takes what a definition takes, a `Call`, and gives the same integers f
 once. It gives None for whatever it is not exact for; the definition then runs.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -200,6 +201,8 @@ def _bind_elementwise(call: Call, _level: str) -> Run:
     tensors = [t for t in call.inputs if t is not None]
     _require(len(tensors) == len(call.inputs) <= 2)
     _require(all(t.dtype in _BYTES for t in tensors))
+    block = ELEMENTWISE[call.node.op, call.semantics]
+    _require(math.prod(tensors[0].shape) % block == 0 == len(_ALL_BYTES) % block)
     if len(tensors) == 1 and tensors[0].data is None:
         return _bind_unary(call)
     same = len(tensors) == 2 and tensors[0].shape == tensors[1].shape

@@ -12,7 +12,7 @@ from harness.emulator.ops.pool import clamp_float, fused_activation
 _LEFT_SHIFT = 20
 
 
-@define(["ADD", "SUB"], ["shift20-S1"], elementwise=True)
+@define(["ADD", "SUB"], ["shift20-S1"], elementwise=1)
 def bind_tflite(call: Call) -> Run:
     """Both inputs are raised by 2^20, brought to twice the larger scale, added, and brought down.
 
@@ -41,7 +41,7 @@ def bind_tflite(call: Call) -> Run:
     return run
 
 
-@define(["ADD", "SUB"], ["xnnpack"], elementwise=True)
+@define(["ADD", "SUB"], ["xnnpack"], elementwise=1)
 def bind_xnnpack(call: Call) -> Run:
     """Two 21-bit multipliers, one sum, one shift, ties up.
 

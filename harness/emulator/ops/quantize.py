@@ -79,7 +79,7 @@ def bind_quantize_xnnpack(call: Call) -> Run:
     return run
 
 
-@define(["QUANTIZE"], ["rescale-8-bits"], elementwise=True)
+@define(["QUANTIZE"], ["rescale-8-bits"], elementwise=1)
 def bind_rescale(call: Call) -> Run:
     """``clip((m (x - z_x) + 128 >> 8) + z_y)``, ``m = rint(256 s_x / s_y)`` in float32.
 
@@ -100,8 +100,10 @@ def bind_rescale(call: Call) -> Run:
     return run
 
 
-@define(["QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"], ["requantize-S2-blocks-of-16"])
-@define(["QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"], ["requantize-S1"], elementwise=True)
+@define(
+    ["QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"], ["requantize-S2-blocks-of-16"], elementwise=16
+)
+@define(["QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"], ["requantize-S1"], elementwise=1)
 def bind_requantize(call: Call) -> Run:
     """``clip(S1(x - z_x, s_x / s_y) + z_y)``, multiplier in double; or S2 in whole blocks of 16.
 

@@ -50,6 +50,14 @@ def test_a_broadcast_pair_is_left_to_the_definition() -> None:
     assert bind(make_call("ADD", "shift20-S1", (a, b), make_tensor((2, 8), "int8")), LEVEL) is None
 
 
+def test_blocks_that_are_not_whole_are_left_to_the_definition() -> None:
+    semantics = "requantize-S2-blocks-of-16"
+    assert ELEMENTWISE["QUANTIZE", semantics] == 16
+    for size, taken in ((32, True), (31, False)):
+        x, y = make_tensor((1, size), "int8", 0.1), make_tensor((1, size), "int8", 0.2)
+        assert (bind(make_call("QUANTIZE", semantics, (x,), y), LEVEL) is not None) == taken
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     image=st.tuples(st.integers(4, 9), st.integers(4, 9), st.sampled_from([1, 3, 8, 33])),
