@@ -3,7 +3,8 @@
 CONV_2D and DEPTHWISE_CONV_2D always have a bias: without one the first is refused and the optimized
 kernels of the second end the process (LiteRT 2.3.0).
 
-`FAMILIES` maps a family's name to a function of (random generator, seed) that makes one model.
+`FAMILIES` maps a family's name to a function of (random generator, seed, style) that makes one
+model.
 """
 
 from collections.abc import Callable
@@ -12,23 +13,27 @@ from typing import Any
 import numpy as np
 
 from tests.oracle import elementwise, models
-from tests.oracle.models import Model
+from tests.oracle.models import Model, Style
 
 CHANNELS = (1, 3, 5, 8, 15, 16, 17, 33)
+MANY = (65, 97, 131)
+FOR_BIAS: tuple[Style, ...] = ("sharp", "ties")
+"""Styles where each channel has an accumulator of its own choice: many channels, no clamp."""
+
 ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
 EIGHT_BIT = ("int8", "uint8")
 INTEGERS = ("int8", "uint8", "int16")
 PADDINGS = ("SAME", "VALID")
 
-Maker = Callable[[np.random.Generator, int], Model]
+STYLES: tuple[Style, ...] = ("dyadic", "random", "wide")
+WEIGHTED_STYLES: tuple[Style, ...] = ("sharp", "ties", "random", "wide", "dyadic")
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+
+Maker = Callable[[np.random.Generator, int, Style], Model]
 
 
 def _pick(rng: np.random.Generator, values: Any) -> Any:
     return values[int(rng.integers(len(values)))]
-
-
-def _style(rng: np.random.Generator) -> Any:
-    return _pick(rng, ("random", "dyadic"))
 
 
 def _pair(rng: np.random.Generator, values: Any) -> tuple[int, int]:
@@ -57,15 +62,15 @@ def _window(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _conv(dtype: str, per_channel: bool) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
         return models.conv(
             seed,
             shape=_image(rng),
-            channels=_pick(rng, CHANNELS),
+            channels=_pick(rng, MANY if style in FOR_BIAS else CHANNELS),
             dtype=dtype,
             per_channel=per_channel,
-            activation=_pick(rng, ACTIVATIONS),
-            style=_style(rng),
+            activation="NONE" if style in FOR_BIAS else _pick(rng, ACTIVATIONS),
+            style=style,
             **_window(rng),
         )
 
@@ -73,15 +78,18 @@ def _conv(dtype: str, per_channel: bool) -> Maker:
 
 
 def _depthwise(dtype: str, per_channel: bool) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
+        shape = _image(rng)
+        if style in FOR_BIAS:
+            shape = (*shape[:3], _pick(rng, MANY))
         return models.depthwise(
             seed,
-            shape=_image(rng),
+            shape=shape,
             multiplier=_pick(rng, (1, 1, 1, 2, 3, 8)),
             dtype=dtype,
             per_channel=per_channel,
-            activation=_pick(rng, ACTIVATIONS),
-            style=_style(rng),
+            activation="NONE" if style in FOR_BIAS else _pick(rng, ACTIVATIONS),
+            style=style,
             **_window(rng),
         )
 
@@ -89,35 +97,35 @@ def _depthwise(dtype: str, per_channel: bool) -> Maker:
 
 
 def _fully_connected(dtype: str, per_channel: bool) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
         return models.fully_connected(
             seed,
             batch=_pick(rng, (1, 1, 2, 3, 4, 5, 9)),
             depth=_pick(rng, (1, 3, 4, 5, 8, 16, 17, 33, 64, 100)),
-            channels=_pick(rng, CHANNELS),
+            channels=_pick(rng, MANY if style in FOR_BIAS else CHANNELS),
             dtype=dtype,
             per_channel=per_channel,
-            activation=_pick(rng, ACTIVATIONS),
-            style=_style(rng),
-            bias=bool(rng.integers(4)),
+            activation="NONE" if style in FOR_BIAS else _pick(rng, ACTIVATIONS),
+            style=style,
+            bias=style in FOR_BIAS or bool(rng.integers(3)),
         )
 
     return make
 
 
 def _transpose_conv(dtype: str) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
         return models.transpose_conv(
             seed,
             shape=_image(rng, 2, 6),
-            channels=_pick(rng, CHANNELS),
+            channels=_pick(rng, MANY if style in FOR_BIAS else CHANNELS),
             kernel=_pair(rng, (2, 3, 4)),
             stride=_pair(rng, (1, 2)),
             padding=_pick(rng, PADDINGS),
             dtype=dtype,
             per_channel=bool(rng.integers(2)),
-            style=_style(rng),
-            bias=bool(rng.integers(4)),
+            style=style,
+            bias=style in FOR_BIAS or bool(rng.integers(3)),
         )
 
     return make
@@ -129,7 +137,7 @@ def _shape(rng: np.random.Generator) -> tuple[int, ...]:
 
 
 def _binary(op: str, dtype: str) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
         shape = _shape(rng)
         other = tuple(1 if rng.integers(3) == 0 else n for n in shape)
         other = other[int(rng.integers(len(shape))) :] if rng.integers(3) == 0 else other
@@ -140,7 +148,7 @@ def _binary(op: str, dtype: str) -> Maker:
             other=other if rng.integers(2) else None,
             dtype=dtype,
             activation=_pick(rng, ACTIVATIONS) if op in ("ADD", "SUB", "MUL") else "NONE",
-            style=_style(rng),
+            style=style,
             constant=bool(rng.integers(3) == 0),
         )
 
@@ -148,34 +156,35 @@ def _binary(op: str, dtype: str) -> Maker:
 
 
 def _unary(op: str, dtype: str, **fixed: Any) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
-        return elementwise.unary(
-            op, seed, shape=_shape(rng), dtype=dtype, style=_style(rng), **fixed
-        )
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
+        return elementwise.unary(op, seed, shape=_shape(rng), dtype=dtype, style=style, **fixed)
 
     return make
 
 
 def _softmax(dtype: str) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
-        shape, beta = _shape(rng), _pick(rng, (1.0, 1.0, 0.5, 2.0))
-        return elementwise.softmax(seed, beta=beta, shape=shape, dtype=dtype, style=_style(rng))
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
+        shape, beta = (*_shape(rng)[:-1], 7, _pick(rng, CHANNELS)), _pick(rng, (1.0, 1.0, 0.5, 2.0))
+        scale = float(rng.uniform(0.01, 0.1)) * (1 / 256 if dtype == "int16" else 1)
+        return elementwise.softmax(
+            seed, beta=beta, shape=shape, dtype=dtype, style=style, input_scale=scale
+        )
 
     return make
 
 
 def _leaky_relu(dtype: str) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
         alpha = _pick(rng, (0.1, 0.25, 0.01, 1.5, -0.5))
         return elementwise.leaky_relu(
-            seed, alpha=alpha, shape=_shape(rng), dtype=dtype, style=_style(rng)
+            seed, alpha=alpha, shape=_shape(rng), dtype=dtype, style=style
         )
 
     return make
 
 
 def _pool(op: str, dtype: str) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
         return elementwise.pool(
             op,
             seed,
@@ -185,14 +194,14 @@ def _pool(op: str, dtype: str) -> Maker:
             padding=_pick(rng, PADDINGS),
             activation=_pick(rng, ACTIVATIONS),
             dtype=dtype,
-            style=_style(rng),
+            style=style,
         )
 
     return make
 
 
 def _reduce(op: str, dtype: str) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
         shape = _image(rng)
         axes = _pick(
             rng, ((1, 2), (1, 2), (2, 1), (3,), (1,), (1, 2, 3), (0, 3), (-1,), (0, 1, 2, 3))
@@ -204,7 +213,7 @@ def _reduce(op: str, dtype: str) -> Maker:
             axes=axes,
             keep_dims=bool(rng.integers(2)),
             dtype=dtype,
-            style=_style(rng),
+            style=style,
             same_quant=bool(rng.integers(3) == 0),
         )
 
@@ -212,14 +221,15 @@ def _reduce(op: str, dtype: str) -> Maker:
 
 
 def _quantize(source: str, target: str) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
-        return elementwise.quantize(source, target, seed, shape=_shape(rng), style=_style(rng))
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
+        shape = (*_shape(rng)[:-1], 33)
+        return elementwise.quantize(source, target, seed, shape=shape, style=style)
 
     return make
 
 
 def _pad(dtype: str) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
+    def make(rng: np.random.Generator, seed: int, _style: Style) -> Model:
         shape = _shape(rng)
         pads = [_pair(rng, (0, 1, 2)) for _ in shape]
         return elementwise.pad(seed, shape=shape, pads=pads, dtype=dtype)
@@ -228,7 +238,7 @@ def _pad(dtype: str) -> Maker:
 
 
 def _concatenation(dtype: str) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
         base, axis, count = _shape(rng), 0, _pick(rng, (1, 2, 3, 4))
         axis = int(rng.integers(len(base)))
         shapes = [
@@ -237,14 +247,14 @@ def _concatenation(dtype: str) -> Maker:
         ]
         same = dtype != "uint8" or bool(rng.integers(2))
         return elementwise.concatenation(
-            seed, shapes=shapes, axis=axis, dtype=dtype, style=_style(rng), same_quant=same
+            seed, shapes=shapes, axis=axis, dtype=dtype, style=style, same_quant=same
         )
 
     return make
 
 
 def _reshape(dtype: str) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
+    def make(rng: np.random.Generator, seed: int, _style: Style) -> Model:
         shape = _shape(rng)
         target = (int(np.prod(shape)),) if rng.integers(2) else shape[::-1]
         return elementwise.reshape(seed, shape=shape, target=target, dtype=dtype)
@@ -253,7 +263,7 @@ def _reshape(dtype: str) -> Maker:
 
 
 def _resize(op: str, dtype: str) -> Maker:
-    def make(rng: np.random.Generator, seed: int) -> Model:
+    def make(rng: np.random.Generator, seed: int, _style: Style) -> Model:
         align, half = _pick(rng, ((False, False), (True, False), (False, True)))
         return elementwise.resize(
             op,
@@ -310,6 +320,10 @@ FAMILIES = _families()
 
 
 def draw(family: str, count: int, seed: int = 0) -> list[Model]:
-    """That many models of a family; the same ones for the same seed."""
+    """That many models of a family, the styles in turn; the same ones for the same seed."""
     rng = np.random.default_rng([seed, *family.encode()])
-    return [FAMILIES[family](rng, seed * 1000 + number) for number in range(count)]
+    styles = WEIGHTED_STYLES if family.startswith(WEIGHTED) else STYLES
+    return [
+        FAMILIES[family](rng, seed * 1000 + number, styles[number % len(styles)])
+        for number in range(count)
+    ]

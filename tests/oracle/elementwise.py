@@ -1,6 +1,7 @@
 """Makers of single-op models without weights: element-wise, pools, reductions, layout."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,6 @@ def unary(
     style: Style = "random",
     op_options: Any = None,
     same_quant: bool = False,
-    output_scale: float | None = None,
     input_scale: float | None = None,
 ) -> Model:
     """An op of one tensor that keeps the shape: LOGISTIC, TANH, SOFTMAX, RELU…, HARD_SWISH, …"""
@@ -97,7 +97,7 @@ def unary(
     elif fixed is not None:
         q_out = per_tensor(*fixed)
     else:
-        chosen = output_scale if output_scale is not None else draw.near(q.scale[0])
+        chosen = draw.coarser(q.scale[0])
         made = draw.quant(dtype, chosen)
         assert made is not None
         q_out = made
@@ -163,14 +163,15 @@ def reduce(
 ) -> Model:
     """MEAN, SUM, REDUCE_MAX, REDUCE_MIN over `axes`."""
     draw, builder = Draw(seed, style), Builder()
-    q = draw.quant(dtype)
+    q = draw.quant(dtype, centred=True)
     assert q is not None
     count = int(np.prod([shape[axis] for axis in axes]))
     if same_quant or op.startswith("REDUCE"):
         q_out = q
     else:
-        raw = q.scale[0] * (np.sqrt(count) if op == "SUM" else 1 / np.sqrt(count))
-        made = draw.quant(dtype, draw.near(float(raw)))
+        raw = q.scale[0] * (2 * np.sqrt(count) if op == "SUM" else 2 / np.sqrt(count))
+        near = draw.near(min(float(raw), q.scale[0]) if op == "MEAN" else raw)
+        made = draw.quant(dtype, near, centred=True)
         assert made is not None
         q_out = made
     gone = {axis % len(shape) for axis in axes}
@@ -198,12 +199,15 @@ def quantize(
     # The same real range on both sides: a step of int16 is a 256th of one of 8 bits.
     ratio = (1 / 256 if target == "int16" else 1.0) * (256 if source == "int16" else 1)
     a = builder.tensor(shape, source, q)
-    q_out = draw.quant(target, draw.near(base * ratio))
+    q_out = draw.quant(target, draw.coarser(base * ratio))
     result = builder.tensor(shape, target, q_out)
     op = "DEQUANTIZE" if target == "float32" else "QUANTIZE"
     builder.op(op, [a], [result], options("Dequantize" if target == "float32" else "Quantize"))
     name = f"{op.lower()}-{source}-{target}-{'x'.join(map(str, shape))}-{style}-{seed}"
-    return model(name, builder, [a], [result])
+    made = model(name, builder, [a], [result])
+    if source == "float32" and q_out is not None:
+        made = replace(made, inputs=(replace(made.inputs[0], step=q_out.scale[0]),))
+    return made
 
 
 def pad(

@@ -1,20 +1,24 @@
 """Small quantized models with one op each, random by seed, to judge one kernel at a time.
 
-Every maker returns a `Model`. Scales come in two styles: "random", and "dyadic" (powers of
-two: the requantized value then often lies exactly between two integers, where the semantics differ
-most).
+Every maker returns a `Model`. Scales come in three styles: "random"; "dyadic" (powers of two: the
+requantized value then often lies exactly between two integers, where the semantics differ most);
+"wide" (ratios far from one, up to where runtimes take other kernels or saturate).
+
+Ops with a bias have two more, which show in full when every input element is its zero point, so
+that the accumulator is the bias: "sharp" (small multipliers; the accumulators lie between the ties
+of multipliers made in different precisions) and "ties" (dyadic, on ties and beside them).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tests.oracle.build import Array, Builder, Quant, options, per_tensor
 
-Style = Literal["random", "dyadic"]
+Style = Literal["random", "dyadic", "wide", "sharp", "ties"]
 Pair = tuple[int, int]
 
 
@@ -25,6 +29,8 @@ class Input:
     zero_point: int = 0
     low: float = -4.0
     high: float = 4.0
+    step: float = 0.0
+    """Of floats: when given, every second one lies between two multiples of it."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,12 @@ class Model:
 
 def _uniform(rng: np.random.Generator, spec: Input) -> Array:
     if spec.dtype == "float32":
-        return rng.uniform(spec.low, spec.high, spec.shape).astype(np.float32)
+        x = rng.uniform(spec.low, spec.high, spec.shape).astype(np.float32)
+        if spec.step:
+            step = np.float32(spec.step)
+            between = (np.floor(x / step) + np.float32(0.5)) * step
+            x = np.where(rng.integers(0, 2, x.shape) == 0, between, x)
+        return x
     if spec.dtype == "bool":
         return rng.integers(0, 2, spec.shape).astype(np.bool_)
     limits = np.iinfo(spec.dtype)
@@ -74,18 +85,34 @@ class Draw:
 
     def scale(self, low: float = 2e-3, high: float = 0.2) -> float:
         exponent = self.rng.uniform(np.log2(low), np.log2(high))
-        return float(2.0 ** (np.round(exponent) if self.style == "dyadic" else exponent))
+        if self.style in ("dyadic", "ties"):
+            exponent = np.round(exponent)
+        elif self.style == "wide":
+            exponent += self.rng.uniform(-5, 5)
+        return float(2.0**exponent)
 
     def near(self, scale: float) -> float:
         """A scale between a third and three times this one."""
         return self.scale(scale / 3, scale * 3)
 
-    def quant(self, dtype: str, scale: float | None = None) -> Quant | None:
+    def coarser(self, scale: float) -> float:
+        """A scale from a third to ten times this one; four or eight times in the dyadic style,
+        where the last bits that are rounded away hold many ties."""
+        if self.style == "dyadic":
+            return scale * float(self.rng.choice((4, 8)))
+        return self.scale(scale / 3, scale * 10)
+
+    def quant(
+        self, dtype: str, scale: float | None = None, *, centred: bool = False
+    ) -> Quant | None:
         """Per-tensor parameters of an activation; None for float. int16 is symmetric."""
         if dtype not in ("int8", "uint8", "int16"):
             return None
         limits = np.iinfo(dtype)
-        zero = 0 if dtype == "int16" else int(self.rng.integers(limits.min, limits.max // 2))
+        low, high = limits.min, limits.max // 2
+        if centred:
+            low, high = (limits.min + limits.max) // 2 - 9, (limits.min + limits.max) // 2 + 9
+        zero = 0 if dtype == "int16" else int(self.rng.integers(low, high))
         return per_tensor(self.scale() if scale is None else scale, zero)
 
     def weights(
@@ -102,20 +129,42 @@ class Draw:
         scales = tuple(float(np.float32(self.near(base))) for _ in range(channels))
         return values, Quant(scales, (0,) * channels, axis)
 
-    def bias(self, channels: int, dtype: str, s_in: float, w: Quant, depth: int) -> Any:
-        """Bias values, its dtype and parameters."""
-        spread = int(40 * np.sqrt(depth) * (16 if dtype == "int16" else 1) * 40)
-        values = self.rng.integers(-spread, spread + 1, channels)
-        scales = tuple(float(np.float32(s_in) * np.float32(s)) for s in w.scale)
-        kind = "int64" if dtype == "int16" else "int32"
-        return values.astype(kind), kind, Quant(scales, (0,) * len(scales), 0)
-
-    def product_scale(self, dtype: str, s_in: float, w: Quant, depth: int) -> float:
-        """An output scale that spreads depth products of random values over the output's range."""
-        accumulator = 5400.0 * (256 if dtype == "int16" else 1) * np.sqrt(depth)
-        target = 40.0 * (256 if dtype == "int16" else 1)
-        raw = s_in * float(np.mean(w.scale)) * accumulator / target
+    def product_scale(self, s_in: float, w: Quant, depth: int) -> float:
+        """An output scale that spreads depth products of random values over the output's range;
+        a much larger one in the styles for biases."""
+        product = s_in * float(np.mean(w.scale))
+        if self.style in ("sharp", "ties"):
+            scale = product / self.scale(2.0**-21, 2.0**-12)
+            return float(2.0 ** np.round(np.log2(scale))) if self.style == "ties" else scale
+        raw = product * 135.0 * np.sqrt(depth)
         return self.scale(raw * 0.7, raw * 1.4)
+
+    def bias(
+        self, channels: int, dtype: str, *, s_in: float, w: Quant, out: Quant, depth: int
+    ) -> Array:
+        """Bias values in units of ``s_in * w.scale``."""
+        wide = 256 if dtype == "int16" else 1
+        if self.style not in ("sharp", "ties"):
+            spread = int(1600 * np.sqrt(depth) * wide)
+            return self.rng.integers(-spread, spread + 1, channels)
+        x, y = np.float32(s_in), np.float32(out.scale[0])
+        scales = np.broadcast_to(np.array(w.scale, np.float32), channels)
+        multipliers = np.stack(
+            [
+                np.float64(x) * scales.astype(np.float64) / np.float64(y),
+                (x * scales).astype(np.float64) / np.float64(y),
+                (x * scales / y).astype(np.float64),
+            ]
+        )
+        middle = 128 if dtype == "uint8" else 0
+        wanted = middle + self.rng.integers(-100, 100, channels) * wide + 0.5 - out.zero_point[0]
+        ties = wanted / multipliers
+        first, second = self.rng.integers(0, 3, (2, channels))
+        every = np.arange(channels)
+        between = (ties[first, every] + ties[second, every]) / 2
+        beside = self.rng.integers(-1, 2, channels) * self.rng.integers(0, 2, channels)
+        limit = 2**40 if dtype == "int16" else 2**30
+        return np.clip(np.rint(between) + beside, -limit, limit).astype(np.int64)
 
 
 def enum(kind: str, name: str) -> int:
@@ -153,29 +202,34 @@ def _granularity(per_channel: bool, dtype: str) -> str:
     return "pc" if per_channel and dtype != "uint8" else "pt"
 
 
-def _weighted_inputs(
+def _weighted_tensors(
     builder: Builder,
     draw: Draw,
     *,
-    shape: Sequence[int],
+    shapes: tuple[Sequence[int], Sequence[int]],
     weights: tuple[Array, Quant],
-    channels: int,
     depth: int,
     dtype: str,
     bias: bool,
-) -> tuple[list[int], float]:
-    """Input, weights and bias of a convolution or FC, and the output's scale."""
+) -> tuple[list[int], int]:
+    """Input, weights and bias of a convolution or FC, and the output; `shapes` of input, output."""
     values, w = weights
+    channels = shapes[1][-1]
     q = draw.quant(dtype)
     assert q is not None
+    s_in = q.scale[0]
+    out = draw.quant(dtype, draw.product_scale(s_in, w, depth))
+    assert out is not None
     indices = [
-        builder.tensor(shape, dtype, q),
+        builder.tensor(shapes[0], dtype, q),
         builder.constant(values, str(values.dtype), w),
     ]
     if bias:
-        data, kind, bias_quant = draw.bias(channels, dtype, q.scale[0], w, depth)
-        indices.append(builder.constant(data, kind, bias_quant))
-    return indices, draw.product_scale(dtype, q.scale[0], w, depth)
+        data = draw.bias(channels, dtype, s_in=s_in, w=w, out=out, depth=depth)
+        scales = tuple(float(np.float32(s_in) * np.float32(s)) for s in w.scale)
+        kind = "int64" if dtype == "int16" else "int32"
+        indices.append(builder.constant(data, kind, Quant(scales, (0,) * len(scales), 0)))
+    return indices, builder.tensor(shapes[1], dtype, out)
 
 
 def conv(
@@ -200,18 +254,16 @@ def conv(
         (channels, *kernel, shape[3]), wtype, channels, 0, per_channel and wtype == "int8"
     )
     depth = kernel[0] * kernel[1] * shape[3]
-    inputs, scale = _weighted_inputs(
+    hw = [output_length(shape[1 + i], kernel[i], stride[i], dilation[i], padding) for i in (0, 1)]
+    inputs, out = _weighted_tensors(
         builder,
         draw,
-        shape=shape,
+        shapes=(shape, (shape[0], *hw, channels)),
         weights=filters,
-        channels=channels,
         depth=depth,
         dtype=dtype,
         bias=bias,
     )
-    hw = [output_length(shape[1 + i], kernel[i], stride[i], dilation[i], padding) for i in (0, 1)]
-    out = builder.tensor((shape[0], *hw, channels), dtype, draw.quant(dtype, scale))
     builder.op(
         "CONV_2D",
         inputs,
@@ -254,18 +306,16 @@ def depthwise(
         (1, *kernel, channels), wtype, channels, 3, per_channel and wtype == "int8"
     )
     depth = kernel[0] * kernel[1]
-    inputs, scale = _weighted_inputs(
+    hw = [output_length(shape[1 + i], kernel[i], stride[i], dilation[i], padding) for i in (0, 1)]
+    inputs, out = _weighted_tensors(
         builder,
         draw,
-        shape=shape,
+        shapes=(shape, (shape[0], *hw, channels)),
         weights=filters,
-        channels=channels,
         depth=depth,
         dtype=dtype,
         bias=bias,
     )
-    hw = [output_length(shape[1 + i], kernel[i], stride[i], dilation[i], padding) for i in (0, 1)]
-    out = builder.tensor((shape[0], *hw, channels), dtype, draw.quant(dtype, scale))
     builder.op(
         "DEPTHWISE_CONV_2D",
         inputs,
@@ -302,17 +352,15 @@ def fully_connected(
     draw, builder = Draw(seed, style), Builder()
     wtype = "uint8" if dtype == "uint8" else "int8"
     weights = draw.weights((channels, depth), wtype, channels, 0, per_channel and wtype == "int8")
-    inputs, scale = _weighted_inputs(
+    inputs, out = _weighted_tensors(
         builder,
         draw,
-        shape=(batch, depth),
+        shapes=((batch, depth), (batch, channels)),
         weights=weights,
-        channels=channels,
         depth=depth,
         dtype=dtype,
         bias=bias,
     )
-    out = builder.tensor((batch, channels), dtype, draw.quant(dtype, scale))
     builder.op(
         "FULLY_CONNECTED",
         inputs if bias else [*inputs, -1],
@@ -343,16 +391,6 @@ def transpose_conv(
         (channels, *kernel, shape[3]), wtype, channels, 0, per_channel and wtype == "int8"
     )
     depth = max(1, kernel[0] * kernel[1] * shape[3] // (stride[0] * stride[1]))
-    inputs, scale = _weighted_inputs(
-        builder,
-        draw,
-        shape=shape,
-        weights=filters,
-        channels=channels,
-        depth=depth,
-        dtype=dtype,
-        bias=bias,
-    )
     hw = [
         shape[1 + i] * stride[i]
         if padding == "SAME"
@@ -361,7 +399,15 @@ def transpose_conv(
     ]
     out_shape = (shape[0], *hw, channels)
     size = builder.constant(out_shape, "int32")
-    out = builder.tensor(out_shape, dtype, draw.quant(dtype, scale))
+    inputs, out = _weighted_tensors(
+        builder,
+        draw,
+        shapes=(shape, out_shape),
+        weights=filters,
+        depth=depth,
+        dtype=dtype,
+        bias=bias,
+    )
     builder.op(
         "TRANSPOSE_CONV",
         [size, inputs[1], inputs[0], *inputs[2:]],

@@ -31,11 +31,13 @@ Case = tuple[Model, tuple[Array, ...]]
 
 
 def cases(family: str) -> Iterator[Case]:
-    first, *others = draw(family, MODELS)
-    for inputs in (first.sample(0), *first.extremes()):
-        yield first, inputs
-    for model in others:
+    for number, model in enumerate(draw(family, MODELS)):
+        lowest, highest, zero_point = model.extremes()
         yield model, model.sample(0)
+        yield model, zero_point
+        if number == 0:
+            yield model, lowest
+            yield model, highest
 
 
 @pytest.fixture(scope="session")
