@@ -225,8 +225,7 @@ def _stop(name: str, folder: Path) -> None:
 
 
 def _folder(name: str, home: Path) -> Path:
-    folder = home / "boards" / name
-    if _NAME.fullmatch(name) is None or not folder.is_dir():
+    if _NAME.fullmatch(name) is None or not (home / "boards" / name).is_dir():
         known = ", ".join(sorted(path.parent.name for path in home.glob("boards/*/board.json")))
         raise UsageError(f"no virtual board {name!r}; there are: {known or 'none'}")
-    return folder
+    return (home / "boards" / name).resolve()  # one spelling: its processes are found by it

@@ -8,7 +8,12 @@ name=$1 core=$2 port=$3 rootfs=$4 folder=$5
 
 # Relative paths, for ':' and ',' in a path would split the options of the overlay.
 cd "$folder"
-mount -t overlay -o "lowerdir=../../rootfs/$rootfs,upperdir=upper,workdir=work" "$name" root
+if ! mount -t overlay -o "lowerdir=../../rootfs/$rootfs,upperdir=upper,workdir=work" "$name" root
+then
+    echo "$folder must be on a file system that can carry an overlay's upper layer" \
+        "(ext4, xfs, btrfs, tmpfs; not another overlay): choose another EDGEFARM_HOME" >&2
+    exit 1
+fi
 
 mount -t proc proc root/proc
 mount --bind cpuinfo root/proc/cpuinfo

@@ -33,12 +33,16 @@ NAME = f"life-{os.getpid()}"
 
 @pytest.fixture
 def home(board_home: Path, tmp_path: Path) -> Iterator[Path]:
-    """A home of its own that borrows the root file system."""
+    """A home of its own that borrows the root file system, at a path that is hard to quote."""
     ensure_rootfs("ai-edge-litert", board_home, no_progress)
-    (tmp_path / "rootfs").symlink_to(board_home / "rootfs")
-    yield tmp_path
-    for board in list_boards(tmp_path):
-        destroy_board(board.name, home=tmp_path)
+    real = tmp_path / "a b,c:d"
+    real.mkdir()
+    (real / "rootfs").symlink_to(board_home / "rootfs")
+    home = tmp_path / "link"
+    home.symlink_to(real)
+    yield home
+    for board in list_boards(home):
+        destroy_board(board.name, home=home)
     assert not traces(NAME)
 
 
