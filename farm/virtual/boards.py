@@ -13,6 +13,7 @@ from pathlib import Path
 
 from farm.virtual import processes
 from farm.virtual.binfmt import ensure_registered
+from farm.virtual.commands import host_faults
 from farm.virtual.cpuinfo import CORES, Core, cpuinfo
 from farm.virtual.folders import all_boards, fill, free_port, is_free, read_record, write_record
 from farm.virtual.requirements import missing
@@ -77,8 +78,9 @@ def create_board(
     _check_names(name, core, runtime)
     _require_host()
     _refuse_taken(name, home)
-    rootfs = ensure_rootfs(runtime, home, progress)
-    with all_boards(home, progress) as boards:
+    with host_faults(name):
+        rootfs = ensure_rootfs(runtime, home, progress)
+    with host_faults(name), all_boards(home, progress) as boards:
         _refuse_taken(name, home)
         building = Path(tempfile.mkdtemp(prefix=".new-", dir=boards))
         fill(building, core=core, runtime=runtime, rootfs=rootfs, port=free_port(home))
@@ -93,7 +95,7 @@ def start_board(name: str, *, home: Path, progress: Progress = no_progress) -> B
         UsageError: no such board, or something lacks on this host.
         DeviceError: it did not come up; the end of its log is in the error.
     """
-    with all_boards(home, progress):
+    with host_faults(name), all_boards(home, progress):
         board = find_board(name, home=home)
         if not board.running:
             _require_host()
@@ -107,8 +109,8 @@ def start_board(name: str, *, home: Path, progress: Progress = no_progress) -> B
 
 def stop_board(name: str, *, home: Path) -> Board:
     """End a board's processes, and with them its mounts; a stopped one is left as it is."""
-    with all_boards(home):
-        _stop(name, _folder(name, home))
+    with host_faults(name), all_boards(home):
+        _stop(_folder(name, home))
     return find_board(name, home=home)
 
 
@@ -117,9 +119,9 @@ def destroy_board(name: str, *, home: Path) -> None:
 
     Shared root file systems stay.
     """
-    with all_boards(home) as boards:
+    with host_faults(name), all_boards(home) as boards:
         folder = _folder(name, home)
-        _stop(name, folder)
+        _stop(folder)
         doomed = boards / f".old-{name}"
         folder.rename(doomed)
         shutil.rmtree(doomed)
@@ -214,14 +216,10 @@ def _wait_until_up(board: Board) -> None:
         raise DeviceError(why, device=board.name, stderr=log)
 
 
-def _stop(name: str, folder: Path) -> None:
+def _stop(folder: Path) -> None:
     pid = processes.find(folder)
-    if pid is None:
-        return
-    try:
+    if pid is not None:
         processes.kill(pid)
-    except TimeoutError as error:
-        raise DeviceError(str(error), device=name) from error
 
 
 def _folder(name: str, home: Path) -> Path:

@@ -1,12 +1,22 @@
 """Runs the host's tools that build boards."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from harness.errors import DeviceError
 
 DIES_WITH_CREATOR = ("setpriv", "--pdeathsig", "KILL")
 """Prefix of a command that must not outlive the process that asked for it, however that ends."""
+
+
+@contextmanager
+def host_faults(board: str) -> Iterator[None]:
+    """Turn what this host refuses (disk full, no permission) into the board's DeviceError."""
+    try:
+        yield
+    except OSError as error:
+        raise DeviceError(f"this host refused: {error}", device=board) from error
 
 
 def run_tool(argv: Sequence[str], *, board: str, what: str, lock: int | None = None) -> str:

@@ -29,7 +29,7 @@ def launch(arguments: Sequence[str], folder: Path, core: str, log: Path) -> None
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            check=True,
+            check=False,  # whoever waits for the board sees that it is not there
         )
 
 

@@ -89,13 +89,12 @@ def ensure_rootfs(kind: RuntimeKind, home: Path, progress: Progress) -> str:
     """
     spec = SPECS[kind]
     shelf = home / "rootfs"
-    shelf.mkdir(exist_ok=True)
+    shelf.mkdir(parents=True, exist_ok=True)
     final = shelf / spec.folder_name
     if final.is_dir():
         return final.name
-    with locked(
-        shelf / f".lock-{kind}", f"another process builds the {kind} board", progress
-    ) as lock:
+    reason = f"another process builds the root file system {kind}"
+    with locked(shelf / f".lock-{kind}", reason, progress) as lock:
         if not final.is_dir():
             for left_behind in shelf.glob(f".{kind}-*"):
                 shutil.rmtree(left_behind)

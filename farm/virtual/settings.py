@@ -44,8 +44,6 @@ _FOLDERS = (
     *("etc/ssh", "home", f"home/{USER}"),
 )
 _OF_THE_HOST = ("etc/hostname", "etc/resolv.conf", "etc/apt/apt.conf.d/99mmdebstrap")
-
-
 _DOCUMENTATION = ("usr/share/doc", "usr/share/locale", "usr/share/man")
 _PERL = (
     *("usr/share/perl", "usr/share/perl5", "usr/lib/aarch64-linux-gnu/perl"),

@@ -145,6 +145,21 @@ def test_what_does_not_come_up_is_told_and_leaves_nothing(home: Path) -> None:
     assert not find_board(NAME, home=home).running
 
 
+def test_a_full_disk_is_the_hosts_fault(home: Path) -> None:
+    tiny = home / "boards"
+    tiny.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8k", "tiny", str(tiny)]
+    subprocess.run(mount, check=True)
+    try:
+        with pytest.raises(DeviceError, match="No space left"):
+            create_board(NAME, home=home)
+        with pytest.raises(UsageError, match="no virtual board"):
+            find_board(NAME, home=home)
+    finally:
+        unmount = ["umount", str(tiny)]
+        subprocess.run(unmount, check=True)
+
+
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_board_whose_first_process_died_or_hangs(blow: signal.Signals, home: Path) -> None:
     create_board(NAME, home=home)
