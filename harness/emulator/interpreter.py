@@ -88,14 +88,7 @@ def emulate(
     Raises:
         ModelError: an input does not fit the graph, or the graph contradicts itself.
     """
-    count, stacked = stack_inputs(graph, inputs)
-    session = _Session(graph, profile, keep_all=all_tensors)
-    at_once = steps_at_once(graph)
-    for done in range(0, count, at_once):
-        progress("emulate", done, count)
-        session.advance([array[done : done + at_once] for array in stacked])
-    progress("emulate", count, count)
-    return session.result()
+    return Emulator(graph, profile).run(inputs, all_tensors=all_tensors, progress=progress)
 
 
 def accumulator_at(
@@ -133,44 +126,65 @@ def accumulator_at(
     return int(accumulators[element_index])
 
 
-class _Session:
-    """One run over all steps: bound nodes, promises, collected results."""
+class Emulator:
+    """A graph under a profile: its constants are prepared once, then it runs any number of times.
 
-    def __init__(self, graph: Graph, profile: ArithmeticProfile, *, keep_all: bool) -> None:
+    Args:
+        graph: what to run.
+        profile: whose arithmetic.
+    """
+
+    def __init__(self, graph: Graph, profile: ArithmeticProfile) -> None:
         self._graph = graph
         self._profile = profile
         self._bind_core = core.binder()
-        self._keep = set(graph.outputs)
-        if keep_all:
-            self._keep |= set(graph.inputs) | {o for node in graph.nodes for o in node.outputs}
         self._last_use = {i: node.index for node in graph.nodes for i in node.inputs}
-        self._bound: dict[int, tuple[tuple[tuple[int, ...], ...], Run]] = {}
-        self._collected: dict[int, list[Array]] = {}
+        self._bound: dict[int, tuple[list[tuple[int, ...]], Run]] = {}
         self._promises: dict[int, Promise] = dict.fromkeys(graph.inputs, "exact")
         self._unknown: dict[int, Undefined] = {}
-        self._elapsed_ns = 0
 
-    def advance(self, inputs: Sequence[Array]) -> None:
-        """Run the next steps, which the inputs' first axis counts, and keep what was asked for."""
-        started = time.perf_counter_ns()
-        try:
-            batches = [self._run_all(inputs)]
-        except Ragged:
-            single = range(len(inputs[0]))
-            batches = [self._run_all([x[i : i + 1] for x in inputs]) for i in single]
-        self._elapsed_ns += time.perf_counter_ns() - started
-        for values in batches:
-            for index in self._keep & values.keys():
-                self._collected.setdefault(index, []).append(values[index])
+    def run(
+        self,
+        inputs: Sequence[Array],
+        *,
+        all_tensors: bool = False,
+        progress: Progress = no_progress,
+    ) -> Emulation:
+        """As `emulate`."""
+        count, stacked = stack_inputs(self._graph, inputs)
+        at_once = steps_at_once(self._graph)
+        keep = set(self._graph.outputs)
+        if all_tensors:
+            keep |= {*self._graph.inputs, *(o for n in self._graph.nodes for o in n.outputs)}
+        collected: dict[int, list[Array]] = {}
+        elapsed_ns = 0
+        for done in range(0, count, at_once):
+            progress("emulate", done, count)
+            started = time.perf_counter_ns()
+            batches = self._advance([array[done : done + at_once] for array in stacked], keep)
+            elapsed_ns += time.perf_counter_ns() - started
+            for values in batches:
+                for index in keep & values.keys():
+                    collected.setdefault(index, []).append(values[index])
+        progress("emulate", count, count)
+        return self._result(collected, elapsed_ns)
 
-    def _run_all(self, inputs: Sequence[Array]) -> dict[int, Array]:
-        """Every node once; the values still wanted at the end."""
+    def _advance(self, inputs: Sequence[Array], keep: set[int]) -> list[dict[int, Array]]:
+        """The next steps, which the inputs' first axis counts: the values to keep of each batch."""
+        with np.errstate(all="ignore"):
+            try:
+                return [self._run_all(inputs, keep)]
+            except Ragged:
+                single = range(len(inputs[0]))
+                return [self._run_all([x[i : i + 1] for x in inputs], keep) for i in single]
+
+    def _run_all(self, inputs: Sequence[Array], keep: set[int]) -> dict[int, Array]:
         values: dict[int, Array] = dict(zip(self._graph.inputs, inputs, strict=True))
         count = len(inputs[0]) if inputs else 1
         for node in self._graph.nodes:
             self._run(node, values, count)
             for used in node.inputs:
-                if self._last_use[used] == node.index and used not in self._keep:
+                if self._last_use[used] == node.index and used not in keep:
                     values.pop(used, None)
         return values
 
@@ -181,10 +195,9 @@ class _Session:
                 self._promises[output] = "unknown"
             self._note_missing_constant(node)
             return
-        computed = tuple(index in values for index in node.inputs)
+        computed = [index in values for index in node.inputs]
         try:
-            with np.errstate(all="ignore"):
-                results = self._bind(node, arrays, computed)(arrays)
+            results = self._bind(node, arrays, computed)(arrays)
         except NoDefinition as reason:
             self._undefined(node, str(reason))
             return
@@ -194,16 +207,16 @@ class _Session:
             results = tuple(np.broadcast_to(y, (count, *y.shape[1:])) for y in results)
         values.update(zip(node.outputs, results, strict=False))
 
-    def _bind(self, node: Node, arrays: Sequence[Array | None], computed: tuple[bool, ...]) -> Run:
+    def _bind(self, node: Node, arrays: Sequence[Array | None], computed: Sequence[bool]) -> Run:
         """The node's function for inputs of these shapes, over any number of steps.
 
         Raises:
             NoDefinition: there is none.
         """
-        shapes = tuple(
+        shapes = [
             () if a is None else a.shape[1:] if has_steps else a.shape
             for a, has_steps in zip(arrays, computed, strict=True)
-        )
+        ]
         bound = self._bound.get(node.index)
         if bound is not None and bound[0] == shapes:
             return bound[1]
@@ -246,17 +259,15 @@ class _Session:
                 reason = f"input {index} ({tensor.name!r}, {tensor.dtype}) has no value"
                 self._undefined(node, reason)
 
-    def result(self) -> Emulation:
-        """Steps joined along the first axis."""
-        joined = {index: join_steps(parts) for index, parts in self._collected.items()}
+    def _result(self, collected: dict[int, list[Array]], elapsed_ns: int) -> Emulation:
+        joined = {index: join_steps(parts) for index, parts in collected.items()}
         constants = {i: t.data for i, t in enumerate(self._graph.tensors) if t.data is not None}
-        outputs = tuple(joined.get(i, constants.get(i)) for i in self._graph.outputs)
         return Emulation(
-            outputs,
+            tuple(joined.get(i, constants.get(i)) for i in self._graph.outputs),
             joined,
-            self._promises,
+            dict(self._promises),
             tuple(self._unknown[i] for i in sorted(self._unknown)),
-            self._elapsed_ns,
+            elapsed_ns,
         )
 
 

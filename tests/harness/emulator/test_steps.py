@@ -5,7 +5,7 @@ import pytest
 
 from harness.emulator import core
 from harness.emulator.graph import Array, Graph, Node, Quantization, Tensor
-from harness.emulator.interpreter import emulate
+from harness.emulator.interpreter import Emulator, emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.steps import Ragged, each_step, steps_at_once
 from harness.emulator.tflite import read_tflite
@@ -33,6 +33,15 @@ def test_together_as_alone(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert alone.tensors.keys() == together.tensors.keys()
         for index, tensor in alone.tensors.items():
             np.testing.assert_array_equal(together.tensors[index][sample : sample + 1], tensor)
+
+
+def test_an_emulator_runs_again_without_binding_again() -> None:
+    graph, x = read_tflite(residual()).main, samples()
+    emulator = Emulator(graph, PROFILE)
+    first, again = emulator.run([x]), emulator.run([x], all_tensors=True)
+    assert len(again.tensors) == len(graph.nodes) + 1
+    assert first.promises == again.promises
+    np.testing.assert_array_equal(first.outputs[0], again.outputs[0])
 
 
 def test_state_runs_one_step_at_a_time() -> None:
