@@ -8,7 +8,7 @@ and must then give ``y_q = z_y + round(acc * M)`` with the real multiplier ``M =
 clamped. Runtimes differ in two ways only, and a profile's entry names both, as
 ``rounding:multiplier``:
 
-- how ``round(acc * M)`` is computed: S1 to S7 below;
+- how ``round(acc * M)`` is computed: S1 to S8 below;
 - in which precision ``M`` is made: ``double``, ``product`` or ``single``.
 """
 
@@ -28,6 +28,7 @@ from harness.arithmetic.fixed_point import (
     shift_right_ties_away,
     shift_right_ties_up,
     to_int64,
+    wrap_int32,
 )
 
 Real = npt.NDArray[Any]
@@ -39,11 +40,10 @@ class Requantization:
     """What turns accumulators into output integers.
 
     Attributes:
-        rounding: ``S1`` … ``S7``, a key of `ROUNDINGS`.
+        rounding: ``S1`` … ``S8``, a key of `ROUNDINGS`.
         multiplier: one per tensor (shape ``(1,)``) or one per channel, along the accumulator's last
             axis. int64 for fixed point, float64 (S4) or float32 (S5).
-        shift: of the same length, zeros for S4 and S5. S1 to S3: positive to the left. S6: to the
-            right. S7: to the left.
+        shift: of the same length, zeros for S4 and S5. S6: positive to the right. Else to the left.
         zero_point: of the output.
         low, high: inclusive clamp of the output, fused activation included.
     """
@@ -227,9 +227,20 @@ def round_s7(acc: Int64, multiplier: npt.NDArray[Any], shift: Int64) -> Int64:
     return to_int64((x * multiplier + (1 << 14)) >> 15)
 
 
+def round_s8(acc: Int64, multiplier: npt.NDArray[Any], shift: Int64) -> Int64:
+    """S8, int64 accumulators: ``floor(acc * m / 2^(15 - shift) + 1/2)``, a 15-bit multiplier.
+
+    ``m = (multiplier + 2^15) >> 16``, at most 0x7FFF. Domain: |acc| < 2^47, shift in -31..7.
+
+    Source: LiteRT kernels/internal/common.cc, MultiplyByQuantizedMultiplier(int64_t, …).
+    """
+    reduced = np.minimum((multiplier + (1 << 15)) >> 16, 0x7FFF)
+    return wrap_int32(shift_right_ties_up(acc * reduced, 15 - shift))
+
+
 @dataclass(frozen=True)
 class Rounding:
-    """One of S1 to S7: how its multiplier is stored, and the rounding itself."""
+    """One of S1 to S8: how its multiplier is stored, and the rounding itself."""
 
     encode: Callable[[Real], tuple[npt.NDArray[Any], Int64]]
     apply: Callable[[Int64, npt.NDArray[Any], Int64], Int64]
@@ -251,6 +262,7 @@ ROUNDINGS: dict[str, Rounding] = {
     "S5": Rounding(_as_single, round_s5),
     "S6": Rounding(rndnu_multiplier, round_s6),
     "S7": Rounding(rndnu16_multiplier, round_s7),
+    "S8": Rounding(quantize_multiplier, round_s8),
 }
 
 

@@ -1,7 +1,8 @@
 """Ops that accumulate and requantize: convolution, depthwise convolution, fully connected.
 
 Each computes ``acc = sum((x_q - z_x) * (w_q - z_w)) + b_q`` in an int32 that wraps as the machine's
-does; which of S1 to S7 turns it into the output is the profile's word (`harness.arithmetic`).
+does (int64 for int16 activations); which of S1 to S8 turns it into the output is the profile's word
+(`harness.arithmetic`). The float form sums in float32, in BLAS's order.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from harness.emulator.definitions import (
     scale_and_zero_point,
 )
 from harness.emulator.graph import Array, Tensor
-from harness.emulator.ops.clamp import fused_clamp
+from harness.emulator.ops.clamp import clamp_float, fused_activation, fused_clamp
 
 SEMANTICS = tuple(f"{r}:{m}" for r, m in product(ROUNDINGS, MULTIPLIERS))
 
@@ -52,6 +53,7 @@ def define_accumulating(op: str, bind_products: Callable[[Call], Products], axis
         products, x_zero = bind_products(call), scale_and_zero_point(call.input(0))[1]
         w_zero = weight_zero_point(call.input(1), axis)
         check_bias(call, call.input(1).shape[axis])
+        wide = has_wide_accumulators(call)
         constant = call.input(1).data
         prepared = None if constant is None else constant.astype(np.float64) - w_zero
 
@@ -62,7 +64,8 @@ def define_accumulating(op: str, bind_products: Callable[[Call], Products], axis
                 w = required(values[1]).astype(np.float64) - w_zero
             sums = products(x, w).astype(np.int64)
             bias = values[2] if len(values) > 2 else None
-            return wrap_int32(sums if bias is None else sums + bias)
+            total = sums if bias is None else sums + bias
+            return total if wide else wrap_int32(total)
 
         return accumulate
 
@@ -71,9 +74,22 @@ def define_accumulating(op: str, bind_products: Callable[[Call], Products], axis
         dtype = np.dtype(call.output.dtype)
         return lambda values: (requantize(accumulate(values), parameters).astype(dtype),)
 
+    def bind_float(call: Call) -> Run:
+        products, activation = bind_products(call), fused_activation(call)
+
+        def run(values: Values) -> tuple[Array]:
+            y = products(required(values[0]), required(values[1]))
+            if len(values) > 2 and values[2] is not None:
+                y = y + values[2]
+            return (clamp_float(y, activation),)
+
+        return run
+
     ACCUMULATORS[op] = accumulators
     typed: Bind = bind
     define([op], SEMANTICS)(typed)
+    typed = bind_float
+    define([op], ["float"])(typed)
 
 
 def requantization(call: Call) -> Requantization:
@@ -86,13 +102,19 @@ def requantization(call: Call) -> Requantization:
     return make_requantization(call.semantics, scales, z_y, fused_clamp(call))
 
 
+def has_wide_accumulators(call: Call) -> bool:
+    """Whether sums are int64: int16 activations, unless the bias is int32."""
+    bias = call.optional(2)
+    return call.input(0).dtype == "int16" and (bias is None or bias.dtype == "int64")
+
+
 def check_bias(call: Call, channels: int) -> None:
-    """A bias, where there is one, is int32 with one value for each output channel."""
+    """A bias, where there is one, is of the accumulators' dtype, one value a channel."""
     bias = call.optional(2)
     if bias is None:
         return
-    if bias.dtype != "int32":
-        raise NoDefinition(f"its bias is {bias.dtype}, defined: int32")
+    if bias.dtype != ("int64" if has_wide_accumulators(call) else "int32"):
+        raise NoDefinition(f"its bias is {bias.dtype} on {call.input(0).dtype} activations")
     if bias.shape != (channels,):
         raise ValueError(f"bias of shape {list(bias.shape)}, allowed: [{channels}]")
 

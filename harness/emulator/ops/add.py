@@ -4,41 +4,61 @@ import numpy as np
 
 from harness.arithmetic.fixed_point import shift_right_ties_up, to_int64
 from harness.arithmetic.requantize import quantize_multiplier, round_s1
-from harness.emulator.definitions import Call, Run, Values, define, required, scale_and_zero_point
+from harness.emulator.definitions import (
+    Call,
+    NoDefinition,
+    Run,
+    Values,
+    define,
+    required,
+    scale_and_zero_point,
+)
 from harness.emulator.graph import Array
-from harness.emulator.ops.clamp import tflite_clamp, xnnpack_clamp
-from harness.emulator.ops.pool import clamp_float, fused_activation
+from harness.emulator.ops.clamp import clamp_float, fused_activation, tflite_clamp, xnnpack_clamp
 
-_LEFT_SHIFT = 20
+_LEFT_SHIFTS = {"int8": 20, "uint8": 20, "int16": 15}
 
 
-@define(["ADD", "SUB"], ["shift20-S1"], elementwise=1)
+@define(["ADD", "SUB"], ["shifted-S1"], elementwise=1)
 def bind_tflite(call: Call) -> Run:
-    """Both inputs are raised by 2^20, brought to twice the larger scale, added, and brought down.
+    """Both inputs are raised by 2^k, brought to twice the larger scale, added, and brought down.
 
-    ``y = z_y + S1(S1((x1 - z1) * 2^20, s1 / t) +- S1((x2 - z2) * 2^20, s2 / t), t / (2^20 s_y))``
-    with ``t = 2 max(s1, s2)`` in float32; the three multipliers in double.
+    ``y = z_y + S1(S1((x1 - z1) 2^k, s1 / t) +- S1((x2 - z2) 2^k, s2 / t), t / (2^k s_y))`` with
+    ``t = 2 max(s1, s2)`` in float32, the three multipliers in double, k = 20 for 8 bits, 15 for 16.
 
     Source: LiteRT kernels/add.cc, Prepare; internal/reference/add.h, AddElementwise.
     """
     (s_1, z_1), (s_2, z_2) = (scale_and_zero_point(call.input(i)) for i in (0, 1))
     s_y, z_y = scale_and_zero_point(call.output)
+    left = _LEFT_SHIFTS[call.output.dtype]
+    if call.output.dtype == "int16" and call.node.options.get("pot_scale_int16"):
+        _refuse_powers_of_two((s_1, s_2, s_y))
     twice = 2.0 * max(s_1, s_2)
     m_1, shift_1 = quantize_multiplier(np.asarray(s_1 / twice))
     m_2, shift_2 = quantize_multiplier(np.asarray(s_2 / twice))
-    m_y, shift_y = quantize_multiplier(np.asarray(twice / ((1 << _LEFT_SHIFT) * s_y)))
+    m_y, shift_y = quantize_multiplier(np.asarray(twice / ((1 << left) * s_y)))
     sign = -1 if call.node.op == "SUB" else 1
     low, high = tflite_clamp(fused_activation(call), s_y, z_y, call.output.dtype)
     dtype = np.dtype(call.output.dtype)
 
     def run(values: Values) -> tuple[Array]:
-        x_1 = (to_int64(required(values[0])) - z_1) << _LEFT_SHIFT
-        x_2 = (to_int64(required(values[1])) - z_2) << _LEFT_SHIFT
+        x_1 = (to_int64(required(values[0])) - z_1) << left
+        x_2 = (to_int64(required(values[1])) - z_2) << left
         total = round_s1(x_1, m_1, shift_1) + round_s1(x_2, sign * m_2, shift_2)
         y = round_s1(total, m_y, shift_y) + z_y
         return (np.clip(y, low, high).astype(dtype),)
 
     return run
+
+
+def _refuse_powers_of_two(scales: tuple[float, ...]) -> None:
+    """int16 tensors whose scales are all powers of two take another path.
+
+    Source: LiteRT kernels/add.cc, Prepare; kernel_util.h, CheckedLog2.
+    """
+    logarithms = np.log2(np.asarray(scales))
+    if np.all(np.abs(logarithms - np.rint(logarithms)) < 1e-3):
+        raise NoDefinition("its int16 scales are all powers of two")
 
 
 @define(["ADD", "SUB"], ["xnnpack"], elementwise=1)

@@ -6,6 +6,7 @@ import numpy as np
 
 from harness.arithmetic.fixed_point import round_half_away
 from harness.emulator.definitions import Call, NoDefinition, scale_and_zero_point
+from harness.emulator.graph import Array
 
 ClampRule = Callable[[str, float, int, str], tuple[int, int]]
 """From (fused activation, output scale, zero point, dtype) to the inclusive range."""
@@ -25,13 +26,28 @@ def real_range(activation: str) -> tuple[float | None, float | None]:
     return _REAL_RANGES[activation]
 
 
+def fused_activation(call: Call) -> str:
+    """Name of the fused activation."""
+    return str(call.node.options.get("fused_activation_function", "NONE"))
+
+
+def clamp_float(y: Array, activation: str) -> Array:
+    """`y` within the real range of an activation."""
+    low, high = real_range(activation)
+    if low is not None:
+        y = np.maximum(y, np.asarray(low, y.dtype))
+    if high is not None:
+        y = np.minimum(y, np.asarray(high, y.dtype))
+    return y
+
+
 def fused_clamp(call: Call) -> tuple[int, int]:
     """Lowest and highest output integer, by the rule of the runtime that the semantics belongs to.
 
     A semantics whose multiplier is ``single`` is XNNPACK's.
     """
     scale, zero_point = scale_and_zero_point(call.output)
-    activation = str(call.node.options.get("fused_activation_function", "NONE"))
+    activation = fused_activation(call)
     rule = xnnpack_clamp if call.semantics.endswith(":single") else tflite_clamp
     return rule(activation, scale, zero_point, call.output.dtype)
 

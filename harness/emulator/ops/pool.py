@@ -12,7 +12,12 @@ from harness.emulator.definitions import (
     scale_and_zero_point,
 )
 from harness.emulator.graph import Array
-from harness.emulator.ops.clamp import real_range, tflite_clamp, xnnpack_clamp
+from harness.emulator.ops.clamp import (
+    clamp_float,
+    fused_activation,
+    tflite_clamp,
+    xnnpack_clamp,
+)
 from harness.emulator.ops.windows import Windows, make_windows, taps
 
 
@@ -24,11 +29,6 @@ def pool_windows(call: Call) -> Windows:
     )
 
 
-def fused_activation(call: Call) -> str:
-    """Name of the fused activation."""
-    return str(call.node.options.get("fused_activation_function", "NONE"))
-
-
 def integer_clamp(call: Call) -> tuple[int, int]:
     """Integer pools neither use nor change the scale; input and output must share it."""
     s_x, z_x = scale_and_zero_point(call.input(0))
@@ -37,16 +37,6 @@ def integer_clamp(call: Call) -> tuple[int, int]:
         raise NoDefinition("its input and output are quantized differently")
     rule = xnnpack_clamp if call.semantics == "xnnpack" else tflite_clamp
     return rule(fused_activation(call), s_y, z_y, call.output.dtype)
-
-
-def clamp_float(y: Array, activation: str) -> Array:
-    """`y` within the real range of an activation."""
-    low, high = real_range(activation)
-    if low is not None:
-        y = np.maximum(y, np.asarray(low, y.dtype))
-    if high is not None:
-        y = np.minimum(y, np.asarray(high, y.dtype))
-    return y
 
 
 def _sums(x: Array, windows: Windows) -> Array:

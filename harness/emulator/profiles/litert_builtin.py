@@ -1,18 +1,28 @@
 """LiteRT's optimized built-in kernels: on aarch64, and on x86-64, where NEON code runs as SSE."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
-from harness.emulator.profiles.shared import FLOAT_ENTRIES, MOVE_ENTRIES
+from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES, MOVE_ENTRIES
 
 _KERNELS = "LiteRT tflite/kernels"
 _OPTIMIZED = f"{_KERNELS}/internal/optimized"
 
 _COMMON: tuple[Entry, ...] = (
+    *INT16_ENTRIES,
     Entry(
         ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
         ("int8", "uint8", "int16"),
         "integer",
         Evidence.MEASURED,
         f"{_OPTIMIZED}/integer_ops/pooling.h, {_OPTIMIZED}/optimized_ops.h AveragePool, MaxPool",
+    ),
+    Entry(
+        ("DEQUANTIZE",),
+        ("int8", "uint8", "int16"),
+        "affine",
+        Evidence.MEASURED,
+        "LiteRT tflite/kernels/internal/reference/dequantize.h PerChannelDequantize",
+        when=lambda s: len(s.scales[0]) > 1,
+        condition="per channel",
     ),
     Entry(
         ("QUANTIZE",),

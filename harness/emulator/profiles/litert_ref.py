@@ -1,7 +1,7 @@
 """LiteRT's reference kernels (BUILTIN_REF): the same bits on every machine."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
-from harness.emulator.profiles.shared import FLOAT_ENTRIES, MOVE_ENTRIES
+from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES, MOVE_ENTRIES
 
 _KERNELS = "LiteRT tflite/kernels"
 _REFERENCE = f"{_KERNELS}/internal/reference"
@@ -26,6 +26,7 @@ LITERT_REF = ArithmeticProfile(
             f"{_REFERENCE}/conv.h Conv, depthwiseconv_uint8.h DepthwiseConvImpl; "
             "kernel_util.cc GetQuantizedConvolutionMultipler",
         ),
+        *INT16_ENTRIES,
         Entry(
             ("FULLY_CONNECTED",),
             ("int8", "uint8"),
@@ -38,8 +39,8 @@ LITERT_REF = ArithmeticProfile(
         ),
         Entry(
             ("ADD", "SUB"),
-            ("int8", "uint8"),
-            "shift20-S1",
+            ("int8", "uint8", "int16"),
+            "shifted-S1",
             Evidence.MEASURED,
             f"{_REFERENCE}/add.h AddElementwise; {_KERNELS}/add.cc Prepare",
         ),
@@ -52,7 +53,7 @@ LITERT_REF = ArithmeticProfile(
         ),
         Entry(
             ("MEAN",),
-            ("int8", "uint8", "int16"),
+            ("int8", "uint8"),
             "folded-S1",
             Evidence.MEASURED,
             f"{_REFERENCE}/reduce.h QuantizedMeanOrSum",

@@ -1,6 +1,6 @@
 """Entries that hold in every runtime: moves, and float arithmetic, which promises nothing."""
 
-from harness.arithmetic.profile import Entry, Evidence
+from harness.arithmetic.profile import Entry, Evidence, Signature
 
 _MOVED = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
 
@@ -26,6 +26,43 @@ MOVE_ENTRIES: tuple[Entry, ...] = (
         "values are copied, not computed",
     ),
 )
+
+_KERNELS = "LiteRT tflite/kernels"
+
+
+def _sums_in_int64(s: Signature) -> bool:
+    return len(s.dtypes) > 2 and s.dtypes[2] == "int64" and s.output == "int16"
+
+
+INT16_ENTRIES: tuple[Entry, ...] = (
+    Entry(
+        ("CONV_2D", "DEPTHWISE_CONV_2D"),
+        ("int16",),
+        "S8:double",
+        Evidence.MEASURED,
+        f"{_KERNELS}/conv.cc and depthwise_conv.cc EvalQuantizedPerChannel16x8, which takes the "
+        "reference kernel whatever the resolver",
+        when=lambda s: _sums_in_int64(s) and s.dtypes[1] == "int8",
+        condition="int8 weights, int64 bias",
+    ),
+    Entry(
+        ("FULLY_CONNECTED",),
+        ("int16",),
+        "S4:double",
+        Evidence.MEASURED,
+        f"{_KERNELS}/fully_connected.cc FullyConnectedInt16, FullyConnectedPerChannelInt16",
+        when=lambda s: _sums_in_int64(s) and s.dtypes[1] in {"int8", "int4"},
+        condition="int8 or int4 weights, int64 bias",
+    ),
+    Entry(
+        ("MEAN",),
+        ("int16",),
+        "folded-S1",
+        Evidence.MEASURED,
+        f"{_KERNELS}/reduce.cc EvalMean, EvalQuantizedMean",
+    ),
+)
+"""LiteRT's kernels for int16 activations that are the same in every resolver."""
 
 FLOAT_ENTRIES: tuple[Entry, ...] = (
     Entry(

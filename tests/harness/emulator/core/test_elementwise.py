@@ -47,7 +47,7 @@ def test_all_pairs_of_bytes(op: str, semantics: str, dtype: str) -> None:
 
 def test_a_broadcast_pair_is_left_to_the_definition() -> None:
     a, b = make_tensor((2, 8), "int8", 0.1), make_tensor((1, 8), "int8", 0.1)
-    assert bind(make_call("ADD", "shift20-S1", (a, b), make_tensor((2, 8), "int8")), LEVEL) is None
+    assert bind(make_call("ADD", "shifted-S1", (a, b), make_tensor((2, 8), "int8")), LEVEL) is None
 
 
 def test_blocks_that_are_not_whole_are_left_to_the_definition() -> None:
