@@ -21,7 +21,7 @@ def lsb_histogram(one: TensorComparison) -> str:
     import altair as alt
 
     counts = {step: count for step, count in one.histogram if step}
-    reach = max(map(abs, counts), default=0)
+    reach = max(3, *map(abs, counts))
     rows = [
         {"step": words.histogram_label(step), "count": counts.get(step, 0)}
         for step in range(-reach, reach + 1)

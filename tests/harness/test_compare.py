@@ -221,6 +221,7 @@ def test_an_op_without_an_entry_is_unknown_and_named() -> None:
 def test_values_without_a_promise_are_not_compared() -> None:
     found = compared(changed(3), PARTLY)
     assert found.verdict == "unknown"
+    assert found.outputs[0].differing is None
     assert found.first_divergence is None
 
 

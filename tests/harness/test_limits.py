@@ -89,6 +89,13 @@ def test_without_limits_only_a_broken_promise_fails() -> None:
     assert judged({}, **nothing).outcome is Outcome.PASS
 
 
+def test_a_drop_of_exactly_the_limit_holds() -> None:
+    two_percent = Accuracy(50, wilson(13, 50), None, wilson(14, 50))
+    assert 14 / 50 - 13 / 50 > 0.02
+    limits = {"accuracy": {"max_drop_vs_float": 0.02}}
+    assert judged(limits, accuracy=two_percent).outcome is Outcome.PASS
+
+
 @pytest.mark.parametrize(
     ("require", "verdict", "differing", "outcome"),
     [

@@ -100,6 +100,14 @@ def test_first_divergence_in_words(failing: Run) -> None:
     )
 
 
+def test_traced_samples() -> None:
+    assert words.traced(Exactness("p", "exact")) == ""
+    assert words.traced(Exactness("p", "exact", traced_samples=(8, 12))) == (
+        "Tensors inside were compared on evaluation samples 8 to 11; "
+        "their indices count from sample 8."
+    )
+
+
 def test_models_are_named_without_their_folders(passing: Run) -> None:
     assert words.model_name(replace(passing, model="/a/b/net.py:build")) == "net.py:build"
     assert words.model_name(replace(passing, model="zoo:digits-cnn")) == "zoo:digits-cnn"
