@@ -4,6 +4,8 @@ Source: LiteRT tflite/delegates/xnnpack/xnnpack_delegate.cc, the Visit… functi
 that the runtime sets by default (signed and unsigned 8-bit quantization).
 """
 
+from math import prod
+
 import numpy as np
 
 from harness.arithmetic.profile import Signature
@@ -81,6 +83,18 @@ def takes_reduction(s: Signature) -> bool:
     return (
         s.dtypes[1] == "int32" and s.constant[1] and s.output == s.dtypes[0] and _few_dimensions(s)
     )
+
+
+def takes_long_reduction(s: Signature) -> bool:
+    """MEAN and SUM as `takes_reduction`, of more elements a result than 16-bit sums can hold.
+
+    x86 kernels without VNNI sum contiguous int8 in two accumulators of int16 lanes, two elements a
+    lane for every 64; 256 of one lane fit whatever they are, which is 128 * 64 in all.
+
+    Source: XNNPACK src/qs8-rsum/avx2.c.in, ssse3.c.in, avx512skx.c.in.
+    """
+    elements, results = prod(s.shapes[0]), prod(s.output_shape)
+    return takes_reduction(s) and elements > 128 * 64 * results
 
 
 def takes_rescale(s: Signature) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
+from tests.oracle import elementwise
 from tests.oracle.build import Array
 from tests.oracle.catalogue import FAMILIES, draw
 from tests.oracle.models import Model
@@ -69,3 +70,12 @@ def test_equal_bit_for_bit(
         got = answer.tensors[output].reshape(expected.shape)
         assert np.array_equal(expected, got), f"{model.name}: {np.argwhere(expected != got)[:3]}"
     assert not undefined or family not in PROMISED[profile]
+
+
+@pytest.mark.parametrize(("width", "promise"), [(8, "exact"), (9, "assumed")])
+def test_a_mean_that_may_overflow_on_x86_is_not_promised(width: int, promise: str) -> None:
+    model = elementwise.reduce("MEAN", shape=(1, 32, 32, width), axes=(1, 2, 3))
+    emulation = emulate(
+        read_tflite(model.data).main, get_profile("litert-xnnpack-x86"), model.sample(0)
+    )
+    assert list(emulation.promises.values())[-1] == promise
