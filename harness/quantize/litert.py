@@ -5,14 +5,11 @@ an isolated process.
 """
 
 import json
-import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.artifact import (
     Artifact,
@@ -26,32 +23,13 @@ from harness.cache import Cache, content_key
 from harness.errors import ModelError
 from harness.extras import require_extra
 from harness.model import Model
+from harness.quantize.litert_quantize import FloatModel, Permutation, quantize
 from harness.quantize.tools import own_sources, tool_versions
-from harness.quantize.trial import first_batch
 from harness.recipe import Recipe
 from harness.sources.models import load_module, parse_model
-from harness.sources.npz import read_npz
 from harness.target import LoweringRequest, Progress
 
-Permutation = tuple[int, ...] | None
-Ranges = dict[str, dict[str, npt.NDArray[Any]]]
-
-_SIGNATURE = "serving_default"
 _NHWC = (0, 2, 3, 1)
-
-
-@dataclass(frozen=True)
-class FloatModel:
-    """A float ``.tflite`` and how its layout differs from the model's own.
-
-    Attributes:
-        path: the file.
-        inputs, outputs: permutation of each, see `TensorSpec`.
-    """
-
-    path: Path
-    inputs: tuple[Permutation, ...]
-    outputs: tuple[Permutation, ...]
 
 
 def lower_litert(request: LoweringRequest, progress: Progress) -> Artifact:
@@ -69,7 +47,8 @@ def lower_litert(request: LoweringRequest, progress: Progress) -> Artifact:
     if request.recipe.mode == "float":
         shutil.copyfile(converted.path, path)
     else:
-        _quantize(request, request.recipe, converted, path, progress)
+        content = quantize(converted, request.recipe, request.calibration, progress)
+        path.write_bytes(content)
     return _finish(request, converted, path)
 
 
@@ -121,94 +100,6 @@ def _convert(model: Model, folder: Path, progress: Progress) -> None:
 
 def _is_image(x: Any) -> bool:  # noqa: ANN401  a torch tensor; torch is untyped here
     return bool(x.ndim == 4 and x.is_floating_point())
-
-
-def _quantize(
-    request: LoweringRequest,
-    recipe: Recipe,
-    converted: FloatModel,
-    path: Path,
-    progress: Progress,
-) -> None:
-    require_extra("litert", "ai_edge_quantizer")
-    from ai_edge_quantizer import quantizer
-
-    progress("quantizing", 0, None)
-    worker = quantizer.Quantizer(str(converted.path), _library_recipe(recipe))
-    ranges: Ranges | None = None
-    if recipe.needs_calibration():
-        batches = _batches(request.calibration, converted)
-        for done, batch in enumerate(batches):
-            progress("calibrating", done, len(batches))
-            seen = worker.calibrate({_SIGNATURE: [batch]}, num_threads=os.cpu_count() or 1)
-            ranges = seen if ranges is None else _widest(ranges, seen)
-    progress("quantizing", 1, 1)
-    worker.quantize(ranges).export_model(str(path))
-
-
-def _widest(ranges: Ranges, seen: Ranges) -> Ranges:
-    """Least minimum and greatest maximum of each tensor.
-
-    The library's own way over several batches is a moving average (0.95), which depends on their
-    order and cuts off what few batches show: 12 of 20 photos right in place of 18.
-    """
-    merged = dict(ranges)
-    for name, new in seen.items():
-        old = merged.get(name)
-        merged[name] = (
-            {"min": np.minimum(old["min"], new["min"]), "max": np.maximum(old["max"], new["max"])}
-            if old and new
-            else old or new
-        )
-    return merged
-
-
-def _library_recipe(recipe: Recipe) -> list[dict[str, Any]]:
-    """ai-edge-quantizer's recipe for ours, min/max ranges."""
-    from ai_edge_quantizer import recipe as library
-
-    base = {
-        "dynamic": library.dynamic_wi8_afp32,
-        "weight_only": library.weight_only_wi8_afp32,
-        "static": library.static_wi8_ai16
-        if recipe.activation_bits == 16
-        else library.static_wi8_ai8,
-    }[recipe.mode]
-    rules: list[dict[str, Any]] = base()
-    for rule in rules:
-        weights = rule["op_config"]["weight_tensor_config"]
-        weights["num_bits"] = recipe.weight_bits
-        if recipe.weight_granularity == "tensor":
-            weights["granularity"] = "TENSORWISE"
-    return rules
-
-
-def _batches(samples: Path, converted: FloatModel) -> list[dict[str, npt.NDArray[Any]]]:
-    """Calibration batches as the signature's named inputs."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(str(converted.path))
-    order = [detail["index"] for detail in interpreter.get_input_details()]
-    details = interpreter.get_signature_runner(_SIGNATURE).get_input_details()
-    arrays = read_npz(samples)
-    named = {
-        name: _moved(arrays, converted, order.index(detail["index"]))
-        for name, detail in details.items()
-    }
-    batch = int(next(iter(details.values()))["shape"][0])
-    count = max(len(arrays["in0"]), batch)
-    return [
-        {name: first_batch(x[start:], batch) for name, x in named.items()}
-        for start in range(0, count - batch + 1, batch)
-    ]
-
-
-def _moved(
-    arrays: dict[str, npt.NDArray[Any]], converted: FloatModel, index: int
-) -> npt.NDArray[Any]:
-    x = arrays[f"in{index}"]
-    permutation = converted.inputs[index] if converted.inputs else None
-    return x if permutation is None else np.transpose(x, permutation)
 
 
 def _finish(request: LoweringRequest, converted: FloatModel, path: Path) -> Artifact:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from harness.cache import Cache, content_key
 from harness.isolate import run_isolated
 from harness.model import Model
-from harness.quantize.litert import FloatModel, float_model
+from harness.quantize.litert import float_model
+from harness.quantize.litert_quantize import FloatModel
 from harness.quantize.tools import own_sources, tool_versions
 from harness.quantize.trial import first_batch
 from harness.sources.models import load_module, parse_model

