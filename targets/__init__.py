@@ -8,8 +8,8 @@ from importlib.metadata import EntryPoint, entry_points
 
 from harness.errors import UsageError
 from harness.target import Target
-from targets.arm_neon import ARM_NEON_LITERT
-from targets.host import HOST_LITERT
+from targets.arm_neon import ARM_NEON_EXECUTORCH, ARM_NEON_LITERT
+from targets.host import HOST_EXECUTORCH, HOST_LITERT
 
 GROUP = "edgefarm.targets"
 
@@ -17,7 +17,9 @@ TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         ARM_NEON_LITERT,
+        ARM_NEON_EXECUTORCH,
         HOST_LITERT,
+        HOST_EXECUTORCH,
     )
 }
 

@@ -1,8 +1,9 @@
 """Arm boards with NEON (aarch64): the CPU cores of single-board computers and phones."""
 
+from harness.quantize.executorch import lower_executorch
 from harness.quantize.litert import lower_litert
 from harness.target import Target
-from targets.litert import RECIPES, litert_profile
+from targets import executorch, litert
 from targets.runner import PYTHON
 from targets.runner.build import native_runner
 
@@ -12,13 +13,29 @@ ARM_NEON_LITERT = Target(
     runtime="litert",
     machine="aarch64",
     suffix=".tflite",
-    recipes=RECIPES,
+    recipes=litert.RECIPES,
     lower=lower_litert,
     runner=PYTHON,
-    profile=litert_profile,
+    profile=litert.litert_profile,
     evidence=(
         "the aarch64 wheel of ai-edge-litert 2.3.0 under QEMU (cortex-a53, cortex-a76); "
         "not on Arm hardware"
     ),
     native_runner=native_runner,
+)
+
+ARM_NEON_EXECUTORCH = Target(
+    name="arm-neon-executorch",
+    summary="ExecuTorch with its XNNPACK backend on the CPU cores of an aarch64 board",
+    runtime="executorch",
+    machine="aarch64",
+    suffix=".pte",
+    recipes=executorch.RECIPES,
+    lower=lower_executorch,
+    runner=PYTHON,
+    profile=executorch.executorch_profile,
+    evidence=(
+        "lowering only: no board here carries an ExecuTorch runtime; "
+        "its arithmetic has no profile yet"
+    ),
 )

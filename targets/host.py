@@ -1,8 +1,9 @@
 """This host as a target: the same runner and protocol, no board needed."""
 
+from harness.quantize.executorch import lower_executorch
 from harness.quantize.litert import lower_litert
 from harness.target import Target
-from targets.litert import RECIPES, litert_profile
+from targets import executorch, litert
 from targets.runner import PYTHON
 from targets.runner.build import native_runner
 
@@ -12,10 +13,23 @@ HOST_LITERT = Target(
     runtime="litert",
     machine=None,
     suffix=".tflite",
-    recipes=RECIPES,
+    recipes=litert.RECIPES,
     lower=lower_litert,
     runner=PYTHON,
-    profile=litert_profile,
+    profile=litert.litert_profile,
     evidence="ai-edge-litert 2.3.0 on x86-64; other versions and machines have no profile",
     native_runner=native_runner,
+)
+
+HOST_EXECUTORCH = Target(
+    name="host-executorch",
+    summary="ExecuTorch with its XNNPACK backend on this host's CPU",
+    runtime="executorch",
+    machine=None,
+    suffix=".pte",
+    recipes=executorch.RECIPES,
+    lower=lower_executorch,
+    runner=PYTHON,
+    profile=executorch.executorch_profile,
+    evidence="executorch 1.4.1 on x86-64 runs what is lowered; its arithmetic has no profile yet",
 )
