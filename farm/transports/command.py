@@ -193,8 +193,9 @@ class Command:
 
     @property
     def stderr_text(self) -> str:
-        """The end of what it has printed on stderr so far."""
-        return self._stderr_tail.decode(errors="replace")
+        """The end of what it has printed on stderr so far, safe to show on a terminal."""
+        text = self._stderr_tail.decode(errors="replace")
+        return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 
     def stop(self) -> bool:
         """Kill its group unless it has ended; False when the device did not confirm."""

@@ -2,7 +2,7 @@
 
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,19 +17,11 @@ DEVICES = {
     "ssh-busybox": "busybox_board",
 }
 
-Shell = Callable[..., bytes]
-
 
 @pytest.fixture(scope="session")
 def this_host(tmp_path_factory: pytest.TempPathFactory) -> Device:
     workdir = tmp_path_factory.mktemp("host")
     return Device("this-host", "local", workdir=str(workdir), python=sys.executable)
-
-
-@pytest.fixture(scope="session")
-def busybox_board(started_board: Callable[[str, str], Device]) -> Device:
-    """A board with busybox and sshd, and nothing else."""
-    return started_board("cortex-a53", "none")
 
 
 @pytest.fixture(scope="session", params=DEVICES)

@@ -1,0 +1,243 @@
+"""The inventory: which devices there are, kept in ``farm.toml`` under the home folder.
+
+A person edits the file, and so do the commands; comments and order survive the commands. Each
+device is one table::
+
+    [devices.kitchen-pi]
+    transport = "ssh"
+    targets = ["arm-neon-litert"]
+    host = "192.168.7.20"
+    user = "edge"
+    key_file = "~/.ssh/farm"
+    host_key = "SHA256:…"
+"""
+
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Annotated, Self, cast
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Table
+
+from farm import toml_file
+from harness.device import Address, Device, TransportKind
+from harness.errors import UsageError
+from harness.home import home
+from targets import TARGETS
+
+FILE_NAME = "farm.toml"
+HOST = "host"
+"""Name of the built-in device: the machine that edgefarm runs on."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_NAME_RULE = (
+    "letters, digits, '_' and '-', at most 64, a letter or digit first; "
+    f"not {HOST!r}, which is built in"
+)
+_WORKDIR = Device("", "local").workdir
+
+
+class _Entry(BaseModel):
+    """A device's table: `Device` and its `Address` in one, as a person writes it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    transport: TransportKind
+    targets: list[str] = []
+    host: str = ""
+    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    user: str = ""
+    key_file: str | None = None
+    serial: str | None = None
+    host_key: Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")] | None = None
+    tags: list[str] = []
+    virtual: bool = False
+    core: str | None = None
+    workdir: Annotated[str, Field(pattern=r"^/.*[^/]$")] = _WORKDIR
+    python: Annotated[str, Field(description="empty: the device has none")] = "python3"
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> Self:
+        needed = {"ssh": "host", "adb": "serial"}.get(self.transport)
+        if needed is not None and not getattr(self, needed):
+            raise ValueError(f"transport {self.transport} needs a {needed}")
+        return self
+
+    def device(self, name: str) -> Device:
+        """The entry as the rest of the program knows it."""
+        return Device(
+            name=name,
+            transport=self.transport,
+            targets=tuple(self.targets),
+            address=Address(self.host, self.port, self.user, self.key_file, self.serial),
+            host_key=self.host_key,
+            tags=tuple(self.tags),
+            virtual=self.virtual,
+            core=self.core,
+            workdir=self.workdir,
+            python=self.python or None,
+        )
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    devices: dict[str, _Entry] = {}
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The devices of one file, after the built-in `HOST`."""
+
+    path: Path
+    devices: tuple[Device, ...]
+
+    def get_device(self, name: str) -> Device:
+        """The device of that name.
+
+        Raises:
+            UsageError: there is none; the message lists those there are.
+        """
+        for device in self.devices:
+            if device.name == name:
+                return device
+        names = ", ".join(device.name for device in self.devices)
+        raise UsageError(
+            f"device {name!r}: not in {self.path}; there are: {names}; "
+            "add one with `edgefarm device add`"
+        )
+
+
+def inventory_path() -> Path:
+    """Where this user's inventory is."""
+    return home() / FILE_NAME
+
+
+def load_inventory(path: Path) -> Inventory:
+    """Read an inventory; without a file there is the built-in device alone.
+
+    Raises:
+        UsageError: the file cannot be read or a line of it is wrong; the message names it.
+    """
+    return _parse(toml_file.read_text(path), path)
+
+
+def add_device(path: Path, device: Device) -> None:
+    """Write a new device's table to the file, which is made if need be.
+
+    Raises:
+        UsageError: the name is taken or not allowed, or the entry lacks something.
+        HarnessError: the file cannot be written.
+    """
+    if device.name == HOST or not _NAME.fullmatch(device.name):
+        raise UsageError(f"device name {device.name!r}: allowed: {_NAME_RULE}")
+    with _editing(path) as (document, inventory):
+        if any(known.name == device.name for known in inventory.devices):
+            raise UsageError(
+                f"device {device.name!r}: in {path} already; remove it first with "
+                f"`edgefarm device remove {device.name}` or choose another name"
+            )
+        if "devices" not in document:
+            document["devices"] = tomlkit.table(is_super_table=True)
+        table = tomlkit.table()
+        table.update(_written(device))
+        _devices(document, path)[device.name] = table
+
+
+def remove_device(path: Path, name: str) -> None:
+    """Remove a device's table from the file.
+
+    Raises:
+        UsageError: there is no such device, or it is the built-in one.
+        HarnessError: the file cannot be written.
+    """
+    if name == HOST:
+        raise UsageError(f"device {HOST!r} is built in and cannot be removed")
+    with _editing(path) as (document, inventory):
+        inventory.get_device(name)
+        devices = _devices(document, path).value
+        slot = [None if key is None else key.key for key, _ in devices.body].index(name)
+        # tomlkit counts a comment above the next table to the table before it: it stays.
+        last = cast(Table, devices[name]).value.body[::-1]
+        tail = [item.as_string() for _, item in takewhile(lambda pair: pair[0] is None, last)]
+        del devices[name]
+        devices.body[slot] = (None, tomlkit.ws("".join(tail[::-1]).lstrip("\n")))
+
+
+def _devices(document: tomlkit.TOMLDocument, path: Path) -> Table:
+    table = document["devices"]
+    if not isinstance(table, Table):
+        raise UsageError(
+            f"{path}: only a person can change it as it is written; the commands can when each "
+            "device is a table of its own, [devices.NAME]"
+        )
+    return table
+
+
+def host_device() -> Device:
+    """This machine, always there."""
+    return Device(
+        name=HOST,
+        transport="local",
+        targets=tuple(name for name in TARGETS if name.startswith("host-")),
+        tags=(platform.machine(),),
+        workdir=str(home() / "host"),
+        python=sys.executable,
+    )
+
+
+def _parse(text: str, path: Path) -> Inventory:
+    try:
+        tables = tomlkit.parse(text).unwrap()
+    except TOMLKitError as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    try:
+        file = _File.model_validate(tables)
+    except ValidationError as error:
+        raise UsageError(toml_file.explain(error, text, path)) from None
+    for name in file.devices:
+        if name == HOST or not _NAME.fullmatch(name):
+            where = toml_file.find_line(text, ("devices", name), path)
+            raise UsageError(f"{where}: {name!r} cannot be a device's name; allowed: {_NAME_RULE}")
+    devices = [entry.device(name) for name, entry in file.devices.items()]
+    return Inventory(path, (host_device(), *devices))
+
+
+@contextmanager
+def _editing(path: Path) -> Iterator[tuple[tomlkit.TOMLDocument, Inventory]]:
+    """Hand out what the file says; it says what is made of the document afterwards."""
+    with toml_file.edit(path, check=lambda text: _parse(text, path)) as document:
+        yield document, _parse(tomlkit.dumps(document), path)
+
+
+def _written(device: Device) -> dict[str, object]:
+    """The keys of a device's table: those that differ from what their absence means."""
+    address = device.address
+    try:
+        entry = _Entry(
+            transport=device.transport,
+            targets=list(device.targets),
+            host=address.host,
+            port=address.port,
+            user=address.user,
+            key_file=address.key_file,
+            serial=address.serial,
+            host_key=device.host_key,
+            tags=list(device.tags),
+            virtual=device.virtual,
+            core=device.core,
+            workdir=device.workdir,
+            python=device.python or "",
+        )
+    except ValidationError as error:
+        reasons = "; ".join(toml_file.reason(item) for item in error.errors())
+        raise UsageError(f"device {device.name!r}: {reasons}") from None
+    return entry.model_dump(exclude_defaults=True)
