@@ -27,7 +27,7 @@ HISTOGRAM_LIMIT = 17
 
 _KEPT_PROMISES = ("exact", "assumed")
 _COMPARABLE_KINDS = "biuf"
-_LONGEST_NAME = 80
+_LONGEST_NAME = 64
 
 Array = npt.NDArray[Any]
 
@@ -258,9 +258,11 @@ def _place(one: TensorComparison) -> str:
 def short_name(name: str) -> str:
     """A tensor's name as messages and tables say it.
 
-    Converters join the names of everything they fuse with ``;``, up to thousands of characters:
-    the first is kept, and cut to 80 characters from its end.
+    Converters join the names of everything they fuse with ``;``, and name each by its whole path:
+    the end of the first is kept.
     """
     first, *fused = name.split(";")
-    kept = first if len(first) <= _LONGEST_NAME else f"…{first[-_LONGEST_NAME:]}"
-    return f"{kept}; …" if fused else kept
+    if len(first) > _LONGEST_NAME:
+        end = first[-_LONGEST_NAME:]
+        first = f"…{end[max(end.find('/'), 0) :]}"
+    return f"{first}; …" if fused else first

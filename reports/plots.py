@@ -83,35 +83,42 @@ def sqnr(costs: Sequence[TensorCost]) -> str:
 
 
 def latency(measured: Latency) -> str:
-    """Every timed invocation in the order of measuring, restart by restart, with the median."""
+    """Every timed invocation in the order of measuring, restart by restart, with the median.
+
+    A few stragglers would flatten the rest: the scale ends above p99, and slower ones are drawn at
+    its end.
+    """
     import altair as alt
 
-    flat = [(restart, ns) for restart, one in enumerate(measured.samples_ns, 1) for ns in one]
+    unit, scale = words.time_unit(measured.median_ns)
+    flat = [(restart, ns) for restart, one in enumerate(measured.samples_ns) for ns in one]
     stride = -(-len(flat) // _MOST_POINTS)
+    top = max(measured.p99_ns, 1.1 * measured.median_ns)
     rows = [
-        {"order": order, "ms": ns / 1e6, "restart": restart % 2}
+        {"order": order, "time": min(ns, top) / scale, "restart": restart % 2}
         for order, (restart, ns) in enumerate(flat)
         if order % stride == 0
     ]
-    restarts = words.plural(len(measured.samples_ns), "restart")
-    thinned = "" if stride == 1 else f", one of {stride} drawn"
+    title = "invocations in order"
+    if len(measured.samples_ns) > 1:
+        title += f", {words.plural(len(measured.samples_ns), 'restart')} shaded in turn"
+    if stride > 1:
+        title += f", one of {stride} drawn"
     dots = (
         alt.Chart(alt.Data(values=rows))
         .mark_circle(size=16, opacity=0.75)
         .encode(
-            x=alt.X("order:Q", title=f"invocations in order, {restarts} shaded in turn{thinned}")
-            .axis(labels=False, ticks=False)
-            .scale(nice=False),
-            y=alt.Y("ms:Q", title="ms").scale(zero=False).axis(tickCount=5),
+            x=alt.X("order:Q", title=title).axis(labels=False, ticks=False).scale(nice=False),
+            y=alt.Y("time:Q", title=unit).scale(zero=False).axis(tickCount=5),
             color=alt.Color("restart:N", legend=None).scale(
                 domain=[0, 1], range=["var(--accent)", "var(--accent-2)"]
             ),
         )
     )
     median = (
-        alt.Chart(alt.Data(values=[{"ms": measured.median_ns / 1e6}]))
+        alt.Chart(alt.Data(values=[{"time": measured.median_ns / scale}]))
         .mark_rule(color="currentColor", strokeDash=[4, 3])
-        .encode(y="ms:Q")
+        .encode(y="time:Q")
     )
     return _svg(dots + median, height=150)
 

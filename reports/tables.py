@@ -50,7 +50,7 @@ def run_detail(run: Run) -> RenderableType:
     head = Text.assemble(outcome_text(run.outcome), "  ", (words.title(run), "bold"))
     head.append(f"  on {words.device(run)} ({words.printable(run.target)})")
     parts: list[RenderableType] = [head]
-    parts += [_bullet(reason, STYLES[run.outcome]) for reason in run.reasons]
+    parts += [_bullet(reason, STYLES[run.outcome]) for reason in words.reasons(run)]
     if run.failure is not None:
         parts.append(_bullet(f"{run.failure.kind}: {run.failure.message}", STYLES[run.outcome]))
     parts += [_bullet(note, "dim") for note in run.notes]
@@ -77,7 +77,8 @@ def comparison_table(compared: Sequence[TensorComparison], title: str | None = N
         table.add_column(header, justify="right")
     table.add_column("First difference, or why not compared", overflow="fold")
     for one in compared:
-        style = "yellow" if one.differing is None else "red" if one.differing else ""
+        style = "red" if one.differing and one.promise != "float" else ""
+        style = "yellow" if one.differing is None else style
         node = "" if one.node is None else f"{one.node} {words.printable(one.op or '')}"
         table.add_row(
             Text(words.tensor(one.name)),
@@ -95,7 +96,7 @@ def _exactness_part(run: Run) -> list[RenderableType]:
     found = run.exactness
     if found is None:
         return []
-    said = words.exactness(found).removeprefix("unknown: ")
+    said = words.exactness(found).removeprefix(f"{found.verdict}: ")
     verdict = Text(f"{found.verdict}: {said}", style=_exactness_style(run))
     parts: list[RenderableType] = [_heading("Device against emulator"), _indented(verdict)]
     if found.first_divergence is None and found.reason and found.verdict != "unknown":
@@ -103,10 +104,10 @@ def _exactness_part(run: Run) -> list[RenderableType]:
     if found.first_divergence is not None:
         parts.append(_indented(Text(words.divergence(found.first_divergence))))
         parts.append(_indented(histogram_text(found.first_divergence)))
-    if found.traced_samples is not None:
+    if words.traced(found):
         parts.append(_indented(Text(words.traced(found), style="dim")))
     parts.append(_indented(comparison_table(found.outputs)))
-    worse = [one for one in found.intermediates if one.differing]
+    worse = [one for one in found.intermediates if one.differing and one.promise != "float"]
     if worse:
         title = f"tensors inside that differ: {len(worse)} of {len(found.intermediates)} compared"
         if len(worse) > _SHOWN_TENSORS:
@@ -141,9 +142,9 @@ def _cost_part(run: Run) -> list[RenderableType]:
             words.decibels(tensor.sqnr_db),
             f"{tensor.cosine:.6f}",
         )
-    reference = words.printable(run.cost.reference)
-    title = f"Emulator against {reference}: what quantization cost, worst tensors first"
-    return [_heading(title), _indented(table)]
+    reference = Text(f"reference: {words.printable(run.cost.reference)}", style="dim")
+    title = "Emulator against float: what quantization cost, worst tensors first"
+    return [_heading(title), _indented(reference), _indented(table)]
 
 
 def _accuracy_table(accuracy: Accuracy) -> Table:

@@ -52,12 +52,20 @@ def duration(ns: float | None) -> str:
     """A time with three significant digits in the unit that suits it, e.g. ``5.12 ms``."""
     if ns is None:
         return "-"
-    for unit, size in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
+    name, scale = time_unit(ns)
+    value = ns / scale
+    if scale == 1:
+        return f"{value:.0f} {name}"
+    return f"{value:,.0f} {name}" if value >= 99.95 else f"{value:#.3g} {name}"
+
+
+def time_unit(ns: float) -> tuple[str, float]:
+    """The unit that suits a time, and its nanoseconds."""
+    for name, scale in (("s", 1e9), ("ms", 1e6), ("µs", 1e3)):
         # 999.5 µs would print as 1000 µs.
-        if ns >= size * 0.9995:
-            value = ns / size
-            return f"{value:,.0f} {unit}" if value >= 99.95 else f"{value:#.3g} {unit}"
-    return f"{ns:.0f} ns"
+        if ns >= scale * 0.9995:
+            return name, scale
+    return "ns", 1
 
 
 def plural(number: int, thing: str) -> str:
@@ -100,6 +108,11 @@ def load(average: float | None) -> str:
     return "-" if average is None else f"{average:.2f}"
 
 
+def change(before: str, after: str) -> str:
+    """``before → after``, or the one when nothing changed."""
+    return before if before == after else f"{before} → {after}"
+
+
 def decibels(sqnr_db: float) -> str:
     """``38.2 dB``; ``equal`` for a tensor without any noise."""
     if sqnr_db == float("inf"):
@@ -113,10 +126,12 @@ def exactness(found: Exactness | None) -> str:
         return "not compared"
     if found.verdict == "unknown":
         return f"unknown: {printable(found.reason, 200)}"
+    worst = max((one.max_lsb or 0 for one in found.outputs), default=0)
+    if found.verdict == "float":
+        return f"float: not judged; outputs at most {worst:,} ULP apart"
     elements = sum(one.elements for one in found.outputs)
     differing = sum(one.differing or 0 for one in found.outputs)
     said = f"{differing:,} of {elements:,} differ"
-    worst = max((one.max_lsb or 0 for one in found.outputs), default=0)
     if worst:
         said += f", at most {worst:,} {unit(found.outputs)}"
     if found.verdict == "differs" and not differing:
@@ -165,9 +180,11 @@ def mark_word(measured: Latency) -> str:
 
 def traced(found: Exactness) -> str:
     """On which samples the tensors inside were compared; empty when none was."""
-    if found.traced_samples is None:
+    if found.traced_samples is None or not found.intermediates:
         return ""
     first, end = found.traced_samples
+    if end - first == 1:
+        return f"Tensors inside were compared on evaluation sample {first:,}."
     return (
         f"Tensors inside were compared on evaluation samples {first:,} to {end - 1:,}; "
         f"their indices count from sample {first:,}."
@@ -199,7 +216,7 @@ def divergence(first: TensorComparison) -> str:
     index = ", ".join(str(i) for i in example.index)
     return (
         f"{place(first)} is the first that differs. At [{index}] the emulator expects "
-        f"{example.expected}{source}, the device computed {example.got}. "
+        f"{element(example.expected)}{source}, the device computed {element(example.got)}. "
         f"{first.differing:,} of its {first.elements:,} elements differ, "
         f"by at most {count(first.max_lsb)} {step}."
     )
@@ -210,7 +227,12 @@ def example(one: TensorComparison) -> str:
     if one.example is None:
         return printable(one.remark)
     index = ", ".join(str(i) for i in one.example.index)
-    return f"[{index}] expected {one.example.expected}, got {one.example.got}"
+    return f"[{index}] expected {element(one.example.expected)}, got {element(one.example.got)}"
+
+
+def element(value: int | float) -> str:
+    """One element of a tensor; nine digits tell any two float32 apart."""
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
 
 
 def histogram_label(step: int) -> str:
@@ -224,6 +246,12 @@ def title(run: Run) -> str:
     """Model and recipe."""
     recipe = f" · {printable(run.recipe)}" if run.recipe else ""
     return f"{printable(model_name(run))}{recipe}"
+
+
+def reasons(run: Run) -> tuple[str, ...]:
+    """Why the run is not PASS, without what its failure says anyway."""
+    said = run.failure.message if run.failure else None
+    return tuple(reason for reason in run.reasons if reason != said)
 
 
 def model_name(run: Run) -> str:

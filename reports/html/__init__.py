@@ -99,7 +99,8 @@ def _page(run: Run, anchor: str) -> Page:
     costs = () if run.cost is None else run.cost.tensors
     costs = tuple(sorted(costs, key=lambda cost: node_of.get(cost.name, -1)))
     first = run.exactness.first_divergence if run.exactness else None
-    differing = any(one.differing for one in inside)
+    judged = [one for one in inside if one.promise != "float"]
+    differing = any(one.differing for one in judged)
     finite = sum(abs(cost.sqnr_db) != float("inf") for cost in costs)
     profiled = next((result for result in run.results if result.op_times), None)
     ops = sorted(profiled.op_times, key=lambda op: -op.total_ns) if profiled else []
@@ -112,7 +113,7 @@ def _page(run: Run, anchor: str) -> Page:
         costs=costs,
         ops=tuple(ops[:_MOST_OPS]),
         histogram=Markup(plots.lsb_histogram(first) if first and first.differing else ""),  # noqa: S704
-        growth=Markup(plots.growth(inside) if differing and len(inside) > 2 else ""),  # noqa: S704
+        growth=Markup(plots.growth(judged) if differing and len(judged) > 2 else ""),  # noqa: S704
         sqnr=Markup(plots.sqnr(costs) if finite > 2 else ""),  # noqa: S704
         latency=Markup(plots.latency(run.latency) if run.latency else ""),  # noqa: S704
     )

@@ -110,7 +110,9 @@ def test_byte_order_is_not_a_difference() -> None:
 
 def test_names_are_told_short() -> None:
     assert short_name("conv/Relu6;a/b;c") == "conv/Relu6; …"
-    assert short_name("x" * 100 + "conv") == "…" + "x" * 76 + "conv"
+    assert short_name("x" * 100 + "conv") == "…" + "x" * 60 + "conv"
+    path = "wrapped/" * 12 + "torch.nn.modules.container.Sequential_body/torch.nn.Conv2d_4"
+    assert short_name(path) == "…/torch.nn.modules.container.Sequential_body/torch.nn.Conv2d_4"
     assert short_name("out") == "out"
 
 

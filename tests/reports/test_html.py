@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
+from harness.latency import latency_from
 from harness.protocol import Result
 from harness.records import Exactness, QuantizationCost, Run, TensorCost
 from reports import plots
@@ -72,7 +73,7 @@ def test_everything_of_the_runs_is_there(passing: Run, failing: Run, broken: Run
         "virtual board: emulated time, not a device's",
         "throttled: cpu rose from 41 to 71 °C",
         "250 in 5 restarts",
-        "2,400 → 2,400",
+        "0.20 → 1.00",
         "41.0 (cpu) → 71.0 (cpu)",
         passing.manifest.sha256,
         "litert-torch 0.10.0",
@@ -128,6 +129,15 @@ def test_the_histogram_draws_every_count(failing: Run) -> None:
     for words in (">+16", "<-16", "31", "77"):
         assert words in drawn.split()
     assert "900" not in drawn
+
+
+def test_one_straggler_does_not_flatten_the_drawing(passing: Run) -> None:
+    samples = (*range(5_000_000, 5_100_000, 500), 400_000_000)
+    slow = latency_from([Result(latency_ns=samples)], passing.device)
+    assert slow is not None
+    drawn = Page(plots.latency(slow)).text
+    assert "5.1" in drawn.split()
+    assert "400" not in drawn
 
 
 @pytest.mark.parametrize(

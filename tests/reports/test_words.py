@@ -74,7 +74,7 @@ def compared(differing: int | None, *, promise: str = "exact") -> TensorComparis
         (Exactness("p", "assumed", (compared(0),)), "0 of 12,000 differ (assumed)"),
         (
             Exactness("p", "float", (compared(9, promise="float"),)),
-            "9 of 12,000 differ, at most 3 ULP (float)",
+            "float: not judged; outputs at most 3 ULP apart",
         ),
         (Exactness(None, "unknown", reason="no profile"), "unknown: no profile"),
     ],
@@ -101,11 +101,32 @@ def test_first_divergence_in_words(failing: Run) -> None:
 
 
 def test_traced_samples() -> None:
-    assert words.traced(Exactness("p", "exact")) == ""
-    assert words.traced(Exactness("p", "exact", traced_samples=(8, 12))) == (
+    def found(*samples: int) -> Exactness:
+        return Exactness(
+            "p",
+            "exact",
+            intermediates=(compared(0),),
+            traced_samples=(samples[0], samples[1]) if samples else None,
+        )
+
+    assert words.traced(found()) == ""
+    assert words.traced(found(3, 4)) == "Tensors inside were compared on evaluation sample 3."
+    assert words.traced(found(8, 12)) == (
         "Tensors inside were compared on evaluation samples 8 to 11; "
         "their indices count from sample 8."
     )
+
+
+def test_elements_show_what_tells_them_apart() -> None:
+    assert words.element(-13) == "-13"
+    assert words.element(10.535038948059082) != words.element(10.535037994384766)
+    assert words.element(float("inf")) == "inf"
+
+
+def test_a_failure_is_told_once(broken: Run) -> None:
+    assert broken.failure is not None
+    told = replace(broken, reasons=(broken.failure.message, "another"))
+    assert words.reasons(told) == ("another",)
 
 
 def test_models_are_named_without_their_folders(passing: Run) -> None:
