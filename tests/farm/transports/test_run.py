@@ -83,7 +83,8 @@ def test_endless_output_is_cut_and_the_command_killed(transport: Transport) -> N
 
 def test_at_the_limit_the_whole_group_is_killed(transport: Transport) -> None:
     mark = marker()
-    script = f"printf 'tale \\033[31m\\n' >&2; (trap '' TERM HUP; sleep {mark}) & sleep {mark} | sleep {mark}"
+    deaf = f"(trap '' TERM HUP; sleep {mark})"
+    script = f"printf 'tale \\033[31m\\n' >&2; {deaf} & sleep {mark} | sleep {mark}"
     with pytest.raises(DeviceTimeout, match="has been killed") as caught:
         transport.run(("sh", "-c", script), timeout_s=2)
     assert caught.value.stderr_tail == "tale ?[31m\n"
