@@ -42,7 +42,6 @@ _COMMAND_TIMEOUT_S = 60.0
 _NO_SPACE = "No space left on device"
 _EXIT_NOT_EXECUTABLE = 126
 _EXIT_NOT_FOUND = 127
-_EXIT_SIGNAL = 128
 
 # $1 is the working folder. It may lie where others can write: refuse one that is not ours.
 # A lost connection leaves a job's folder behind; those of another day are removed here.
@@ -299,7 +298,7 @@ class _Session:
             raise failure_error(result, result.failure, self.artifact, ended, self.device.name)
         if ended.exit_status != 0:
             self.notes.append(
-                f"the runner wrote its result, then ended with status {ended.exit_status}"
+                f"the runner wrote its result, then ended {_ending(ended.exit_status)}"
             )
         return result, tuple(
             read_output(local / file, spec, slices, device=self.device.name)
@@ -319,13 +318,9 @@ def no_result_error(ended: CommandResult, device: str) -> DeviceError:
         )
     elif _NO_SPACE in stderr:
         kind, message = DeviceFull, "no space left for the runner's result"
-    elif status < 0 or status > _EXIT_SIGNAL:
-        number = -status if status < 0 else status - _EXIT_SIGNAL
-        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-        hint = "; out of memory is the usual cause" if name == "SIGKILL" else ""
-        message = f"the runner was ended by {name} without a result{hint}"
     else:
-        message = "the runner ended without a result"
+        hint = "; out of memory is the usual cause" if status == -signal.SIGKILL else ""
+        message = f"the runner ended {_ending(status)} without a result{hint}"
     return kind(message, device=device, argv=ended.argv, exit_status=status, stderr=stderr)
 
 
@@ -348,6 +343,14 @@ def failure_error(
     if failure.kind == "disk_full":
         return DeviceFull(message, device=device)
     return DeviceError(f"the runner ({result.runner}) failed: {message}", device=device)
+
+
+def _ending(status: int) -> str:
+    """An exit status in words; a negative one is a signal."""
+    if status >= 0:
+        return f"with status {status}"
+    known = -status in set(signal.Signals)
+    return f"by {signal.Signals(-status).name if known else f'signal {-status}'}"
 
 
 def _text(raw: bytes) -> str:

@@ -4,7 +4,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from farm.transports import connect
 from harness.artifact import Artifact, sha256_file
 from harness.deploy import NONE, MeasurePlan, choose_runner, run_job
-from harness.device import CommandResult, Device
+from harness.device import Device
 from harness.errors import (
     ArtifactCorrupt,
     DeviceError,
@@ -32,7 +34,7 @@ from harness.target import Runner
 from targets.host import HOST_LITERT
 from targets.runner import PYTHON
 from tests.artifacts import write_artifact
-from tests.harness.direct import Broken, DirectTransport
+from tests.harness.observed import Observed
 from tests.oracle.models import conv, fully_connected
 
 Array = Any
@@ -43,9 +45,19 @@ def device(tmp_path: Path) -> Device:
     return Device("here", "local", workdir=str(tmp_path / "work"), python=sys.executable)
 
 
+Reach = Callable[[Device], Observed]
+
+
 @pytest.fixture
-def transport(device: Device) -> DirectTransport:
-    return DirectTransport(device)
+def reach() -> Iterator[Reach]:
+    """Opens the real transport to this host under the given entry."""
+    with ExitStack() as stack:
+        yield lambda device: Observed(stack.enter_context(connect(device)))
+
+
+@pytest.fixture
+def transport(device: Device, reach: Reach) -> Observed:
+    return reach(device)
 
 
 @pytest.fixture
@@ -77,7 +89,7 @@ def assert_clean(device: Device) -> None:
 
 @pytest.mark.parametrize("count", [1, 4, 10])
 def test_outputs_are_those_of_every_sample(
-    transport: DirectTransport, artifact: Artifact, count: int
+    transport: Observed, artifact: Artifact, count: int
 ) -> None:
     done = run_job(transport, PYTHON, artifact, samples(count), NONE)
     np.testing.assert_array_equal(done.outputs[0], expected(artifact, samples(count)[0]))
@@ -87,7 +99,7 @@ def test_outputs_are_those_of_every_sample(
     assert_clean(transport.device)
 
 
-def test_chunks_and_restarts(transport: DirectTransport, artifact: Artifact) -> None:
+def test_chunks_and_restarts(transport: Observed, artifact: Artifact) -> None:
     told: list[tuple[str, int, int | None]] = []
     done = run_job(
         transport,
@@ -106,9 +118,7 @@ def test_chunks_and_restarts(transport: DirectTransport, artifact: Artifact) -> 
     assert_clean(transport.device)
 
 
-def test_runner_and_artifact_are_pushed_once(
-    transport: DirectTransport, artifact: Artifact
-) -> None:
+def test_runner_and_artifact_are_pushed_once(transport: Observed, artifact: Artifact) -> None:
     run_job(transport, PYTHON, artifact, samples(1), NONE)
     run_job(transport, PYTHON, artifact, samples(2), NONE)
     assert len([path for path in transport.pushed if "/store/" in path]) == 2
@@ -125,7 +135,7 @@ def test_runner_and_artifact_are_pushed_once(
     ],
 )
 def test_inputs_that_do_not_fit_are_refused_here(
-    transport: DirectTransport, artifact: Artifact, inputs: tuple[Array, ...], named: str
+    transport: Observed, artifact: Artifact, inputs: tuple[Array, ...], named: str
 ) -> None:
     with pytest.raises(UsageError) as raised:
         run_job(transport, PYTHON, artifact, inputs, NONE)
@@ -137,7 +147,7 @@ def test_inputs_that_do_not_fit_are_refused_here(
 
 
 def fails(
-    transport: DirectTransport, artifact: Artifact, runner: Runner = PYTHON, **options: Any
+    transport: Observed, artifact: Artifact, runner: Runner = PYTHON, **options: Any
 ) -> HarnessError:
     with pytest.raises(HarnessError) as raised:
         run_job(transport, runner, artifact, samples(4), NONE, **options)
@@ -151,7 +161,7 @@ def script(source: str) -> Runner:
 
 
 def test_a_broken_model_is_a_model_error(
-    transport: DirectTransport, artifact: Artifact, tmp_path: Path
+    transport: Observed, artifact: Artifact, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"TFL3 but not really")
@@ -161,7 +171,7 @@ def test_a_broken_model_is_a_model_error(
     assert "broken.tflite: refused on device here" in str(error)
 
 
-def test_what_the_runtime_printed_is_told(transport: DirectTransport, artifact: Artifact) -> None:
+def test_what_the_runtime_printed_is_told(transport: Observed, artifact: Artifact) -> None:
     result = {"failure": {"kind": "model", "message": "status 3"}}
     source = (
         f"echo 'INFO: x\nERROR: no op FFT' >&2; echo '{json.dumps(result)}' > $0/out/result.json"
@@ -169,13 +179,15 @@ def test_what_the_runtime_printed_is_told(transport: DirectTransport, artifact: 
     assert str(fails(transport, artifact, script(source))).endswith("status 3; ERROR: no op FFT")
 
 
-def test_a_device_without_python_says_what_to_do(artifact: Artifact, device: Device) -> None:
-    absent = DirectTransport(replace(device, python="/no/such/python3"))
+def test_a_device_without_python_says_what_to_do(
+    artifact: Artifact, device: Device, reach: Reach
+) -> None:
+    absent = reach(replace(device, python="/no/such/python3"))
     error = fails(absent, artifact)
     assert isinstance(error, RuntimeMissing)
     assert "/no/such/python3 cannot be executed" in str(error)
     with pytest.raises(RuntimeMissing, match="the device's entry names none"):
-        run_job(DirectTransport(replace(device, python=None)), PYTHON, artifact, samples(4), NONE)
+        run_job(reach(replace(device, python=None)), PYTHON, artifact, samples(4), NONE)
 
 
 FAILURES = {
@@ -189,7 +201,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_failure_the_runner_names_becomes_its_error(
-    transport: DirectTransport, artifact: Artifact, kind: str
+    transport: Observed, artifact: Artifact, kind: str
 ) -> None:
     result = {"failure": {"kind": kind, "message": "so \x1b[31mit is"}}
     error = fails(transport, artifact, script(f"echo '{json.dumps(result)}' > $0/out/result.json"))
@@ -203,13 +215,13 @@ def test_a_failure_the_runner_names_becomes_its_error(
         ("kill -9 $$", RunnerKilled, "SIGKILL"),
         ("kill -SEGV $$", RunnerKilled, "SIGSEGV"),
         ("(exit 139)", RunnerKilled, "SIGSEGV"),
-        ("echo 'Illegal thing' >&2; exit 3", RunnerKilled, "exit status 3"),
+        ("echo 'Illegal thing' >&2; exit 3", RunnerKilled, "with status 3"),
         ("echo 'x: No space left on device' >&2; exit 1", DeviceFull, "no space"),
         ("exit 0", RunnerKilled, "without a result"),
     ],
 )
 def test_a_runner_without_a_result(
-    transport: DirectTransport,
+    transport: Observed,
     artifact: Artifact,
     source: str,
     kind: type[DeviceError],
@@ -220,9 +232,7 @@ def test_a_runner_without_a_result(
     assert named in str(error)
 
 
-def test_the_real_runner_killed_in_the_middle(
-    transport: DirectTransport, artifact: Artifact
-) -> None:
+def test_the_real_runner_killed_in_the_middle(transport: Observed, artifact: Artifact) -> None:
     killer = '"$1" -I "$2" "$0" & sleep 0.4; kill -9 $!; wait $!'
     runner = replace(
         PYTHON,
@@ -233,12 +243,12 @@ def test_the_real_runner_killed_in_the_middle(
     assert_clean(transport.device)
 
 
-def test_a_timeout_leaves_nothing(transport: DirectTransport, artifact: Artifact) -> None:
+def test_a_timeout_leaves_nothing(transport: Observed, artifact: Artifact) -> None:
     error = fails(transport, artifact, script("exec sleep 60"), timeout_s=0.3)
     assert isinstance(error, DeviceTimeout)
 
 
-def test_ctrl_c_leaves_nothing(transport: DirectTransport, artifact: Artifact) -> None:
+def test_ctrl_c_leaves_nothing(transport: Observed, artifact: Artifact) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_job(
             transport,
@@ -250,31 +260,28 @@ def test_ctrl_c_leaves_nothing(transport: DirectTransport, artifact: Artifact) -
     assert_clean(transport.device)
 
 
-def test_an_exit_status_after_the_result_is_noted(
-    transport: DirectTransport, artifact: Artifact
-) -> None:
+def test_an_exit_status_after_the_result_is_noted(transport: Observed, artifact: Artifact) -> None:
     source = '"$1" -I "$2" "$0"; exit 139'
     runner = replace(
         PYTHON,
         argv=lambda device, files, job: ("sh", "-c", source, job, str(device.python), files[0]),
     )
     done = run_job(transport, runner, artifact, samples(4), NONE)
-    assert "ended with status 139" in done.notes[0]
+    assert "then ended by SIGSEGV" in done.notes[0]
 
 
 def test_a_failed_clean_up_does_not_mask_the_first_error(
-    artifact: Artifact, device: Device
+    transport: Observed, artifact: Artifact
 ) -> None:
-    class Lost(DirectTransport):
-        def run(self, argv: Any, **options: Any) -> CommandResult:
-            if argv[0] == "rm":
-                raise TransportError("connection lost", device=self.device.name)
-            return super().run(argv, **options)
+    def lose(argv: Sequence[str]) -> None:
+        if argv[0] == "rm":
+            raise TransportError("connection lost", device="here")
 
+    transport.before_command = lose
     with pytest.raises(RunnerKilled) as raised:
-        run_job(Lost(device), script("exit 1"), artifact, samples(4), NONE)
+        run_job(transport, script("exit 1"), artifact, samples(4), NONE)
     assert "was not removed" in raised.value.__notes__[0]
-    done = run_job(Lost(device), PYTHON, artifact, samples(4), NONE)
+    done = run_job(transport, PYTHON, artifact, samples(4), NONE)
     assert "connection lost" in done.notes[0]
 
 
@@ -308,6 +315,7 @@ UNTRUSTED: dict[str, tuple[Callable[[Path], None], str]] = {
     "longer": (append, "bytes around it"),
     "missing": (lambda job: (job / "out/out0.npy").unlink(), "must be ['out0.npy']"),
     "extra": (lambda job: (job / "out/more").write_text("") and None, "more"),
+    "a link": (lambda job: (job / "out/more").symlink_to("/etc/passwd"), "more"),
     "named elsewhere": (rewrite(outputs=["../../x.npy"]), "../../x.npy"),
     "no json": (lambda job: (job / "out/result.json").write_text("{") and None, "not a runner"),
     "unknown field": (rewrite(cmd="x"), "not a runner"),
@@ -316,25 +324,24 @@ UNTRUSTED: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("case", UNTRUSTED)
-def test_what_comes_back_is_checked(artifact: Artifact, device: Device, case: str) -> None:
-    break_it, named = UNTRUSTED[case]
-    error = fails(Broken(device, after_run=break_it), artifact)
+def test_what_comes_back_is_checked(transport: Observed, artifact: Artifact, case: str) -> None:
+    transport.after_run, named = UNTRUSTED[case]
+    error = fails(transport, artifact)
     assert isinstance(error, DeviceError)
     assert named in str(error)
-    assert_clean(device)
 
 
 def test_a_working_folder_that_is_a_link_is_refused(
-    artifact: Artifact, device: Device, tmp_path: Path
+    transport: Observed, artifact: Artifact, device: Device, tmp_path: Path
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
     Path(device.workdir).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DeviceError, match="working folder"):
-        run_job(DirectTransport(device), PYTHON, artifact, samples(4), NONE)
+        run_job(transport, PYTHON, artifact, samples(4), NONE)
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_several_inputs_and_images(transport: DirectTransport, tmp_path: Path) -> None:
+def test_several_inputs_and_images(transport: Observed, tmp_path: Path) -> None:
     model = conv(5, shape=(1, 6, 6, 3))
     artifact = write_artifact(tmp_path, model.data)
     x = np.concatenate([model.sample(seed)[0] for seed in range(3)])
@@ -349,24 +356,23 @@ NATIVE = replace(PYTHON, name="native")
 TARGET = replace(HOST_LITERT, native_runner=lambda machine: replace(NATIVE, files=(Path(machine),)))
 
 
-def test_a_device_with_python_gets_the_python_runner(transport: DirectTransport) -> None:
+def test_a_device_with_python_gets_the_python_runner(transport: Observed) -> None:
     assert choose_runner(transport, TARGET) is PYTHON
     assert choose_runner(transport, TARGET, "python") is PYTHON
 
 
-def test_the_native_runner_where_there_is_no_python_or_on_request(device: Device) -> None:
-    bare = DirectTransport(replace(device, python=None))
-    for chosen in (
-        choose_runner(bare, TARGET),
-        choose_runner(DirectTransport(device), TARGET, "native"),
-    ):
+def test_the_native_runner_where_there_is_no_python_or_on_request(
+    device: Device, reach: Reach
+) -> None:
+    bare = reach(replace(device, python=None))
+    for chosen in (choose_runner(bare, TARGET), choose_runner(reach(device), TARGET, "native")):
         assert chosen.name == "native"
         assert chosen.files == (Path(os.uname().machine),)
     board = replace(TARGET, machine="aarch64")
     assert choose_runner(bare, board).files == (Path("aarch64"),)
 
 
-def test_a_target_without_a_native_runner_says_so(device: Device) -> None:
-    bare = DirectTransport(replace(device, python=None))
+def test_a_target_without_a_native_runner_says_so(device: Device, reach: Reach) -> None:
+    bare = reach(replace(device, python=None))
     with pytest.raises(UsageError, match="host-litert has no native runner"):
         choose_runner(bare, replace(TARGET, native_runner=None))

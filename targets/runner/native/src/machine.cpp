@@ -70,7 +70,9 @@ std::vector<std::string> numbered(const std::string& folder, const std::string& 
   return names;
 }
 
-json or_null(const std::optional<std::string>& text) { return text ? json(*text) : json(); }
+json or_null(const std::optional<std::string>& text) {
+  return text ? json(*text) : json();
+}
 
 struct CpuInfo {
   std::vector<std::string> models, implementers, parts;

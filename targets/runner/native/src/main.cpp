@@ -39,9 +39,13 @@ std::string describe(const ArrayType& type) {
   return text + ")";
 }
 
-size_t batch_of(const ArrayType& type) { return type.shape.empty() ? 1 : type.shape[0]; }
+size_t batch_of(const ArrayType& type) {
+  return type.shape.empty() ? 1 : type.shape[0];
+}
 
-size_t slice_bytes(const ArrayType& type) { return batch_of(type) * type.row_bytes(); }
+size_t slice_bytes(const ArrayType& type) {
+  return batch_of(type) * type.row_bytes();
+}
 
 // How many invocations the inputs are, once they are known to fit the model.
 size_t count_slices(const std::vector<NpyInput>& arrays, const std::vector<ArrayType>& types) {

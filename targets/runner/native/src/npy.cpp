@@ -41,7 +41,9 @@ ArrayType parse_header(const std::string& header, const std::string& path) {
 
 }  // namespace
 
-size_t ArrayType::item_bytes() const { return std::strtoull(descr.c_str() + 2, nullptr, 10); }
+size_t ArrayType::item_bytes() const {
+  return std::strtoull(descr.c_str() + 2, nullptr, 10);
+}
 
 size_t ArrayType::row_bytes() const {
   if (shape.empty()) return item_bytes();

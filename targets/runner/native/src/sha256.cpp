@@ -25,7 +25,9 @@ constexpr std::array<uint32_t, 64> kRound = {
 
 constexpr size_t kBlock = 64;
 
-uint32_t rotate(uint32_t x, int n) { return (x >> n) | (x << (32 - n)); }
+uint32_t rotate(uint32_t x, int n) {
+  return (x >> n) | (x << (32 - n));
+}
 
 struct Digest {
   std::array<uint32_t, 8> h = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
