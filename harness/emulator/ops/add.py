@@ -1,8 +1,16 @@
 """ADD and SUB of quantized tensors."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from harness.arithmetic.fixed_point import shift_right_ties_up, to_int64
+from harness.arithmetic.fixed_point import (
+    Int64,
+    doubling_high_mul,
+    shift_right_ties_up,
+    to_int64,
+    wrap_int32,
+)
 from harness.arithmetic.requantize import quantize_multiplier, round_s1
 from harness.emulator.definitions import (
     Call,
@@ -19,34 +27,86 @@ from harness.emulator.ops.clamp import clamp_float, fused_activation, tflite_cla
 _LEFT_SHIFTS = {"int8": 20, "uint8": 20, "int16": 15}
 
 
-@define(["ADD", "SUB"], ["shifted-S1"], elementwise=1)
-def bind_tflite(call: Call) -> Run:
-    """Both inputs are raised by 2^k, brought to twice the larger scale, added, and brought down.
+@dataclass(frozen=True)
+class _Shifted:
+    """What LiteRT's ADD and SUB compute with; each multiplier as (multiplier, shift)."""
 
-    ``y = z_y + S1(S1((x1 - z1) 2^k, s1 / t) +- S1((x2 - z2) 2^k, s2 / t), t / (2^k s_y))`` with
-    ``t = 2 max(s1, s2)`` in float32, the three multipliers in double, k = 20 for 8 bits, 15 for 16.
+    zero_points: tuple[int, int, int]
+    first: tuple[Int64, Int64]
+    second: tuple[Int64, Int64]
+    output: tuple[Int64, Int64]
+    left: int
+    clamp: tuple[int, int]
 
-    Source: LiteRT kernels/add.cc, Prepare; internal/reference/add.h, AddElementwise.
-    """
+
+def _make_shifted(call: Call) -> _Shifted:
+    """``s1 / t``, ``s2 / t`` and ``t / (2^k s_y)`` in double, ``t = 2 max(s1, s2)`` in float32."""
     (s_1, z_1), (s_2, z_2) = (scale_and_zero_point(call.input(i)) for i in (0, 1))
     s_y, z_y = scale_and_zero_point(call.output)
     left = _LEFT_SHIFTS[call.output.dtype]
     if call.output.dtype == "int16" and call.node.options.get("pot_scale_int16"):
         _refuse_powers_of_two((s_1, s_2, s_y))
     twice = 2.0 * max(s_1, s_2)
-    m_1, shift_1 = quantize_multiplier(np.asarray(s_1 / twice))
     m_2, shift_2 = quantize_multiplier(np.asarray(s_2 / twice))
-    m_y, shift_y = quantize_multiplier(np.asarray(twice / ((1 << left) * s_y)))
     sign = -1 if call.node.op == "SUB" else 1
-    low, high = tflite_clamp(fused_activation(call), s_y, z_y, call.output.dtype)
+    return _Shifted(
+        (z_1, z_2, z_y),
+        quantize_multiplier(np.asarray(s_1 / twice)),
+        (sign * m_2, shift_2),
+        quantize_multiplier(np.asarray(twice / ((1 << left) * s_y))),
+        left,
+        tflite_clamp(fused_activation(call), s_y, z_y, call.output.dtype),
+    )
+
+
+@define(["ADD", "SUB"], ["shifted-S1"], elementwise=1)
+def bind_tflite(call: Call) -> Run:
+    """Both inputs are raised by 2^k, brought to twice the larger scale, added, and brought down.
+
+    ``y = z_y + S1(S1((x1 - z1) 2^k, s1 / t) +- S1((x2 - z2) 2^k, s2 / t), t / (2^k s_y))``, k = 20
+    for 8 bits, 15 for 16; t and the multipliers as in `_make_shifted`.
+
+    Source: LiteRT kernels/add.cc, Prepare; internal/reference/add.h, AddElementwise.
+    """
+    p = _make_shifted(call)
     dtype = np.dtype(call.output.dtype)
 
     def run(values: Values) -> tuple[Array]:
-        x_1 = (to_int64(required(values[0])) - z_1) << left
-        x_2 = (to_int64(required(values[1])) - z_2) << left
-        total = round_s1(x_1, m_1, shift_1) + round_s1(x_2, sign * m_2, shift_2)
-        y = round_s1(total, m_y, shift_y) + z_y
-        return (np.clip(y, low, high).astype(dtype),)
+        x_1 = (to_int64(required(values[0])) - p.zero_points[0]) << p.left
+        x_2 = (to_int64(required(values[1])) - p.zero_points[1]) << p.left
+        y = round_s1(round_s1(x_1, *p.first) + round_s1(x_2, *p.second), *p.output)
+        return (np.clip(y + p.zero_points[2], *p.clamp).astype(dtype),)
+
+    return run
+
+
+@define(["ADD"], ["shifted-once-blocks-of-16"])
+def bind_tflite_int16(call: Call) -> Run:
+    """int16: whole blocks of 16 elements round each input once, the rest is as "shifted-S1".
+
+    In a block ``(x - z) 2^(15 + shift)``, truncated when that is to the right, goes into the
+    doubling high product; the sum into S1.
+
+    Source: LiteRT kernels/internal/optimized/integer_ops/add.h, AddElementwiseInt16 with USE_NEON;
+    gemmlowp fixedpoint/fixedpoint_neon.h, RoundingDivideByPOT.
+    """
+    if call.input(0).shape != call.input(1).shape:
+        raise NoDefinition("its inputs are broadcast")
+    p, by_element = _make_shifted(call), bind_tflite(call)
+    dtype = np.dtype(call.output.dtype)
+
+    def once(x: Int64, multiplier: Int64, shift: Int64) -> Int64:
+        left = p.left + shift
+        moved = (x << np.maximum(left, 0)) >> np.maximum(-left, 0)
+        return doubling_high_mul(wrap_int32(moved), multiplier)
+
+    def run(values: Values) -> tuple[Array]:
+        x_1 = to_int64(required(values[0])) - p.zero_points[0]
+        x_2 = to_int64(required(values[1])) - p.zero_points[1]
+        y = round_s1(once(x_1, *p.first) + once(x_2, *p.second), *p.output)
+        blocks = np.clip(y + p.zero_points[2], *p.clamp).astype(dtype)
+        body = np.arange(blocks.size).reshape(blocks.shape) < blocks.size // 16 * 16
+        return (np.where(body, blocks, by_element(values)[0]),)
 
     return run
 

@@ -9,6 +9,24 @@ _OPTIMIZED = f"{_KERNELS}/internal/optimized"
 _COMMON: tuple[Entry, ...] = (
     *INT16_ENTRIES,
     Entry(
+        ("ADD",),
+        ("int16",),
+        "shifted-once-blocks-of-16",
+        Evidence.MEASURED,
+        f"{_OPTIMIZED}/integer_ops/add.h AddElementwiseInt16",
+        when=lambda s: s.shapes[0] == s.shapes[1],
+        condition="equal shapes",
+    ),
+    Entry(
+        ("ADD", "SUB"),
+        ("int16",),
+        "shifted-S1",
+        Evidence.MEASURED,
+        f"{_KERNELS}/add.cc, sub.cc: broadcast adds and all subtractions take the reference kernel",
+        when=lambda s: s.op == "SUB" or s.shapes[0] != s.shapes[1],
+        condition="ADD: broadcast",
+    ),
+    Entry(
         ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
         ("int8", "uint8", "int16"),
         "integer",
