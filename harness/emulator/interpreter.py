@@ -57,14 +57,19 @@ class Emulation:
         tensors: every computed tensor and graph input by index, when all were asked for.
         promises: by tensor index, for every computed tensor and graph input.
         unknown: the nodes without a definition, in execution order.
-        elapsed_ns: time spent in nodes.
+        node_ns: time spent in each node, in the graph's order, binding included.
     """
 
     outputs: tuple[Array | None, ...]
     tensors: dict[int, Array] = field(default_factory=dict)
     promises: dict[int, Promise] = field(default_factory=dict)
     unknown: tuple[Undefined, ...] = ()
-    elapsed_ns: int = 0
+    node_ns: tuple[int, ...] = ()
+
+    @property
+    def elapsed_ns(self) -> int:
+        """Time spent in all nodes."""
+        return sum(self.node_ns)
 
 
 def emulate(
@@ -142,6 +147,7 @@ class Emulator:
         self._bound: dict[int, tuple[list[tuple[int, ...]], Run]] = {}
         self._promises: dict[int, Promise] = dict.fromkeys(graph.inputs, "exact")
         self._unknown: dict[int, Undefined] = {}
+        self._node_ns: list[int] = []
 
     def run(
         self,
@@ -157,17 +163,15 @@ class Emulator:
         if all_tensors:
             keep |= {*self._graph.inputs, *(o for n in self._graph.nodes for o in n.outputs)}
         collected: dict[int, list[Array]] = {}
-        elapsed_ns = 0
+        self._node_ns = [0] * len(self._graph.nodes)
         for done in range(0, count, at_once):
             progress("emulate", done, count)
-            started = time.perf_counter_ns()
             batches = self._advance([array[done : done + at_once] for array in stacked], keep)
-            elapsed_ns += time.perf_counter_ns() - started
             for values in batches:
                 for index in keep & values.keys():
                     collected.setdefault(index, []).append(values[index])
         progress("emulate", count, count)
-        return self._result(collected, elapsed_ns)
+        return self._result(collected)
 
     def _advance(self, inputs: Sequence[Array], keep: set[int]) -> list[dict[int, Array]]:
         """The next steps, which the inputs' first axis counts: the values to keep of each batch."""
@@ -181,8 +185,10 @@ class Emulator:
     def _run_all(self, inputs: Sequence[Array], keep: set[int]) -> dict[int, Array]:
         values: dict[int, Array] = dict(zip(self._graph.inputs, inputs, strict=True))
         count = len(inputs[0]) if inputs else 1
-        for node in self._graph.nodes:
+        for position, node in enumerate(self._graph.nodes):
+            started = time.perf_counter_ns()
             self._run(node, values, count)
+            self._node_ns[position] += time.perf_counter_ns() - started
             for used in node.inputs:
                 if self._last_use[used] == node.index and used not in keep:
                     values.pop(used, None)
@@ -259,7 +265,7 @@ class Emulator:
                 reason = f"input {index} ({tensor.name!r}, {tensor.dtype}) has no value"
                 self._undefined(node, reason)
 
-    def _result(self, collected: dict[int, list[Array]], elapsed_ns: int) -> Emulation:
+    def _result(self, collected: dict[int, list[Array]]) -> Emulation:
         joined = {index: join_steps(parts) for index, parts in collected.items()}
         constants = {i: t.data for i, t in enumerate(self._graph.tensors) if t.data is not None}
         return Emulation(
@@ -267,7 +273,7 @@ class Emulator:
             joined,
             dict(self._promises),
             tuple(self._unknown[i] for i in sorted(self._unknown)),
-            elapsed_ns,
+            tuple(self._node_ns),
         )
 
 
