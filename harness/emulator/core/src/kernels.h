@@ -45,16 +45,12 @@ struct Kernels {
   // acc[row][panel] = start + sum over k of a[row][k] * b[k][panel's lanes]
   template <int kRows, int kPanels>
   static void multiply(const Activation* a, int64_t row_stride, const int8_t* b,
-                       int64_t panel_stride, int steps, const int32_t* start,
-                       const int32_t* correction, int32_t* to) {
+                       int64_t panel_stride, int steps, const int32_t* start, int32_t* to) {
     I32 acc[kRows][kPanels];
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      const I32 row = V::splat(correction[r]);
 #pragma GCC unroll 8
-      for (int p = 0; p < kPanels; ++p) {
-        acc[r][p] = V::sub(V::load(start + p * V::kLanes), row);
-      }
+      for (int p = 0; p < kPanels; ++p) acc[r][p] = V::load(start + p * V::kLanes);
     }
     for (int s = 0; s < steps; ++s) {
       decltype(V::load_weights(b)) w[kPanels];
@@ -77,21 +73,12 @@ struct Kernels {
   }
 
   using Multiply = void (*)(const Activation*, int64_t, const int8_t*, int64_t, int, const int32_t*,
-                            const int32_t*, int32_t*);
+                            int32_t*);
 
   template <int kPanels, int... kRow>
-  static Multiply choose_rows(int rows, std::integer_sequence<int, kRow...>) {
+  static Multiply multiply_for(int rows, std::integer_sequence<int, kRow...>) {
     static constexpr Multiply table[] = {&multiply<kRow + 1, kPanels>...};
     return table[rows - 1];
-  }
-  template <int... kPanel>
-  static Multiply choose(int rows, int panels, std::integer_sequence<int, kPanel...>) {
-    Multiply chosen = nullptr;
-    ((kPanel + 1 == panels ? (void)(chosen = choose_rows<kPanel + 1>(
-                                        rows, std::make_integer_sequence<int, V::kRows>()))
-                           : void()),
-     ...);
-    return chosen;
   }
 
   // One row of the matrix: the window's bytes under an output pixel, widened. Padding is the
@@ -198,17 +185,25 @@ struct Kernels {
       const int group_end = (group + 1) * layer.panels;
       const int end = last_panel < group_end ? last_panel : group_end;
       const int panels = end - panel < V::kPanels ? end - panel : V::kPanels;
-      multiply_strip<R>(layer, a, correction, rows, out + first_row * layer.window.out_c, panel,
-                        panels);
+      strip_for<R>(panels, std::make_integer_sequence<int, V::kPanels>())(
+          layer, a, layer.weight_zero ? correction : nullptr, rows,
+          out + first_row * layer.window.out_c, panel);
       panel += panels;
     }
   }
 
-  // All rows of a block against `panels` neighbouring panels.
-  template <Rounding R>
+  using Strip = void (*)(const Convolution&, const Activation*, const int32_t*, int, uint8_t*, int);
+
+  template <Rounding R, int... kPanel>
+  static Strip strip_for(int panels, std::integer_sequence<int, kPanel...>) {
+    static constexpr Strip table[] = {&multiply_strip<R, kPanel + 1>...};
+    return table[panels - 1];
+  }
+
+  // All rows of a block against kPanels neighbouring panels.
+  template <Rounding R, int kPanels>
   static void multiply_strip(const Convolution& layer, const Activation* a,
-                             const int32_t* correction, int rows, uint8_t* out, int panel,
-                             int panels) {
+                             const int32_t* correction, int rows, uint8_t* out, int panel) {
     const Requantization& q = layer.requantization;
     const typename V::Output output = output_of(q, layer.output_flip);
     const float cap = cap_of(q);
@@ -217,22 +212,25 @@ struct Kernels {
     const int group = panel / layer.panels;
     const int in_group = (panel - group * layer.panels) * V::kLanes;
     const int left = layer.group_out - in_group;
-    const int count = left < panels * V::kLanes ? left : panels * V::kLanes;
+    const int count = left < kPanels * V::kLanes ? left : kPanels * V::kLanes;
     out += group * layer.group_out + in_group;
-    alignas(64) int32_t acc[V::kRows * V::kPanels * V::kLanes];
+    alignas(64) int32_t acc[V::kRows * kPanels * V::kLanes];
     for (int row = 0; row < rows; row += V::kRows) {
       const int height = rows - row < V::kRows ? rows - row : V::kRows;
-      const Multiply run = choose(height, panels, std::make_integer_sequence<int, V::kPanels>());
-      run(a + (int64_t)row * layer.padded_depth, layer.padded_depth,
+      multiply_for<kPanels>(height, std::make_integer_sequence<int, V::kRows>())(
+          a + (int64_t)row * layer.padded_depth, layer.padded_depth,
           layer.weights.data() + panel * panel_stride, panel_stride, layer.padded_depth / V::kGroup,
-          layer.start.data() + lane, correction + row, acc);
+          layer.start.data() + lane, acc);
       for (int r = 0; r < height; ++r) {
-        I32 x[V::kPanels];
-        for (int p = 0; p < panels; ++p) {
-          x[p] = requantize<R>(V::load(acc + (r * panels + p) * V::kLanes), q, lane + p * V::kLanes,
-                               cap);
+        I32 x[kPanels];
+#pragma GCC unroll 8
+        for (int p = 0; p < kPanels; ++p) {
+          x[p] = V::load(acc + (r * kPanels + p) * V::kLanes);
+          if (correction) x[p] = V::sub(x[p], V::splat(correction[row + r]));
+          x[p] = requantize<R>(x[p], q, lane + p * V::kLanes, cap);
         }
-        V::store_row(x, panels, output, out + (int64_t)(row + r) * layer.window.out_c, count);
+        V::template store_row<kPanels>(x, output, out + (int64_t)(row + r) * layer.window.out_c,
+                                       count);
       }
     }
   }
@@ -255,56 +253,92 @@ struct Kernels {
   }
 
   // --- Depthwise --------------------------------------------------------------------------------
-  // The taps of one output pixel; padding points at a line of the input's zero point.
-  static void find_taps(const Window& w, const uint8_t* image, int y, int x, const uint8_t* padding,
-                        const uint8_t** taps) {
+  static constexpr int kPixels = 16;  // of a line, done together: they stay in the first cache
+
+  // The taps of neighbouring output pixels, `2 * pairs` pointers each; padding points at a line of
+  // the input's zero point, and so does an odd last tap, which meets a weight of zero. `steps` is
+  // room for as many numbers as a pixel has pointers.
+  static void find_taps(const Window& w, const uint8_t* image, int y, int first_x, int last_x,
+                        const uint8_t* padding, const uint8_t** taps, int64_t* steps) {
+    const int count = (w.kernel_h * w.kernel_w + 1) / 2 * 2;
+    bool ready = false;
+    for (int x = first_x; x < last_x; ++x, taps += count) {
+      const int left = x * w.stride_w - w.pad_left;
+      const bool inside = left >= 0 && left + (w.kernel_w - 1) * w.dilation_w < w.in_w;
+      if (inside && ready) {  // as the pixel before, one stride on
+        for (int t = 0; t < count; ++t) taps[t] = taps[t - count] + steps[t];
+        continue;
+      }
+      find_pixel_taps(w, image, y, left, padding, taps);
+      ready = inside;
+      for (int t = 0; inside && t < count; ++t) {
+        steps[t] = taps[t] == padding ? 0 : (int64_t)w.stride_w * w.in_c;
+      }
+    }
+  }
+
+  static void find_pixel_taps(const Window& w, const uint8_t* image, int y, int left,
+                              const uint8_t* padding, const uint8_t** taps) {
     for (int ky = 0; ky < w.kernel_h; ++ky) {
       const int iy = y * w.stride_h - w.pad_top + ky * w.dilation_h;
       for (int kx = 0; kx < w.kernel_w; ++kx) {
-        const int ix = x * w.stride_w - w.pad_left + kx * w.dilation_w;
+        const int ix = left + kx * w.dilation_w;
         const bool inside = iy >= 0 && iy < w.in_h && ix >= 0 && ix < w.in_w;
         *taps++ = inside ? image + ((int64_t)iy * w.in_w + ix) * w.in_c : padding;
       }
     }
+    if (w.kernel_h * w.kernel_w % 2 != 0) *taps = padding;
   }
 
-  // A last block narrower than the vectors: its taps are copied to where reading on is harmless.
-  static void copy_narrow(const uint8_t* const* taps, int count, int channel, int width,
-                          uint8_t* to) {
-    for (int t = 0; t < count; ++t) {
-      std::memcpy(to + t * V::kChannels, taps[t] + channel, (size_t)width);
+  // One block of channels of one pixel.
+  template <Rounding R, int kPairs>
+  static void depthwise_block(const Depthwise& layer, const uint8_t* const* taps, int64_t channel,
+                              int64_t lane, const int16_t* weights,
+                              const typename V::Output& output, float cap, uint8_t* __restrict out,
+                              int width) {
+    const int pairs = kPairs ? kPairs : (layer.window.kernel_h * layer.window.kernel_w + 1) / 2;
+    I32 acc[V::kVectors];
+    for (int v = 0; v < V::kVectors; ++v) {
+      acc[v] = V::load(layer.start.data() + lane + v * V::kLanes);
     }
+    for (int t = 0; t < pairs; ++t) {
+      V::accumulate_taps(acc, taps[2 * t] + channel, taps[2 * t + 1] + channel,
+                         weights + t * V::kChannels * 2, layer.input_flip);
+    }
+    for (int v = 0; v < V::kVectors; ++v) {
+      acc[v] = requantize<R>(acc[v], layer.requantization, lane + v * V::kLanes, cap);
+    }
+    V::store_block(acc, output, out, width);
   }
 
-  template <Rounding R>
-  static void depthwise_pixel(const Depthwise& layer, const uint8_t* const* taps, int pairs,
-                              uint8_t* narrow, const typename V::Output& output, float cap,
-                              uint8_t* out) {
+  template <Rounding R, int kPairs>
+  static void depthwise_pixels(const Depthwise& layer, const uint8_t* const* taps, int pixels,
+                               const typename V::Output& output, float cap, uint8_t* narrow,
+                               uint8_t* __restrict out) {
+    const Window& w = layer.window;
+    const int pairs = (w.kernel_h * w.kernel_w + 1) / 2;
     for (int block = 0; block < layer.blocks; ++block) {
       const int channel = layer.first_channel + block * V::kChannels;
-      const int left = layer.last_channel - channel;
       const int64_t lane = (int64_t)block * V::kChannels;
       const int16_t* weights = layer.weights.data() + lane * pairs * 2;
-      I32 acc[V::kVectors];
-      for (int v = 0; v < V::kVectors; ++v) {
-        acc[v] = V::load(layer.start.data() + lane + v * V::kLanes);
-      }
-      if (left >= V::kChannels) {
-        for (int t = 0; t < pairs; ++t, weights += V::kChannels * 2) {
-          V::accumulate_taps(acc, taps[2 * t] + channel, taps[2 * t + 1] + channel, weights,
-                             layer.input_flip);
+      const int left = layer.last_channel - channel;
+      for (int x = 0; x < pixels; ++x) {
+        const uint8_t* const* own = taps + (int64_t)x * 2 * pairs;
+        uint8_t* to = out + (int64_t)x * w.out_c + channel;
+        if (left >= V::kChannels) {
+          depthwise_block<R, kPairs>(layer, own, channel, lane, weights, output, cap, to,
+                                     V::kChannels);
+        } else {
+          // Narrower than the vectors: the taps are copied to where reading on is harmless.
+          const uint8_t** copies = (const uint8_t**)narrow;
+          uint8_t* bytes = narrow + 2 * pairs * sizeof(uint8_t*);
+          for (int t = 0; t < 2 * pairs; ++t, bytes += V::kChannels) {
+            std::memcpy(bytes, own[t] + channel, (size_t)left);
+            copies[t] = bytes;
+          }
+          depthwise_block<R, kPairs>(layer, copies, 0, lane, weights, output, cap, to, left);
         }
-      } else {
-        copy_narrow(taps, pairs * 2, channel, left, narrow);
-        for (int t = 0; t < pairs; ++t, weights += V::kChannels * 2) {
-          V::accumulate_taps(acc, narrow + 2 * t * V::kChannels,
-                             narrow + (2 * t + 1) * V::kChannels, weights, layer.input_flip);
-        }
       }
-      for (int v = 0; v < V::kVectors; ++v) {
-        acc[v] = requantize<R>(acc[v], layer.requantization, lane + v * V::kLanes, cap);
-      }
-      V::store_block(acc, output, out + channel, left < V::kChannels ? left : V::kChannels);
     }
   }
 
@@ -312,24 +346,27 @@ struct Kernels {
   static void depthwise_as(const Depthwise& layer, const uint8_t* in, uint8_t* out,
                            int64_t first_row, int64_t last_row, Scratch& scratch) {
     const Window& w = layer.window;
-    const int taps = w.kernel_h * w.kernel_w, pairs = (taps + 1) / 2;
+    const int pairs = (w.kernel_h * w.kernel_w + 1) / 2;
     const int64_t pointers = (int64_t)2 * pairs * sizeof(uint8_t*);
-    const int64_t narrow_size = (int64_t)2 * pairs * V::kChannels;
-    uint8_t* memory = scratch.at_least(pointers + narrow_size + w.in_c);
-    auto** pointer = (const uint8_t**)memory;
-    uint8_t* narrow = memory + pointers;
-    uint8_t* padding = narrow + narrow_size;
+    const int64_t narrow = pointers + (int64_t)2 * pairs * V::kChannels;
+    uint8_t* memory = scratch.at_least((kPixels + 1) * pointers + narrow + w.in_c);
+    auto** taps = (const uint8_t**)memory;
+    auto* steps = (int64_t*)(memory + kPixels * pointers);
+    uint8_t* copies = memory + (kPixels + 1) * pointers;
+    uint8_t* padding = copies + narrow;
     std::memset(padding, (uint8_t)layer.input_zero ^ layer.input_flip, (size_t)w.in_c);
-    pointer[2 * pairs - 1] = padding;  // an odd last tap meets a weight of zero
     const typename V::Output output = output_of(layer.requantization, layer.output_flip);
     const float cap = cap_of(layer.requantization);
+    // The usual windows, 3 x 3 and 5 x 5, are unrolled.
+    const auto run = pairs == 5    ? &depthwise_pixels<R, 5>
+                     : pairs == 13 ? &depthwise_pixels<R, 13>
+                                   : &depthwise_pixels<R, 0>;
     for (int64_t row = first_row; row < last_row; ++row) {
       const uint8_t* image = in + row / w.out_h * w.in_size();
-      const int y = (int)(row % w.out_h);
-      for (int x = 0; x < w.out_w; ++x) {
-        find_taps(w, image, y, x, padding, pointer);
-        depthwise_pixel<R>(layer, pointer, pairs, narrow, output, cap,
-                           out + (row * w.out_w + x) * w.out_c);
+      for (int x = 0; x < w.out_w; x += kPixels) {
+        const int last_x = x + kPixels < w.out_w ? x + kPixels : w.out_w;
+        find_taps(w, image, (int)(row % w.out_h), x, last_x, padding, taps, steps);
+        run(layer, taps, last_x - x, output, cap, copies, out + (row * w.out_w + x) * w.out_c);
       }
     }
   }

@@ -42,7 +42,18 @@ struct Avx2 {
       __m128i x = _mm_xor_si128(_mm_loadu_si128((const __m128i*)(from + i)), mask);
       _mm256_storeu_si256((__m256i*)(to + i), _mm256_cvtepi8_epi16(x));
     }
-    for (; i < count; ++i) to[i] = (int8_t)(from[i] ^ flip);
+    const int64_t left = count - i;
+    if (left >= 8) {
+      widen_eight(to + i, from + i, mask);
+      widen_eight(to + count - 8, from + count - 8, mask);
+    } else {
+      for (; i < count; ++i) to[i] = (int8_t)(from[i] ^ flip);
+    }
+  }
+
+  static void widen_eight(Activation* to, const uint8_t* from, __m128i mask) {
+    const __m128i x = _mm_xor_si128(_mm_loadl_epi64((const __m128i*)from), mask);
+    _mm_storeu_si128((__m128i*)to, _mm_cvtepi8_epi16(x));
   }
 
   // --- Depthwise: 16 channels, taps in pairs -----------------------------------------------------
@@ -166,8 +177,9 @@ struct Avx2 {
     }
   }
   // `count` channels of one output row from one or two vectors in channel order.
-  static void store_row(const I32* x, int panels, const Output& output, uint8_t* to, int count) {
-    const __m128i bytes = output.finish(_mm256_packs_epi32(x[0], x[panels - 1]));
+  template <int kPanels>
+  static void store_row(const I32 (&x)[kPanels], const Output& output, uint8_t* to, int count) {
+    const __m128i bytes = output.finish(_mm256_packs_epi32(x[0], x[kPanels - 1]));
     store_bytes(to, _mm_shuffle_epi32(bytes, 0xD8), count);
   }
   // The same for the two vectors of a depthwise block.

@@ -142,36 +142,39 @@ struct Avx512 {
   // --- Output -----------------------------------------------------------------------------------
   // Zero point, clamp and flip of one output, as vectors. Bounds are signed bytes.
   struct Output {
-    I32 zero_word;
-    __m128i low, high, flip;
-    __m256i low_block, high_block, flip_block;
+    I32 zero_point, low, high, flip;
     Output(int zero, int lo, int hi, uint8_t mask)
-        : zero_word(_mm512_set1_epi16((int16_t)zero)),
-          low(_mm_set1_epi8((char)lo)),
-          high(_mm_set1_epi8((char)hi)),
-          flip(_mm_set1_epi8((char)mask)),
-          low_block(_mm256_set1_epi8((char)lo)),
-          high_block(_mm256_set1_epi8((char)hi)),
-          flip_block(_mm256_set1_epi8((char)mask)) {}
+        : zero_point(_mm512_set1_epi16((int16_t)zero)),
+          low(_mm512_set1_epi8((char)lo)),
+          high(_mm512_set1_epi8((char)hi)),
+          flip(_mm512_set1_epi8((char)mask)) {}
+    // Saturates to 16 bits before the zero point, so that adding it cannot wrap.
+    I32 words(I32 a, I32 b) const {
+      return _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero_point);
+    }
+    I32 bytes(I32 a, I32 b) const {
+      const I32 y = _mm512_packs_epi16(a, b);
+      return _mm512_xor_si512(_mm512_min_epi8(_mm512_max_epi8(y, low), high), flip);
+    }
   };
   // `count` channels of one output row from its vectors in channel order.
-  static void store_row(const I32* x, int panels, const Output& output, uint8_t* to, int count) {
-    // Saturate to 16 bits before the zero point, so that adding it cannot wrap.
-    for (int p = 0; p < panels; ++p, to += kLanes, count -= kLanes) {
-      const __m256i words =
-          _mm256_adds_epi16(_mm512_cvtsepi32_epi16(x[p]), _mm512_castsi512_si256(output.zero_word));
-      const __m128i bytes = _mm_max_epi8(_mm256_cvtsepi16_epi8(words), output.low);
-      const __m128i done = _mm_xor_si128(_mm_min_epi8(bytes, output.high), output.flip);
-      _mm_mask_storeu_epi8(to, (__mmask16)first(count < kLanes ? count : kLanes), done);
-    }
+  template <int kPanels>
+  static void store_row(const I32 (&x)[kPanels], const Output& output, uint8_t* to, int count) {
+    constexpr int kLast = kPanels - 1;
+    const I32 low = output.words(x[0], x[kLast < 1 ? kLast : 1]);
+    const I32 high = kPanels > 2 ? output.words(x[kLast < 2 ? kLast : 2], x[kLast]) : low;
+    // Packing leaves four channels of each vector in each 128-bit lane.
+    const I32 order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const I32 bytes = _mm512_permutexvar_epi32(order, output.bytes(low, high));
+    _mm512_mask_storeu_epi8(to, first(count), bytes);
   }
   // The same for the two vectors of a depthwise block.
   static void store_block(const I32 (&x)[kVectors], const Output& output, uint8_t* to, int count) {
-    const I32 words = _mm512_adds_epi16(_mm512_packs_epi32(x[0], x[1]), output.zero_word);
-    const __m256i bytes = _mm256_max_epi8(_mm512_cvtsepi16_epi8(words), output.low_block);
-    const __m256i done =
-        _mm256_xor_si256(_mm256_min_epi8(bytes, output.high_block), output.flip_block);
-    _mm256_mask_storeu_epi8(to, (__mmask32)first(count), done);
+    const I32 words = output.words(x[0], x[1]);
+    // Each 128-bit lane holds eight channels twice; take the first copies.
+    const I32 order = _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6);
+    const I32 bytes = _mm512_permutexvar_epi64(order, output.bytes(words, words));
+    _mm256_mask_storeu_epi8(to, (__mmask32)first(count), _mm512_castsi512_si256(bytes));
   }
 };
 

@@ -132,11 +132,12 @@ struct Portable {
       return (uint8_t)(moved < low ? low : moved > high ? high : moved) ^ flip;
     }
   };
-  static void store_row(const I32* x, int, const Output& output, uint8_t* to, int count) {
-    for (int i = 0; i < count; ++i) to[i] = output.finish(x->lane[i]);
+  template <int kPanels>
+  static void store_row(const I32 (&x)[kPanels], const Output& output, uint8_t* to, int count) {
+    for (int i = 0; i < count; ++i) to[i] = output.finish(x[0].lane[i]);
   }
   static void store_block(const I32 (&x)[kVectors], const Output& output, uint8_t* to, int count) {
-    store_row(x, 1, output, to, count);
+    store_row(x, output, to, count);
   }
 };
 
