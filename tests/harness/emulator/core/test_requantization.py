@@ -8,6 +8,8 @@ from harness.arithmetic.requantize import ROUNDINGS, Requantization, requantize
 from harness.emulator.core import available_levels
 from harness.emulator.core.kernels import Accumulation, Window, make_convolution, make_depthwise
 
+# S8 requantizes the 64-bit accumulators of int16 activations, which the core leaves alone.
+ROUNDED_HERE = sorted(ROUNDINGS.keys() - {"S8"})
 INT32 = np.iinfo(np.int32)
 LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
 
@@ -50,7 +52,7 @@ def layer_of(
 
 
 @pytest.mark.parametrize("level", available_levels())
-@pytest.mark.parametrize("rounding", sorted(ROUNDINGS))
+@pytest.mark.parametrize("rounding", ROUNDED_HERE)
 @pytest.mark.parametrize(("dtype", "zero_point"), [("int8", -3), ("uint8", 130)])
 def test_ties_and_bounds(level: str, rounding: str, dtype: str, zero_point: int) -> None:
     layer, acc = layer_of(rounding, real_multipliers(1), dtype, zero_point)
@@ -61,7 +63,7 @@ def test_ties_and_bounds(level: str, rounding: str, dtype: str, zero_point: int)
 
 
 @pytest.mark.parametrize("level", available_levels())
-@pytest.mark.parametrize("rounding", sorted(ROUNDINGS))
+@pytest.mark.parametrize("rounding", ROUNDED_HERE)
 def test_ties_and_bounds_in_depthwise_order(level: str, rounding: str) -> None:
     layer, acc = layer_of(rounding, real_multipliers(2), "int8", -3)
     channels = len(acc)
