@@ -16,7 +16,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Sequence
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:  # told as a failure of the job, like any other missing package
+    np = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -351,6 +354,8 @@ def timed(invoke: Callable[[], None]) -> int:
 
 def do_job(folder: Path, job: Json, result: Json) -> None:
     """Do the job, filling `result` as far as it comes."""
+    if np is None:
+        raise JobError("runtime_missing", f"{sys.executable} has no numpy")
     result["kernels"] = job["kernels"] if job["runtime"] == "litert" else None
     artifact = folder / job["artifact"]
     check_artifact(artifact, job["sha256"])

@@ -1,0 +1,101 @@
+"""`edgefarm board`: virtual boards, registered like any physical one."""
+
+from typing import Annotated
+
+import typer
+
+from farm.inventory import add_device, inventory_path, load_inventory, remove_device
+from farm.virtual import boards
+from farm.virtual.cpuinfo import Core
+from farm.virtual.rootfs import RuntimeKind
+from harness.cli.output import JsonOption, print_rows, progress_bar, remark
+from harness.device import Device
+from harness.errors import UsageError
+from harness.home import home
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help=(
+        "Virtual boards: a real Debian arm64 with its own sshd, under QEMU on this host. Needs "
+        "root and Debian's qemu-user-static and mmdebstrap. A virtual board computes what a real "
+        "one does; its latency says nothing about one."
+    ),
+)
+
+NameArgument = Annotated[str, typer.Argument(help="Name of the board, also its device name.")]
+
+
+@app.command()
+def create(
+    name: NameArgument,
+    core: Annotated[Core, typer.Option(help="The emulated core.")] = "cortex-a76",
+    runtime: Annotated[RuntimeKind, typer.Option(help="What it carries.")] = "ai-edge-litert",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a board, start it and register it as a device.
+
+    The first board of a runtime also builds its root file system (about a minute, cached).
+    """
+    if _is_registered(name):
+        raise UsageError(f"device {name!r} exists; choose another name, or remove it first")
+    with progress_bar() as progress:
+        boards.create_board(name, core=core, runtime=runtime, home=home(), progress=progress)
+        board = boards.start_board(name, home=home(), progress=progress)
+    register(boards.device_of(board))
+    _show([board], as_json=as_json)
+
+
+@app.command()
+def start(name: NameArgument, as_json: JsonOption = False) -> None:
+    """Start a stopped board; its device entry follows when the port changed."""
+    with progress_bar() as progress:
+        board = boards.start_board(name, home=home(), progress=progress)
+    register(boards.device_of(board))
+    _show([board], as_json=as_json)
+
+
+@app.command()
+def stop(name: NameArgument, as_json: JsonOption = False) -> None:
+    """Stop a board; what is on its disk stays."""
+    _show([boards.stop_board(name, home=home())], as_json=as_json)
+
+
+@app.command("list")
+def list_(as_json: JsonOption = False) -> None:
+    """List the boards of this host."""
+    _show(boards.list_boards(home()), as_json=as_json)
+
+
+@app.command()
+def destroy(name: NameArgument) -> None:
+    """Stop a board, remove it and its device entry."""
+    boards.destroy_board(name, home=home())
+    if _is_registered(name):
+        remove_device(inventory_path(), name)
+    remark(f"destroyed {name}")
+
+
+def register(device: Device) -> None:
+    """Write a board's entry into the inventory; a start may have given it another port."""
+    if _is_registered(device.name):
+        remove_device(inventory_path(), device.name)
+    add_device(inventory_path(), device)
+
+
+def _is_registered(name: str) -> bool:
+    return any(device.name == name for device in load_inventory(inventory_path()).devices)
+
+
+def _show(found: list[boards.Board], *, as_json: bool) -> None:
+    rows = [
+        {
+            "board": board.name,
+            "state": "running" if board.running else "stopped",
+            "core": board.core,
+            "runtime": board.runtime,
+            "port": board.port,
+            "host key": board.host_key,
+        }
+        for board in found
+    ]
+    print_rows("Virtual boards", rows, as_json=as_json)

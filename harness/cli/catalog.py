@@ -1,0 +1,88 @@
+"""`edgefarm targets | recipes | profiles`: what there is to choose from."""
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.output import JsonOption, print_rows
+from harness.emulator.profiles import PROFILES, get_profile
+from harness.recipe import RECIPES
+from targets import all_targets
+
+_PANEL = "What there is"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(rich_help_panel=_PANEL)(targets)
+    app.command(rich_help_panel=_PANEL)(recipes)
+    app.add_typer(profiles_app, name="profiles", rich_help_panel=_PANEL)
+
+
+def targets(as_json: JsonOption = False) -> None:
+    """List the targets: machine, runtime, recipes, and what was verified on what."""
+    rows = [
+        {
+            "target": target.name,
+            "runtime": target.runtime,
+            "machine": target.machine or "any",
+            "summary": target.summary,
+            "recipes": list(target.recipes),
+            "verified": target.evidence,
+        }
+        for target in all_targets().values()
+    ]
+    print_rows("Targets", rows, as_json=as_json)
+
+
+def recipes(as_json: JsonOption = False) -> None:
+    """List the named recipes; a .json file of the same fields is a recipe too."""
+    rows = [
+        {
+            "recipe": recipe.name,
+            "mode": recipe.mode,
+            "weight bits": recipe.weight_bits,
+            "activation bits": recipe.activation_bits,
+            "weight scales per": recipe.weight_granularity if recipe.weight_bits else None,
+            "summary": recipe.summary,
+        }
+        for recipe in RECIPES.values()
+    ]
+    print_rows("Recipes", rows, as_json=as_json)
+
+
+profiles_app = typer.Typer(
+    invoke_without_command=True,
+    help=(
+        "List the emulator's profiles. A profile says, for each kind of node, which integer "
+        "arithmetic a runtime uses, how that is known (SOURCE, MEASURED or ASSUMED), and where."
+    ),
+)
+
+
+@profiles_app.callback()
+def profiles(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List the emulator's profiles."""
+    if context.invoked_subcommand is None:
+        rows = [{"profile": p.name, "stands for": p.summary} for p in PROFILES.values()]
+        print_rows("Profiles", rows, as_json=as_json)
+
+
+@profiles_app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A profile, e.g. litert-xnnpack-x86.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show the entries of one profile, with their evidence."""
+    rows = [
+        {
+            "ops": list(entry.ops),
+            "dtypes": list(entry.dtypes),
+            "when": entry.condition,
+            "semantics": entry.semantics,
+            "evidence": entry.evidence.value,
+            "reference": entry.reference,
+        }
+        for entry in get_profile(name).entries
+    ]
+    print_rows(f"Profile {name}", rows, as_json=as_json)

@@ -1,0 +1,100 @@
+"""`edgefarm demo`: the main job once, on a real model and a (virtual) board."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from farm.inventory import host_device
+from farm.transports import connect
+from farm.virtual import boards
+from farm.virtual.requirements import missing
+from harness.cli.boards import register as register_board
+from harness.cli.evaluation import exit_code
+from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
+from harness.deploy import MeasurePlan
+from harness.device import Device
+from harness.evaluate import Request, evaluate
+from harness.home import home
+from harness.recipe import RECIPES
+from harness.records import Run
+from harness.target import Progress
+from reports.html import write_report
+from reports.store import save_run
+from reports.tables import runs_table
+from targets import get_target
+
+_MODEL = "zoo:efficientnet-lite0"
+_BOARD = "demo-a76"
+_ON_BOARD = (
+    ("arm-neon-litert", "float"),
+    ("arm-neon-litert", "static_wi8_ai8"),
+    ("arm-neon-litert", "static_wi8_ai8_per_tensor"),
+)
+_ON_HOST = (
+    ("host-litert", "float"),
+    ("host-litert", "static_wi8_ai8"),
+    ("host-litert", "static_wi8_ai8_per_tensor"),
+    ("host-executorch", "static_wi8_ai8"),
+)
+_MEASURE = MeasurePlan(restarts=1, warmup_runs=1, timed_runs=5, min_time_s=0.0)
+"""Brief, because QEMU takes seconds for an inference and its time is not a board's anyway."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(rich_help_panel="Evaluate a model")(demo)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the runs and report.html.")] = Path(
+        "demo-out"
+    ),
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate EfficientNet-Lite0, float and int8, on a virtual Cortex-A76 board and on this host.
+
+    Without root, or without QEMU, it runs the host's rows and says what is missing for the board.
+    """
+    with progress_bar() as progress:
+        board = _board(progress)
+        jobs = [(board, *job) for job in _ON_BOARD if board]
+        jobs += [(host_device(), *job) for job in _ON_HOST]
+        runs = [_run(device, target, recipe, progress) for device, target, recipe in jobs if device]
+    for run in runs:
+        save_run(run, out)
+    page = write_report(runs, out / "report.html")
+    if as_json:
+        print_json(runs)
+    else:
+        stdout.print(runs_table(runs))
+        stdout.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
+    raise typer.Exit(exit_code(runs))
+
+
+def _board(progress: Progress) -> Device | None:
+    """The demo's board, made and started where needed; None where it cannot be."""
+    if lacking := missing():
+        remark("the board's rows are left out; virtual boards need:\n  " + "\n  ".join(lacking))
+        return None
+    if _BOARD not in [board.name for board in boards.list_boards(home())]:
+        boards.create_board(_BOARD, core="cortex-a76", home=home(), progress=progress)
+    device = boards.device_of(boards.start_board(_BOARD, home=home(), progress=progress))
+    register_board(device)
+    return device
+
+
+def _run(device: Device, target: str, recipe: str, progress: Progress) -> Run:
+    def on_device(stage: str, done: int, total: int | None) -> None:
+        progress(f"{recipe} on {device.name}: {stage}", done, total)
+
+    request = Request(
+        model=_MODEL,
+        data=_MODEL,
+        target=get_target(target),
+        recipe=RECIPES[recipe],
+        device=device,
+        host=host_device(),
+        measure=_MEASURE,
+    )
+    return evaluate(request, connect, progress=on_device)

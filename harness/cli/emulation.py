@@ -1,0 +1,199 @@
+"""`edgefarm emulate | compare | verify`: the emulator, by itself and against a runtime."""
+
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+import numpy as np
+import typer
+
+from farm.inventory import inventory_path, load_inventory
+from farm.transports import connect
+from harness.cli.output import JsonOption, print_json, print_rows, progress_bar, remark, stdout
+from harness.compare_npz import all_equal, compare_npz
+from harness.deploy import choose_runner
+from harness.device import Device
+from harness.emulator.interpreter import Emulation, emulate
+from harness.emulator.profiles import get_profile
+from harness.emulator.tflite import read_tflite
+from harness.errors import ModelError, UsageError
+from harness.protocol import Kernels
+from harness.sources.npz import read_npz
+from harness.target import Target
+from harness.verify import VerifyReport, standing_for, verify
+from reports.tables import comparison_table
+from targets import all_targets
+
+_PANEL = "Emulate and compare"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("emulate", rich_help_panel=_PANEL)(emulate_)
+    app.command("compare", rich_help_panel=_PANEL)(compare)
+    app.command("verify", rich_help_panel=_PANEL)(verify_)
+
+
+def emulate_(
+    file: Annotated[Path, typer.Argument(help="A .tflite model.")],
+    profile: Annotated[str, typer.Option(help="Whose arithmetic: one of `edgefarm profiles`.")],
+    inputs: Annotated[
+        Path,
+        typer.Option(
+            help="An .npz with in0, in1, … in the model's input order and dtypes; the first axis "
+            "holds any number of samples."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Where to write out0, out1, … (.npz).")],
+    all_tensors: Annotated[
+        bool,
+        typer.Option("--all-tensors", help="Write every computed tensor too, as t<index>."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute, bit for bit, what a runtime would compute on a device.
+
+    Example: edgefarm emulate model.tflite --profile litert-xnnpack-arm --inputs in.npz --out o.npz
+    """
+    graph = read_tflite(file).main
+    arithmetic = get_profile(profile)
+    arrays = read_npz(inputs)
+    expected = [f"in{index}" for index in range(len(graph.inputs))]
+    if sorted(arrays) != sorted(expected):
+        raise ModelError(
+            f"{inputs}: has arrays {', '.join(sorted(arrays)) or '(none)'}; "
+            f"the model {file} takes {', '.join(expected)}"
+        )
+    with progress_bar() as progress:
+        emulation = emulate(
+            graph,
+            arithmetic,
+            [arrays[name] for name in expected],
+            all_tensors=all_tensors,
+            progress=progress,
+        )
+    written = _write(emulation, out)
+    if as_json:
+        print_json(
+            {
+                "written": written,
+                "promises": [emulation.promises.get(index, "unknown") for index in graph.outputs],
+                "unknown": emulation.unknown,
+                "elapsed_ns": emulation.elapsed_ns,
+            }
+        )
+    else:
+        promised = ", ".join(sorted({emulation.promises.get(i, "unknown") for i in graph.outputs}))
+        stdout.print(f"{out}: {len(written)} arrays; promise of the outputs: {promised}")
+    for unknown in emulation.unknown:
+        remark(f"unknown: node {unknown.node} ({unknown.op}, {unknown.tensor!r}): {unknown.reason}")
+    if any(x is None for x in emulation.outputs):
+        raise typer.Exit(1)
+
+
+def _write(emulation: Emulation, out: Path) -> list[str]:
+    arrays: dict[str, Any] = {
+        f"out{index}": x for index, x in enumerate(emulation.outputs) if x is not None
+    }
+    arrays |= {f"t{index}": x for index, x in emulation.tensors.items()}
+    try:
+        with out.open("wb") as stream:
+            np.savez(stream, **arrays)
+    except OSError as error:
+        raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
+    return list(arrays)
+
+
+def compare(
+    expected: Annotated[Path, typer.Argument(help="An .npz, e.g. of `edgefarm emulate`.")],
+    got: Annotated[Path, typer.Argument(help="The .npz to hold against it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two .npz files array by array, as integers; exit 1 when anything differs."""
+    compared = compare_npz(expected, got)
+    if as_json:
+        print_json(compared)
+    else:
+        stdout.print(comparison_table(compared))
+    if not all_equal(compared):
+        raise typer.Exit(1)
+
+
+def verify_(
+    file: Annotated[Path, typer.Argument(help="A .tflite model.")],
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose promises to check; by default, of the profile that stands for "
+            "what ran on the device."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the runtime runs.")] = "host",
+    kernels: Annotated[
+        str | None,
+        typer.Option(
+            help="LiteRT's kernels: xnnpack, builtin or reference; by default, the profile's."
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many random inputs.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Check our claim: hold every op of a model against a runtime, on random and extreme inputs.
+
+    Each op is judged on the runtime's own input tensors, then the whole graph end to end. Exit 1
+    when anything that a profile declares exact differs.
+    """
+    where = load_inventory(inventory_path()).get_device(device)
+    target = _litert_target(where)
+    claimed = get_profile(profile) if profile else None
+    chosen = kernels or (claimed.kernels if claimed else "") or "xnnpack"
+    if chosen not in get_args(Kernels):
+        raise UsageError(f"--kernels {chosen}: one of: {', '.join(get_args(Kernels))}")
+    with progress_bar() as progress, connect(where) as transport:
+        report = verify(
+            file,
+            choose_runner(transport, target),
+            transport,
+            (lambda _result: claimed) if claimed else standing_for(target, where),
+            kernels=cast("Kernels", chosen),
+            seeds=range(seeds),
+            progress=progress,
+        )
+    _show(report, as_json=as_json)
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
+
+
+def _litert_target(device: Device) -> Target:
+    """The device's target that runs `.tflite` files."""
+    table = all_targets()
+    for name in device.targets:
+        if name in table and table[name].suffix == ".tflite":
+            return table[name]
+    raise UsageError(
+        f"device {device.name} has no target that runs .tflite files; "
+        f"it has: {', '.join(device.targets) or 'none'}"
+    )
+
+
+def _show(report: VerifyReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+        return
+    ran = f"{report.result.runtime} {report.result.runtime_version}, kernels {report.kernels}"
+    print_rows(
+        f"{report.profile} against {ran} on {report.device}, {report.invocations} invocations",
+        [
+            {
+                "op": row.op,
+                "promise": row.promise,
+                "nodes": row.nodes,
+                "elements": row.elements,
+                "differing": row.differing,
+                "max LSB": row.max_lsb,
+            }
+            for row in report.rows
+        ],
+        as_json=False,
+    )
+    end_to_end = report.end_to_end
+    stdout.print(f"end to end: {end_to_end.verdict}. {end_to_end.reason}", markup=False)

@@ -1,0 +1,185 @@
+"""`edgefarm run | quantize | report`: the straight way, its first half, and its last page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from farm.inventory import host_device, inventory_path, load_inventory
+from farm.transports import connect
+from harness.artifact import manifest_path, save_artifact
+from harness.cache import default_cache
+from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
+from harness.deploy import QUICK, STANDARD
+from harness.errors import UsageError
+from harness.evaluate import Request, evaluate
+from harness.limits import Limits, load_limits
+from harness.protocol import Kernels
+from harness.quantize import lower
+from harness.recipe import load_recipe
+from harness.records import Outcome, Run
+from harness.sources.data import load_data
+from harness.sources.models import open_model
+from harness.sources.split import split
+from harness.target import RunnerName
+from reports.html import write_report
+from reports.store import read_runs, save_run
+from reports.tables import run_detail, runs_table
+from targets import get_target
+
+_PANEL = "Evaluate a model"
+_EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1}
+_MACHINE_FAILED = 3
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        help="path/file.py:function (returns an nn.Module and example inputs), zoo:NAME, a .pt2, "
+        "or a .tflite."
+    ),
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        help="An .npz (in0, in1, …, labels, groups), a folder of images with labels.csv, or "
+        "file.py:function yielding batches. Default for a zoo model: its own data."
+    ),
+]
+TargetOption = Annotated[str, typer.Option(help="One of `edgefarm targets`.")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(help="One of `edgefarm recipes`, or a .json file; none for a quantized .tflite."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(rich_help_panel=_PANEL)(run)
+    app.command(rich_help_panel=_PANEL)(quantize)
+    app.command(rich_help_panel=_PANEL)(report)
+
+
+def run(
+    model: ModelArgument,
+    target: TargetOption,
+    data: DataOption = None,
+    recipe: RecipeOption = None,
+    device: Annotated[str, typer.Option(help="One of `edgefarm device list`.")] = "host",
+    limits: Annotated[
+        Path | None, typer.Option(help="limits.toml: what the run must hold to pass.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for run.json and report.html.")] = Path(
+        "edgefarm-out"
+    ),
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Evaluate at most this many samples.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
+    kernels: Annotated[Kernels, typer.Option(help="LiteRT's kernels.")] = "xnnpack",
+    runner: Annotated[
+        RunnerName | None,
+        typer.Option(help="Program on the device; native where it has no Python."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure latency briefly: one restart, few runs.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Quantize a model, run it on a device, compare with the emulator, judge, report.
+
+    Example: edgefarm run zoo:digits-cnn --target host-litert --recipe static_wi8_ai8 --quick
+
+    Exit code 0 when the run passes, 1 when the numbers or the model fail, 3 when the machine does.
+    """
+    request = Request(
+        model=model,
+        data=data_of(model, data),
+        target=get_target(target),
+        recipe=load_recipe(recipe) if recipe else None,
+        device=load_inventory(inventory_path()).get_device(device),
+        host=host_device(),
+        limits=load_limits(limits) if limits else Limits(),
+        measure=QUICK if quick else STANDARD,
+        kernels=kernels,
+        threads=threads,
+        runner=runner,
+        samples=samples,
+    )
+    with progress_bar() as progress:
+        result = evaluate(request, connect, progress=progress)
+    stored = save_run(result, out)
+    page = write_report([result], stored.parent / "report.html")
+    if as_json:
+        print_json(result)
+    else:
+        stdout.print(run_detail(result))
+        stdout.print(f"report: {page}", soft_wrap=True, highlight=False)
+    raise typer.Exit(exit_code([result]))
+
+
+def exit_code(runs: list[Run]) -> int:
+    """The worst of several runs: a failed machine before failed numbers before a pass."""
+    return max((_EXIT_CODES.get(run.outcome, _MACHINE_FAILED) for run in runs), default=0)
+
+
+def data_of(model: str, data: str | None) -> str:
+    """The DATA reference; a zoo model brings its own.
+
+    Raises:
+        UsageError: none was given for another model.
+    """
+    if data is not None:
+        return data
+    if model.startswith("zoo:"):
+        return model
+    raise UsageError(f"--data is missing: which samples shall {model} be evaluated on?")
+
+
+def quantize(
+    model: ModelArgument,
+    target: TargetOption,
+    out: Annotated[Path, typer.Option(help="Folder for the artifact and its manifest.")],
+    recipe: RecipeOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the artifact of a model for a target, without a device.
+
+    Example: edgefarm quantize zoo:digits-cnn --target host-litert --recipe static_wi8_ai8 --out a/
+    """
+    chosen, where = load_recipe(recipe) if recipe else None, get_target(target)
+    with progress_bar() as progress:
+        opened = open_model(model, progress)
+        parts = split(load_data(data_of(model, data), opened, progress))
+        made = lower(
+            where, opened, chosen, parts.calibration, cache=default_cache(), progress=progress
+        )
+    artifact = save_artifact(made, out)
+    for note in (*parts.notes, *artifact.manifest.notes):
+        remark(f"note: {note}")
+    if as_json:
+        print_json({"path": artifact.path, "manifest": artifact.manifest})
+    else:
+        stdout.print(f"{artifact.path}\n{manifest_path(artifact.path)}", soft_wrap=True)
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder of runs, as `edgefarm run` writes it.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The page; by default FOLDER/report.html.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show all runs under a folder: a table here, and one self-contained page."""
+    found, problems = read_runs(folder)
+    for problem in problems:
+        remark(problem)
+    runs = [run for _path, run in found]
+    if not runs:
+        raise UsageError(f"{folder}: no run.json in it")
+    page = write_report(runs, out or folder / "report.html")
+    if as_json:
+        print_json(runs)
+    else:
+        stdout.print(runs_table(runs))
+        stdout.print(f"report: {page}", soft_wrap=True, highlight=False)

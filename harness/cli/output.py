@@ -1,0 +1,111 @@
+"""What every command shares: the two consoles, the JSON form, progress bars, the errors.
+
+Results go to stdout; progress, remarks and errors go to stderr, so that output can be piped.
+"""
+
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic_core import to_json
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from harness.errors import HarnessError
+from harness.home import home
+from harness.target import Progress as Report
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON on stdout instead of tables, for machines.")
+]
+
+
+def print_json(value: object) -> None:
+    """Print a value, dataclasses included, as JSON, and nothing else, on stdout."""
+    sys.stdout.write(to_json(value, indent=2, inf_nan_mode="strings").decode() + "\n")
+
+
+def print_rows(title: str, rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
+    """Print rows that share their keys, as a table or as a JSON list."""
+    if as_json:
+        print_json(rows)
+        return
+    table = Table(title=title, title_justify="left")
+    for key in rows[0] if rows else ():
+        table.add_column(key)
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
+    stdout.print(table if rows else f"{title}: none")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value)
+    return "" if value is None else str(value)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Report]:
+    """A progress bar on stderr, as the callback that long work reports to; lines in a log."""
+    if not stderr.is_terminal:
+        yield _progress_lines()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=stderr, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def report(stage: str, done: int, total: int | None) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield report
+
+
+def _progress_lines() -> Report:
+    """One line for each stage begun: what a log file wants."""
+    seen: set[str] = set()
+
+    def report(stage: str, _done: int, _total: int | None) -> None:
+        if stage not in seen:
+            seen.add(stage)
+            remark(f"· {stage}")
+
+    return report
+
+
+def remark(text: str) -> None:
+    """Print a line on stderr, as it is."""
+    stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def fail(error: HarnessError, *, as_json: bool) -> NoReturn:
+    """Print an error the user can act on and end with its exit code."""
+    if as_json:
+        print_json({"error": {"kind": type(error).__name__, "message": str(error)}})
+    else:
+        remark(f"{type(error).__name__}: {error}")
+    raise SystemExit(error.exit_code)
+
+
+def fail_unexpectedly(error: Exception) -> NoReturn:
+    """A defect of ours: the traceback goes to a file, its name and one line to the user."""
+    log = home() / "crashes" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(traceback.format_exception(error)))
+    remark(f"edgefarm: a defect of its own: {type(error).__name__}: {error}\n  details: {log}")
+    raise SystemExit(3)

@@ -1,0 +1,276 @@
+"""The straight way: model and data in, one immutable Run out.
+
+The command line, the farm's worker and the pytest plugin all call `evaluate`; there is no second
+way.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import numpy.typing as npt
+
+from harness.accuracy import accuracy_of
+from harness.artifact import Artifact, from_device, to_device
+from harness.cache import Cache, default_cache
+from harness.cost import quantization_cost
+from harness.deploy import NONE, QUICK, STANDARD, MeasurePlan, choose_runner, run_job
+from harness.device import Connect, Device
+from harness.errors import DeviceError, DeviceTimeout, HarnessError, UsageError
+from harness.exactness import Emulated, compare_with_emulator
+from harness.latency import latency_from
+from harness.limits import Limits, judge
+from harness.protocol import Kernels
+from harness.quantize import lower
+from harness.quantize.reference import float_outputs, float_tensors
+from harness.quantize.tools import tool_versions
+from harness.recipe import Recipe
+from harness.records import Failure, Latency, Outcome, QuantizationCost, Run
+from harness.slices import batch_of
+from harness.sources.data import load_data
+from harness.sources.models import open_model
+from harness.sources.split import Split, split
+from harness.target import Progress, RunnerName, Target, no_progress
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate.
+
+    Attributes:
+        model, data: references, see `harness.sources`.
+        recipe: None for a model file that came quantized.
+        device: where it runs.
+        host: this machine as a device, to time the same artifact on; None leaves that out.
+        kernels: which kernels of LiteRT run on the device.
+        runner: which program runs there; None chooses the native one where there is no Python.
+        samples: most evaluation samples to run; None for all.
+    """
+
+    model: str
+    data: str
+    target: Target
+    recipe: Recipe | None
+    device: Device
+    host: Device | None = None
+    limits: Limits = field(default_factory=Limits)
+    measure: MeasurePlan = STANDARD
+    kernels: Kernels = "xnnpack"
+    threads: int = 1
+    runner: RunnerName | None = None
+    samples: int | None = None
+
+
+def evaluate(
+    request: Request,
+    connect: Connect,
+    *,
+    cache: Cache | None = None,
+    progress: Progress = no_progress,
+) -> Run:
+    """Quantize, deploy, run, emulate, compare and judge.
+
+    Whatever ends it, the Run holds what was known by then; only the caller's own mistakes raise.
+
+    Args:
+        request: what to evaluate.
+        connect: opens a transport to a device (`farm.transports.connect`).
+        cache: of lowered models; the user's own by default.
+        progress: told what is being done.
+
+    Raises:
+        UsageError: a reference, recipe or option is wrong; nothing was run.
+    """
+    record = _Record(request)
+    try:
+        _walk(record, request, connect, cache or default_cache(), progress)
+    except UsageError:
+        raise
+    except HarnessError as error:
+        return record.ended_by(error)
+    return record.judged(request.limits)
+
+
+def _walk(
+    record: "_Record", request: Request, connect: Connect, cache: Cache, progress: Progress
+) -> None:
+    """The straight way itself, top to bottom."""
+    model = open_model(request.model, progress)
+    samples = _limited(split(load_data(request.data, model, progress)), request.samples)
+    record.add(samples=len(samples.evaluation[0]))
+    record.note(*samples.notes)
+
+    artifact = lower(
+        request.target,
+        model,
+        request.recipe,
+        samples.calibration,
+        cache=cache,
+        progress=progress,
+    )
+    record.add(manifest=artifact.manifest)
+    record.note(*artifact.manifest.notes)
+    specs = artifact.manifest.inputs
+    inputs = [to_device(spec, x) for spec, x in zip(specs, samples.evaluation, strict=True)]
+
+    with connect(request.device) as transport:
+        run = partial(
+            run_job,
+            transport,
+            choose_runner(transport, request.target, request.runner),
+            kernels=request.kernels,
+            threads=request.threads,
+            progress=progress,
+        )
+        on_device = run(artifact, inputs, request.measure)
+        record.add(
+            results=on_device.results,
+            latency=latency_from(on_device.results, request.device),
+        )
+        record.note(*on_device.notes)
+        emulated = compare_with_emulator(
+            artifact,
+            request.target.profile(request.device, on_device.results[0]),
+            inputs,
+            on_device.outputs,
+            lambda exposed, batch: run(exposed, batch, NONE).outputs,
+            progress=progress,
+        )
+    record.add(exactness=emulated.exactness, emulator_ns=_per_sample(emulated, inputs))
+
+    in_float = float_outputs(model, samples.evaluation, cache=cache, progress=progress)
+    traced = tuple(x[emulated.start : emulated.stop] for x in samples.evaluation)
+    record.add(
+        accuracy=accuracy_of(
+            _real(artifact, on_device.outputs)[0],
+            labels=samples.labels,
+            float_logits=in_float[0] if in_float else None,
+        ),
+        cost=_cost(
+            artifact,
+            emulated,
+            on_device.outputs,
+            in_float,
+            float_tensors(model, traced, cache=cache, progress=progress),
+        ),
+        host_latency=_host_latency(record, request, connect, artifact, inputs),
+    )
+
+
+def _limited(samples: Split, most: int | None) -> Split:
+    labels = None if samples.labels is None else samples.labels[:most]
+    return replace(samples, evaluation=tuple(x[:most] for x in samples.evaluation), labels=labels)
+
+
+def _real(artifact: Artifact, outputs: Sequence[Array]) -> list[Array]:
+    specs = artifact.manifest.outputs
+    return [from_device(spec, x) for spec, x in zip(specs, outputs, strict=True)]
+
+
+def _per_sample(emulated: Emulated, inputs: Sequence[Array]) -> int | None:
+    return None if emulated.elapsed_ns is None else emulated.elapsed_ns // len(inputs[0])
+
+
+def _cost(
+    artifact: Artifact,
+    emulated: Emulated,
+    on_device: Sequence[Array],
+    in_float: tuple[Array, ...] | None,
+    tensors_in_float: Mapping[str, Array],
+) -> QuantizationCost | None:
+    """Emulator against float: outputs on all samples, other tensors on the traced batch.
+
+    Where the emulator has no output, the device's stands in, and the record says so.
+    """
+    if in_float is None:
+        return None
+    known = [x for x in emulated.outputs if x is not None]
+    complete = bool(known) and len(known) == len(emulated.outputs)
+    outputs = _real(artifact, known if complete else on_device)
+    names = [spec.name for spec in artifact.manifest.outputs]
+    inner = [name for name in emulated.tensors if name in tensors_in_float and name not in names]
+    return quantization_cost(
+        [*names, *inner],
+        [*outputs, *(emulated.tensors[name] for name in inner)],
+        [*in_float, *(tensors_in_float[name] for name in inner)],
+        of="float model" if complete else "float model, against the device (not emulated)",
+    )
+
+
+def _host_latency(
+    record: "_Record",
+    request: Request,
+    connect: Connect,
+    artifact: Artifact,
+    inputs: Sequence[Array],
+) -> Latency | None:
+    """Time of the same artifact on this host; None, with a note, where it does not run here."""
+    if request.host is None or request.host.name == request.device.name:
+        return None
+    batch = batch_of(artifact.manifest.inputs[0])
+    try:
+        with connect(request.host) as transport:
+            ran = run_job(
+                transport,
+                request.target.runner,
+                artifact,
+                [x[:batch] for x in inputs],
+                QUICK,
+                kernels=request.kernels,
+                threads=request.threads,
+            )
+    except HarnessError as error:
+        record.note(f"the host's own time is missing: {error}")
+        return None
+    return latency_from(ran.results, request.host)
+
+
+class _Record:
+    """The run as far as it has come: whatever ends it, what is known by then is kept."""
+
+    def __init__(self, request: Request) -> None:
+        now = datetime.now(UTC)
+        self.run = Run(
+            id=f"{now:%Y%m%dT%H%M%S}-{uuid4().hex[:8]}",
+            created=now.isoformat(timespec="seconds"),
+            outcome=Outcome.ERROR,
+            model=request.model,
+            data=request.data,
+            target=request.target.name,
+            recipe=request.recipe.name if request.recipe else "",
+            device=request.device,
+            tool_versions=tool_versions(),
+        )
+
+    def add(self, **fields: Any) -> None:  # noqa: ANN401  the fields of Run, checked by replace()
+        """Set fields of the run."""
+        self.run = replace(self.run, **fields)
+
+    def note(self, *notes: str) -> None:
+        """Add what the reader should know."""
+        self.add(notes=(*self.run.notes, *notes))
+
+    def ended_by(self, error: HarnessError) -> Run:
+        """The run as an error ended it: the machine's fault, or the model's."""
+        outcome = Outcome.FAIL
+        if isinstance(error, DeviceError):
+            outcome = Outcome.TIMEOUT if isinstance(error, DeviceTimeout) else Outcome.ERROR
+        failure = Failure(type(error).__name__, str(error))
+        return replace(self.run, outcome=outcome, failure=failure, reasons=(str(error),))
+
+    def judged(self, limits: Limits) -> Run:
+        """The complete run, held against the limits."""
+        judgement = judge(
+            limits,
+            exactness=self.run.exactness,
+            cost=self.run.cost,
+            accuracy=self.run.accuracy,
+            latency=self.run.latency,
+        )
+        self.note(*judgement.notes)
+        return replace(self.run, outcome=judgement.outcome, reasons=judgement.reasons)

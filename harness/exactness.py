@@ -1,0 +1,156 @@
+"""Device against emulator, on one artifact: all outputs on all samples, every tensor on one batch.
+
+The batch on which all tensors are compared is the first whose outputs differ, so that a difference
+is always traced to the op where it begins.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.arithmetic.profile import ArithmeticProfile
+from harness.artifact import Artifact
+from harness.compare import compare
+from harness.emulator.graph import Graph, Tensor
+from harness.emulator.interpreter import Emulation, emulate
+from harness.emulator.profiles import get_profile
+from harness.emulator.tflite import read_tflite
+from harness.exposed import expose
+from harness.records import Exactness
+from harness.slices import batch_of, count_slices, take_slices
+from harness.target import Progress, no_progress
+
+Array = npt.NDArray[Any]
+
+RunArtifact = Callable[[Artifact, Sequence[Array]], tuple[Array, ...]]
+"""Runs an artifact on the device, untimed, and gives its outputs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Emulated:
+    """What the emulator computed.
+
+    Attributes:
+        exactness: the comparison with the device.
+        outputs: over all samples; None where an op is unknown.
+        start, stop: the samples of the traced batch.
+        tensors: every tensor of the traced batch, dequantized, by name.
+        elapsed_ns: time for all samples; None when nothing was emulated.
+    """
+
+    exactness: Exactness
+    outputs: tuple[Array | None, ...] = ()
+    start: int = 0
+    stop: int = 0
+    tensors: Mapping[str, Array] = field(default_factory=dict)
+    elapsed_ns: int | None = None
+
+
+def compare_with_emulator(
+    artifact: Artifact,
+    profile_name: str | None,
+    inputs: Sequence[Array],
+    outputs: Sequence[Array],
+    run: RunArtifact,
+    *,
+    progress: Progress = no_progress,
+) -> Emulated:
+    """Emulate an artifact and hold the device's outputs against it.
+
+    Args:
+        artifact: what ran on the device.
+        profile_name: the profile that stands for what ran; None when none does.
+        inputs: what the device was given, all samples.
+        outputs: what it gave back.
+        run: used once more on the device, to see the intermediate tensors of one batch.
+
+    Raises:
+        UsageError: there is no such profile.
+        ModelError: the artifact cannot be read.
+        DeviceError: the second run on the device failed.
+    """
+    if artifact.manifest.runtime != "litert":
+        reason = f"the emulator has no reader for {artifact.path.suffix} files of ExecuTorch yet"
+        return Emulated(Exactness(None, "unknown", reason=reason))
+    if profile_name is None:
+        reason = "no emulator profile stands for what ran on the device"
+        return Emulated(Exactness(None, "unknown", reason=reason))
+    graph, profile = read_tflite(artifact.path).main, get_profile(profile_name)
+    expected = _emulate_samples(artifact, graph, profile, inputs, progress)
+    over_all = compare(graph, expected, _by_index(graph.outputs, outputs), profile=profile)
+
+    specs = artifact.manifest.inputs
+    start, stop = _batch_to_trace(batch_of(specs[0]), expected.outputs, outputs)
+    batch = take_slices(specs, inputs, start // batch_of(specs[0]), stop // batch_of(specs[0]))
+    traced = emulate(graph, profile, batch, all_tensors=True)
+    with tempfile.TemporaryDirectory(prefix="edgefarm-trace-") as folder:
+        exposed = expose(artifact.path, Path(folder))
+        kept = _by_index(exposed.tensors, run(exposed.artifact, batch))
+    on_batch = compare(graph, traced, kept, profile=profile)
+
+    return Emulated(
+        _joined(over_all, on_batch, (start, stop)),
+        expected.outputs,
+        start,
+        stop,
+        {graph.tensors[i].name: _real(graph.tensors[i], x) for i, x in traced.tensors.items()},
+        expected.elapsed_ns,
+    )
+
+
+def _joined(over_all: Exactness, on_batch: Exactness, traced: tuple[int, int]) -> Exactness:
+    """Outputs over all samples, everything else from the traced batch; the worse verdict."""
+    worse = on_batch if on_batch.verdict == "differs" else over_all
+    return replace(
+        over_all,
+        verdict=worse.verdict,
+        reason=worse.reason,
+        intermediates=on_batch.intermediates,
+        first_divergence=on_batch.first_divergence or over_all.first_divergence,
+        traced_samples=traced,
+    )
+
+
+def _by_index(indices: Sequence[int], tensors: Sequence[Array]) -> dict[int, Array]:
+    return dict(zip(indices, tensors, strict=True))
+
+
+def _emulate_samples(
+    artifact: Artifact,
+    graph: Graph,
+    profile: ArithmeticProfile,
+    inputs: Sequence[Array],
+    progress: Progress,
+) -> Emulation:
+    """All samples; a last, partial batch is filled up and cut off as it is on the device."""
+    specs, samples = artifact.manifest.inputs, len(inputs[0])
+    whole = take_slices(specs, inputs, 0, count_slices(specs, inputs))
+    emulation = emulate(graph, profile, whole, progress=progress)
+    outputs = tuple(x if x is None else x[:samples] for x in emulation.outputs)
+    return replace(emulation, outputs=outputs, tensors={})
+
+
+def _batch_to_trace(
+    batch: int, expected: Sequence[Array | None], got: Sequence[Array]
+) -> tuple[int, int]:
+    """First and one past the last sample of the first batch that differs, else of the first."""
+    differing = [
+        int(np.flatnonzero((x != y).reshape(len(x), -1).any(axis=1))[0])
+        for x, y in zip(expected, got, strict=True)
+        if x is not None and x.shape == y.shape and (x != y).any()
+    ]
+    start = min(differing, default=0) // batch * batch
+    return start, start + batch
+
+
+def _real(tensor: Tensor, x: Array) -> Array:
+    quantization = tensor.quantization
+    if quantization is None or len(quantization.scales) != 1:
+        return x
+    real: Array = (x.astype(np.float64) - quantization.zero_points[0]) * quantization.scales[0]
+    return real
