@@ -1,0 +1,166 @@
+"""DATA references: what is read, and what is refused before any conversion starts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.errors import ModelError, UsageError
+from harness.model import Model, ModelInput
+from harness.sources.data import Dataset, check, from_arrays, load_data
+
+VECTOR = Model("m", "m", "0" * 64, (ModelInput((1, 3), "float32"),))
+TWO = Model("m", "m", "0" * 64, (ModelInput((1, 3), "float32"), ModelInput((1, 2, 2), "int32")))
+QUANTIZED = Model("m", "m", "0" * 64, (ModelInput((1, 3), "int8", quantized=True),), quantized=True)
+
+
+@pytest.fixture(autouse=True)
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEFARM_CACHE", str(tmp_path / "cache"))
+
+
+def test_an_npz_gives_inputs_labels_and_groups(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    x, index = np.ones((5, 3)), np.arange(20).reshape(5, 2, 2)
+    np.savez(path, in1=index, in0=x, labels=np.arange(5), groups=np.array(list("aabbc")))
+    data = load_data(str(path), TWO)
+    assert [array.dtype for array in data.inputs] == [np.float32, np.int32]
+    np.testing.assert_array_equal(data.inputs[1], index)
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 1, 2, 3, 4]
+    assert data.groups is not None
+    assert data.groups.tolist() == list("aabbc")
+
+
+def test_a_single_input_may_have_any_name() -> None:
+    assert len(from_arrays({"inputs": np.ones((5, 3)), "labels": np.arange(5)}, "x").inputs) == 1
+
+
+@pytest.mark.parametrize("names", [("in0", "in2"), ("a", "b"), (), ("labels",)])
+def test_names_that_leave_the_inputs_open_are_refused(names: tuple[str, ...]) -> None:
+    with pytest.raises(ModelError, match="expected in0, in1, …"):
+        from_arrays({name: np.ones((5, 3)) for name in names}, "x.npz")
+
+
+def with_value(value: float) -> Any:
+    x = np.zeros((5, 3), np.float32)
+    x[3, 1] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ((with_value(np.nan),), r"in0: sample 3, element \(1,\): nan; allowed: finite"),
+        ((with_value(-np.inf),), r"in0: sample 3, element \(1,\): -inf"),
+        ((np.zeros((5, 4), "f4"),), r"in0: each sample has shape \(4,\), the model takes \(3,\)"),
+        ((np.zeros((3,), "f4"),), r"in0: each sample has shape \(\), the model takes \(3,\)"),
+        ((np.float32(3),), r"in0: each sample has shape \(\)"),
+        ((np.zeros((5, 3), np.uint8),), "in0: dtype is uint8; allowed: float32 or float"),
+        ((np.zeros((5, 3), complex),), "in0: dtype is complex128"),
+        ((np.zeros((0, 3), "f4"),), "numbers of samples are 0"),
+        ((np.zeros((5, 3), "f4"),) * 2, "has 2 inputs, the model m takes 1"),
+    ],
+)
+def test_wrong_samples_are_named(inputs: tuple[Any, ...], message: str) -> None:
+    arrays = tuple(np.asarray(x) for x in inputs)
+    with pytest.raises(ModelError, match=message):
+        check(Dataset(arrays), VECTOR, "x.npz")
+    right = (np.zeros((5, 3), np.float32),)
+    with pytest.raises(ModelError, match=r"x\.npz \(calibration\): " + message):
+        check(Dataset(right, calibration=arrays), VECTOR, "x.npz")
+
+
+def test_integers_must_fit_the_models_dtype() -> None:
+    x = np.zeros((1, 3), np.float32)
+    big = np.full((1, 2, 2), 1 << 40)
+    with pytest.raises(ModelError, match="in1: dtype is int64; allowed: int32"):
+        check(Dataset((x, big)), TWO, "x")
+    with pytest.raises(ModelError, match="in1: dtype is float64; allowed: int32"):
+        check(Dataset((x, np.zeros((1, 2, 2)))), TWO, "x")
+    with pytest.raises(ModelError, match="numbers of samples are 1, 2"):
+        check(Dataset((x, np.zeros((2, 2, 2), np.int32))), TWO, "x")
+
+
+def test_a_quantized_model_takes_floats_and_its_own_integers() -> None:
+    x_q = np.full((2, 3), -128, np.int8)
+    assert check(Dataset((x_q,)), QUANTIZED, "x").inputs[0].dtype == np.int8
+    assert check(Dataset((np.ones((2, 3)),)), QUANTIZED, "x").inputs[0].dtype == np.float32
+    with pytest.raises(ModelError, match="dtype is uint8; allowed: int8 or float"):
+        check(Dataset((x_q.astype(np.uint8),)), QUANTIZED, "x")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"labels": np.arange(4)}, r"labels has shape \(4,\), expected \(5,\)"),
+        ({"labels": np.zeros((5, 1), int)}, r"labels has shape \(5, 1\)"),
+        ({"labels": np.zeros(5)}, "labels are float64, expected integers"),
+        ({"labels": np.array([0, 1, -1, 0, 0])}, "labels, sample 2: -1 is < 0"),
+        ({"groups": np.zeros(5)}, "groups are float64, expected integers or text"),
+    ],
+)
+def test_wrong_columns_are_named(columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        check(Dataset((np.zeros((5, 3), np.float32),), **columns), VECTOR, "x.npz")
+
+
+SOURCE = """
+import numpy as np
+x = np.arange(12, dtype=np.float32).reshape(4, 3)
+index = np.zeros((4, 2, 2), dtype=np.int32)
+def arrays(): yield x[:3]; yield x[3:]
+def pairs(): yield x[:3], [0, 1, 2]; yield x[3:], [3]
+def dicts(): yield {"in0": x, "in1": index, "labels": np.arange(4), "groups": np.zeros(4, int)}
+def several(): return [((x, index), np.arange(4))]
+def nothing(): return []
+def not_iterable(): return 3
+def text(): yield "abc"
+def triple(): yield x, x, x
+def changing(): yield x, [0] * 4; yield x
+def ragged(): yield x; yield x[:, :2]
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "batches.py"
+    path.write_text(SOURCE)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("function", "model", "labels"),
+    [
+        ("arrays", VECTOR, None),
+        ("pairs", VECTOR, [0, 1, 2, 3]),
+        ("dicts", TWO, [0, 1, 2, 3]),
+        ("several", TWO, [0, 1, 2, 3]),
+    ],
+)
+def test_batches_of_a_function_are_joined(
+    source: Path, function: str, model: Model, labels: list[int] | None
+) -> None:
+    data = load_data(f"{source}:{function}", model)
+    np.testing.assert_array_equal(data.inputs[0], np.arange(12).reshape(4, 3))
+    assert (None if data.labels is None else data.labels.tolist()) == labels
+    assert (data.groups is not None) == (function == "dicts")
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("nothing", "yielded no batch"),
+        ("not_iterable", "must yield batches, got int"),
+        ("text", "in0: expected an array of samples"),
+        ("triple", r"batch 0: a tuple of 3; expected \(inputs, labels\), one array, or a dict"),
+        ("changing", "batch 1 has in0, those before it have in0, labels"),
+        ("ragged", "must match exactly"),
+        ("absent", "has no function 'absent'"),
+    ],
+)
+def test_functions_that_yield_the_wrong_thing(source: Path, function: str, message: str) -> None:
+    expected = ModelError if function == "ragged" else UsageError
+    with pytest.raises(expected, match=message):
+        load_data(f"{source}:{function}", VECTOR)

@@ -1,0 +1,80 @@
+"""MODEL and DATA references: what parses, and what is said about the rest."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.sources.models import parse_model
+from harness.sources.references import Reference, load_function, parse_reference
+
+
+def test_references_become_absolute_and_parse_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.py", "net.pt2", "net.tflite"):
+        Path(name).touch()
+    for text, expected in {
+        "net.py:make": Reference("python", tmp_path / "net.py", "make"),
+        "net.pt2": Reference(".pt2", tmp_path / "net.pt2"),
+        "./net.tflite": Reference(".tflite", tmp_path / "net.tflite"),
+        "zoo:digits-cnn": Reference("zoo", None, "digits-cnn"),
+    }.items():
+        parsed = parse_model(text)
+        assert parsed == expected
+        assert parse_model(str(parsed)) == parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("absent.tflite", "model 'absent.tflite': no such file"),
+        ("absent.py:make", "model 'absent.py': no such file"),
+        ("net.onnx", r"suffix '\.onnx' is not known; expected zoo:NAME, path/file\.py:function, "),
+        ("net.py", r"name the function too, e\.g\. net\.py:model"),
+        ("net.py:two words", "'two words' is not a function name"),
+        ("net.py:", "'' is not a function name"),
+        ("zoo:resnet", "no such zoo entry; one of: digits-cnn, efficientnet-lite0"),
+        (".", "is a folder; expected"),
+    ],
+)
+def test_what_does_not_parse_is_told_with_what_is_expected(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.onnx").touch()
+    Path("net.py").touch()
+    with pytest.raises(UsageError, match=message):
+        parse_model(text)
+
+
+def test_only_data_may_be_a_folder(tmp_path: Path) -> None:
+    folder = parse_reference(str(tmp_path), what="data", suffixes=(".npz",), folder=True)
+    assert folder == Reference("folder", tmp_path)
+    (tmp_path / "data.csv").touch()
+    with pytest.raises(UsageError, match=r"expected .*, a \.npz file or a folder of images"):
+        parse_reference(str(tmp_path / "data.csv"), what="data", suffixes=(".npz",), folder=True)
+
+
+def test_a_function_may_use_the_modules_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.path", ["kept"])
+    (tmp_path / "beside_it.py").write_text("ANSWER = 42")
+    (tmp_path / "own_model.py").write_text(
+        "def make():\n import beside_it\n return beside_it.ANSWER"
+    )
+    assert load_function(Reference("python", tmp_path / "own_model.py", "make"))() == 42
+
+
+def test_a_missing_function_is_told_with_those_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.path", ["kept"])
+    (tmp_path / "functions.py").write_text(
+        "from os import getcwd\nNOT_ONE = 1\ndef first(): ...\ndef second(): ..."
+    )
+    for name in ("third", "NOT_ONE"):
+        with pytest.raises(UsageError, match=f"no function '{name}'; it has: first, second"):
+            load_function(Reference("python", tmp_path / "functions.py", name))
