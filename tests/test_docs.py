@@ -1,0 +1,84 @@
+"""The README is true: every command and marker is in it, and what it shows can be typed."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer.main
+
+from harness.cli.app import app
+from tests.harness.cli.command import command
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+DOCS = README + (ROOT / "CONTRIBUTING.md").read_text()
+PLACEHOLDER = re.compile(r"\b[A-Z]{1,}[A-Z_]*\b|192\.0\.2\.|lab-pi5|\ba\.npz")
+"""What stands for the reader's own: FILE, NAME, the address range for documentation."""
+
+
+def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    children = getattr(group, "commands", {})
+    if not children:
+        yield path
+    for name, child in children.items():
+        yield from commands(child, (*path, name))
+
+
+TREE = typer.main.get_command(app)
+COMMANDS = sorted(commands(TREE))
+BLOCKS = "\n".join(re.findall(r"^```\n(.*?)^```", README, re.DOTALL | re.MULTILINE))
+SHOWN = [line for line in BLOCKS.splitlines() if line.startswith("edgefarm ")]
+IN_TABLES = re.findall(r"`(edgefarm [^`]+)`", README)
+RUNNABLE = [line for line in SHOWN if not PLACEHOLDER.search(line)]
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_is_documented(path: tuple[str, ...]) -> None:
+    assert re.search(rf"edgefarm {' '.join(path)}\b", README)
+
+
+@pytest.mark.parametrize("line", SHOWN + IN_TABLES)
+def test_a_documented_command_exists_with_its_options(line: str) -> None:
+    words = shlex.split(line.replace("[", " ").replace("]", " "))[1:]
+    found: click.Command = TREE
+    while words and words[0] in getattr(found, "commands", {}):
+        found = found.commands[words.pop(0)]  # type: ignore[attr-defined]  # a group, by the test above
+    assert found is not TREE
+    assert not hasattr(found, "commands") or not words
+    known = {option for parameter in found.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_every_marker_is_documented() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for marker in settings["tool"]["pytest"]["ini_options"]["markers"]:
+        assert f"`{marker.split(':')[0]}`" in DOCS
+
+
+def test_every_make_target_is_documented() -> None:
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony is not None
+    for target in phony[1].split():
+        assert f"make {target}" in DOCS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_documented_commands_run(
+    board_home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert len(RUNNABLE) >= 6
+    monkeypatch.setenv("EDGEFARM_HOME", str(board_home))
+    monkeypatch.chdir(tmp_path)
+    edgefarm = command(capsys, monkeypatch)
+    edgefarm("board", "destroy", "a76")  # of a run that was killed
+    for line in RUNNABLE:
+        ended = edgefarm(*shlex.split(line)[1:])
+        assert ended.code == 0, f"{line}\n{ended.out}\n{ended.err}"
