@@ -15,15 +15,13 @@ from harness.arithmetic.profile import ArithmeticProfile
 from harness.emulator.graph import Graph, Node
 from harness.emulator.interpreter import Emulation, Undefined, accumulator_at
 from harness.records import (
+    HISTOGRAM_LIMIT,
     Divergence,
     Exactness,
     Promise,
     TensorComparison,
     Verdict,
 )
-
-HISTOGRAM_LIMIT = 17
-"""Differences of this many LSB and more are gathered in the outermost bins."""
 
 _KEPT_PROMISES = ("exact", "assumed")
 _COMPARABLE_KINDS = "biuf"

@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 
 from harness.artifact import Manifest
 from harness.device import Device
@@ -48,6 +48,13 @@ def _spell_infinity(value: int | float) -> int | float | str:
 Number = Annotated[int | float, PlainSerializer(_spell_infinity, when_used="json")]
 """One element of a tensor."""
 
+Count = Annotated[int, Field(ge=0)]
+
+HISTOGRAM_LIMIT = 17
+"""Differences of this many LSB and more are gathered in the outermost bins."""
+
+Step = Annotated[int, Field(ge=-HISTOGRAM_LIMIT, le=HISTOGRAM_LIMIT)]
+
 
 @dataclass(frozen=True)
 class Divergence:
@@ -80,10 +87,10 @@ class TensorComparison:
 
     name: str
     promise: Promise
-    elements: int
-    differing: int | None
-    max_lsb: int | None = None
-    histogram: tuple[tuple[int, int], ...] = ()
+    elements: Count
+    differing: Count | None
+    max_lsb: Count | None = None
+    histogram: tuple[tuple[Step, Count], ...] = ()
     tensor: int | None = None
     node: int | None = None
     op: str | None = None

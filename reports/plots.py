@@ -11,7 +11,7 @@ from harness.records import Latency, TensorComparison, TensorCost
 from reports import words
 
 WIDTH = 640
-_MOST_POINTS = 1500
+_MOST_POINTS = 600
 """Of latency samples in one drawing; more are thinned evenly, and the drawing's title says so."""
 
 
@@ -21,7 +21,7 @@ def lsb_histogram(one: TensorComparison) -> str:
     import altair as alt
 
     counts = {step: count for step, count in one.histogram if step}
-    reach = max(3, *map(abs, counts))
+    reach = max([3, *map(abs, counts)])
     rows = [
         {"step": words.histogram_label(step), "count": counts.get(step, 0)}
         for step in range(-reach, reach + 1)

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from harness.arithmetic.profile import ArithmeticProfile
-from harness.compare import HISTOGRAM_LIMIT, Array, compare, compare_tensor, short_name
+from harness.compare import Array, compare, compare_tensor, short_name
 from harness.emulator.graph import Graph, Node, Quantization, Tensor
 from harness.emulator.interpreter import Emulation, Undefined, emulate
 from harness.emulator.profiles.litert_ref import LITERT_REF
-from harness.records import Divergence, Exactness, Promise
+from harness.records import HISTOGRAM_LIMIT, Divergence, Exactness, Promise
 
 INTEGER_DTYPES = ("bool", "int8", "uint8", "int16", "int32", "uint32", "int64", "uint64")
 
