@@ -62,25 +62,17 @@ def read_int(path: str | Path) -> int | None:
 
 def describe_cpu() -> Json:
     """Machine, CPU and its features, as uname and /proc/cpuinfo print them."""
-    models: list[str] = []
-    implementers: list[str] = []
-    parts: list[str] = []
-    features: list[str] = []
+    fields: dict[str, list[str]] = {}
     for line in (read_text("/proc/cpuinfo") or "").splitlines():
         key, _, value = (part.strip() for part in line.partition(":"))
-        if key == "model name":
-            models.append(value)
-        elif key == "CPU implementer":
-            implementers.append(value)
-        elif key == "CPU part":
-            parts.append(value)
-        elif key in ("flags", "Features") and not features:
-            features = value.split()
-    cores = [f"{maker}/{part}" for maker, part in zip(implementers, parts)]
+        fields.setdefault(key, []).append(value)
+    makers, parts = fields.get("CPU implementer", []), fields.get("CPU part", [])
+    cores = [f"{maker}/{part}" for maker, part in zip(makers, parts)]
+    features = fields.get("flags") or fields.get("Features") or [""]
     return {
         "machine": os.uname().machine,
-        "cpu": "+".join(dict.fromkeys(cores or models)),
-        "cpu_features": features,
+        "cpu": "+".join(dict.fromkeys(cores or fields.get("model name", []))),
+        "cpu_features": features[0].split(),
     }
 
 
@@ -195,10 +187,12 @@ class ExecuTorch:
     def __init__(self) -> None:
         try:
             import torch
-            from executorch.extension.pybindings import portable_lib
+
+            # Not `portable_lib` around it: that imports the exporter too, four seconds on a desk.
+            from executorch.extension.pybindings import _portable_lib
         except ImportError as error:
             raise JobError("runtime_missing", f"executorch: {error}") from error
-        self.torch, self.library = torch, portable_lib
+        self.torch, self.library = torch, _portable_lib
         self.name, self.version = "executorch", package_version("executorch")
 
     def load(self, artifact: str, _kernels: str, threads: int) -> None:

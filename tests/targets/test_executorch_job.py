@@ -1,0 +1,83 @@
+"""ExecuTorch through the Python runner: a .pte exported here, run by the runner as a program."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.artifact import sha256_file
+from harness.protocol import Job
+from targets.runner import PYTHON
+from tests.targets.jobs import failure, outputs, run
+
+pytestmark = pytest.mark.slow
+
+ARGV = (sys.executable, "-I", str(PYTHON.files[0]))
+SAMPLES = 3
+
+
+@pytest.fixture(scope="module")
+def program() -> bytes:
+    """Two inputs x, y of different shapes; outputs relu(conv(x)) and y + y."""
+    torch = pytest.importorskip("torch")
+    exir = pytest.importorskip("executorch.exir")
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+    class Net(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3, bias=False)
+            torch.nn.init.constant_(self.conv.weight, 0.5)
+
+        def forward(self, x: Any, y: Any) -> tuple[Any, Any]:
+            return torch.relu(self.conv(x)), y + y
+
+    exported = torch.export.export(Net().eval(), (torch.zeros(1, 3, 5, 5), torch.zeros(1, 2)))
+    lowered = exir.to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    return bytes(lowered.to_executorch().buffer)
+
+
+def make_job(folder: Path, program: bytes, x: Any, y: Any) -> Path:
+    (folder / "out").mkdir(parents=True)
+    (folder / "model.pte").write_bytes(program)
+    np.save(folder / "in0.npy", x)
+    np.save(folder / "in1.npy", y)
+    job = Job(
+        runtime="executorch",
+        artifact="model.pte",
+        sha256=sha256_file(folder / "model.pte"),
+        inputs=("in0.npy", "in1.npy"),
+        warmup_runs=1,
+        timed_runs=2,
+    )
+    (folder / "job.json").write_text(job.model_dump_json())
+    return folder
+
+
+X = np.ones((SAMPLES, 3, 5, 5), np.float32) * np.arange(SAMPLES, dtype=np.float32).reshape(
+    -1, 1, 1, 1
+)
+Y = np.arange(2 * SAMPLES, dtype=np.float32).reshape(SAMPLES, 2)
+
+
+def test_every_sample_runs(program: bytes, tmp_path: Path) -> None:
+    folder = make_job(tmp_path / "job", program, X, Y)
+    result = run(ARGV, folder)
+    first, second = outputs(folder, result)
+    # 27 weights of one half on a constant image
+    np.testing.assert_array_equal(
+        first, np.broadcast_to(X[:, :1, :1, :1] * 13.5, (SAMPLES, 4, 3, 3))
+    )
+    np.testing.assert_array_equal(second, Y * 2)
+    assert result.runtime == "executorch"
+    assert (result.kernels, result.delegated) == (None, None)
+    assert (len(result.warmup_ns), len(result.latency_ns)) == (1, 2)
+
+
+def test_what_does_not_fit_is_the_models_failure(program: bytes, tmp_path: Path) -> None:
+    folder = make_job(tmp_path / "dtype", program, X.astype(np.float64), Y)
+    assert failure(ARGV, folder)[0] == "model"
+    folder = make_job(tmp_path / "cut", program[: len(program) // 2], X, Y)
+    assert failure(ARGV, folder)[0] == "model"
