@@ -35,7 +35,7 @@ class OpRow:
     Attributes:
         op: operator.
         promise: what the emulator promises of each of them, given its inputs.
-        nodes, elements, differing: counts.
+        nodes, elements, differing: counts; `differing` is None when nothing could be compared.
         max_lsb: largest difference, in quantization steps (for float tensors, in ULP).
     """
 
@@ -43,8 +43,8 @@ class OpRow:
     promise: Promise
     nodes: int
     elements: int
-    differing: int
-    max_lsb: int
+    differing: int | None
+    max_lsb: int | None
 
 
 @dataclass(frozen=True)
@@ -229,11 +229,17 @@ def _rows(nodes: Sequence[TensorComparison]) -> tuple[OpRow, ...]:
             promise,
             len({one.node for one in group}),
             sum(one.elements for one in group),
-            sum(one.differing or 0 for one in group),
-            max(one.max_lsb or 0 for one in group),
+            _known(sum, [one.differing for one in group]),
+            _known(max, [one.max_lsb for one in group]),
         )
         for (op, promise), group in groups.items()
     )
+
+
+def _known(gather: Callable[[list[int]], int], values: Sequence[int | None]) -> int | None:
+    """Sum or maximum of what is known; None when nothing is."""
+    known = [value for value in values if value is not None]
+    return gather(known) if known else None
 
 
 def _end_to_end(

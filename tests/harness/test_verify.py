@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from farm.transports import connect
 from harness.arithmetic.profile import ArithmeticProfile, Evidence
 from harness.device import Device
 from harness.emulator.profiles import get_profile
@@ -15,7 +16,6 @@ from harness.errors import ModelError
 from harness.random_inputs import EXTREMES, random_inputs
 from harness.verify import VerifyReport, verify
 from targets.runner import PYTHON
-from tests.harness.direct import DirectTransport
 from tests.oracle.build import Builder, options, per_tensor
 from tests.oracle.networks import RESIDUAL_TENSORS, residual
 
@@ -35,9 +35,8 @@ def run(tmp_path: Path, content: bytes, profile: ArithmeticProfile) -> VerifyRep
     path = tmp_path / "model.tflite"
     path.write_bytes(content)
     device = Device("here", "local", workdir=str(tmp_path / "work"), python=sys.executable)
-    return verify(
-        path, PYTHON, DirectTransport(device), lambda _: profile, kernels="reference", seeds=(1, 2)
-    )
+    with connect(device) as transport:
+        return verify(path, PYTHON, transport, lambda _: profile, kernels="reference", seeds=(1, 2))
 
 
 def test_the_right_profile_holds(tmp_path: Path) -> None:
