@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-WIDTH, HEIGHT = 1200, 1500
+WIDTH, HEIGHT = 1200, 1560
 COLOURS = 64  # text on flat colours: more are not seen, and the file stays small
 
 
