@@ -4,11 +4,13 @@ A key is a digest of everything that the result depends on, so an entry never go
 deleted at any time.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from pathlib import Path
 import platformdirs
 
 CACHE_VARIABLE = "EDGEFARM_CACHE"
+_SCRATCH = ".filling-"
+_ABANDONED_AFTER_S = 24 * 3600
 
 
 def cache_folder() -> Path:
@@ -53,7 +57,8 @@ class Cache:
         """
         target = self.entry(kind, key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".filling-", dir=target.parent))
+        _clear_abandoned(target.parent)
+        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=target.parent))
         try:
             yield scratch
             scratch.chmod(0o755)
@@ -64,6 +69,14 @@ class Cache:
                     raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Remove what killed processes left half filled."""
+    for scratch in folder.glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(FileNotFoundError):  # its owner may finish just now
+            if time.time() - scratch.stat().st_mtime > _ABANDONED_AFTER_S:
+                shutil.rmtree(scratch, ignore_errors=True)
 
 
 def default_cache() -> Cache:

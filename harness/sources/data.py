@@ -11,7 +11,6 @@
 import importlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -197,8 +196,3 @@ def _check_array(array: Array, wanted: ModelInput, where: str) -> Array:
             return array.astype(dtype)
     allowed = f"{wanted.dtype} or float" if wanted.quantized or dtype.kind == "f" else wanted.dtype
     raise ModelError(f"{where}: dtype is {array.dtype}; allowed: {allowed}")
-
-
-def load_inputs(path: Path, model: Model) -> tuple[Array, ...]:
-    """Inputs of an ``.npz`` alone, checked: for ``edgefarm emulate``."""
-    return check(from_arrays(read_npz(path), str(path)), model, str(path)).inputs

@@ -1,7 +1,8 @@
 """MODEL references: ``path/file.py:function``, ``zoo:NAME``, ``.pt2``, ``.tflite``.
 
 User code, torch and the runtimes are loaded only in an isolated process. The functions here that
-say "isolated only" run there.
+say "isolated only" run there. Isolation contains crashes, not malice: a ``.py`` file is code, and
+torch unpickles parts of a ``.pt2``, so both run with the caller's rights. A ``.tflite`` is data.
 """
 
 import hashlib

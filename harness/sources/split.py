@@ -49,7 +49,7 @@ def split(dataset: Dataset, calibration: int = DEFAULT_CALIBRATION) -> Split:
         return Split(limited, dataset.inputs, dataset.labels, (*dataset.notes, note))
     wanted = max(1, min(calibration, count // 3))
     taken: list[int] = []
-    for unit in units[:-1]:
+    for unit in units:
         if len(taken) + len(unit) <= wanted:
             taken.extend(unit)
     taken = taken or min(units, key=len)

@@ -1,5 +1,7 @@
 """The cache by content: entries appear whole or not at all."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,13 @@ def test_keys_depend_on_values_not_on_order() -> None:
 def test_the_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EDGEFARM_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
+
+
+def test_what_a_killed_process_left_is_cleared_after_a_day(tmp_path: Path) -> None:
+    for name, age_s in (("old", 90_000), ("new", 60)):
+        folder = tmp_path / "things" / f".filling-{name}"
+        folder.mkdir(parents=True)
+        os.utime(folder, (time.time() - age_s,) * 2)
+    with Cache(tmp_path).fill("things", "k"):
+        pass
+    assert sorted(path.name for path in (tmp_path / "things").iterdir()) == [".filling-new", "k"]

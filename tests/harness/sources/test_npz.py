@@ -1,6 +1,8 @@
 """Reading .npz files that nobody vouches for."""
 
 import contextlib
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,29 @@ def test_a_single_array_and_pickles_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "pickle.npz", x=np.array([{}], dtype=object))
     with pytest.raises(ModelError, match="no pickles"):
         read_npz(tmp_path / "pickle.npz")
+
+
+@pytest.mark.parametrize("shape", [(1 << 40,), (1 << 62, 1 << 62), (-5, 3)])
+def test_an_array_larger_than_its_file_is_refused_before_memory_is_taken(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    path = tmp_path / "claims.npz"
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f4", "fortran_order": False, "shape": shape}
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("in0.npy", header.getvalue() + bytes(12))
+    with pytest.raises(ModelError, match=r"claims\.npz: array 'in0\.npy': .*does not fit"):
+        read_npz(path)
+
+
+def test_what_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, in0=np.zeros(1 << 20, np.uint8))
+    assert path.stat().st_size < 4096
+    with pytest.raises(ModelError, match=r"bomb\.npz: unpacks to \d+ bytes in 1 arrays; allowed"):
+        read_npz(path, max_bytes=1 << 19)
 
 
 def test_a_missing_file_is_the_callers_mistake(tmp_path: Path) -> None:
