@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from harness.cache import Cache
 from harness.device import Device
 from harness.errors import UsageError
 from targets.runner import PYTHON
-from targets.runner.build import native_runner
+from targets.runner.build import build_program, native_runner
 from tests.oracle.build import Builder, options
 from tests.oracle.models import Input, Model, activation_of, conv, depthwise, fully_connected
 from tests.targets.jobs import failure, make_job, outputs, run
@@ -211,3 +212,24 @@ def test_a_result_that_cannot_be_written_is_an_exit_status(
 def test_a_machine_it_is_not_built_for_is_named() -> None:
     with pytest.raises(UsageError, match="not for riscv64"):
         native_runner("riscv64")
+
+
+def test_missing_tools_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    compilers = {"aarch64": "g++-aarch64-linux-gnu", platform.machine(): "g++"}
+    for machine, compiler in compilers.items():
+        with pytest.raises(UsageError) as raised:
+            build_program(machine, Cache(tmp_path))
+        assert f"apt-get install cmake make {compiler} nlohmann-json3-dev" in str(raised.value)
+
+
+def test_a_failed_build_tells_what_the_compiler_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tool in ("cmake", "make", "g++"):
+        (tmp_path / tool).write_text("#!/bin/sh\necho no licence today >&2; exit 3\n")
+        (tmp_path / tool).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match=r"(?s)status 3.*no licence today"):
+        build_program(platform.machine(), Cache(tmp_path / "cache"))
+    assert not list(tmp_path.glob("cache/native-runner/*"))
