@@ -32,7 +32,7 @@ from harness.records import Failure, Latency, Outcome, QuantizationCost, Run
 from harness.slices import batch_of
 from harness.sources.data import load_data
 from harness.sources.models import open_model
-from harness.sources.split import Split, split
+from harness.sources.split import Split, all_for_evaluation, split
 from harness.target import Progress, RunnerName, Target, no_progress
 
 Array = npt.NDArray[Any]
@@ -101,7 +101,9 @@ def _walk(
 ) -> None:
     """The straight way itself, top to bottom."""
     model = open_model(request.model, progress)
-    samples = _limited(split(load_data(request.data, model, progress)), request.samples)
+    dataset = load_data(request.data, model, progress)
+    parts = split(dataset) if request.recipe else all_for_evaluation(dataset)
+    samples = _limited(parts, request.samples)
     record.add(samples=len(samples.evaluation[0]))
     record.note(*samples.notes)
 

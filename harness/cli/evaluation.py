@@ -20,7 +20,7 @@ from harness.recipe import load_recipe
 from harness.records import Outcome, Run
 from harness.sources.data import load_data
 from harness.sources.models import open_model
-from harness.sources.split import split
+from harness.sources.split import all_for_evaluation, split
 from harness.target import RunnerName
 from reports.html import write_report
 from reports.store import read_runs, save_run
@@ -150,7 +150,8 @@ def quantize(
     chosen, where = load_recipe(recipe) if recipe else None, get_target(target)
     with progress_bar() as progress:
         opened = open_model(model, progress)
-        parts = split(load_data(data_of(model, data), opened, progress))
+        dataset = load_data(data_of(model, data), opened, progress)
+        parts = split(dataset) if chosen else all_for_evaluation(dataset)
         made = lower(
             where, opened, chosen, parts.calibration, cache=default_cache(), progress=progress
         )

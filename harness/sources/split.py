@@ -64,6 +64,12 @@ def split(dataset: Dataset, calibration: int = DEFAULT_CALIBRATION) -> Split:
     )
 
 
+def all_for_evaluation(dataset: Dataset) -> Split:
+    """Every sample is evaluated: for a model that came quantized and needs no calibration."""
+    first = tuple(x[:1] for x in dataset.inputs)
+    return Split(first, dataset.inputs, dataset.labels, dataset.notes)
+
+
 def _units(dataset: Dataset, count: int) -> list[list[int]]:
     """Samples that must stay together, shuffled, then dealt in turn over the classes."""
     groups = np.arange(count) if dataset.groups is None else dataset.groups

@@ -1,0 +1,179 @@
+"""The straight way on this host: exact when it is right, and where it is wrong when it is not."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from farm.transports import connect
+from harness.arithmetic.profile import ArithmeticProfile
+from harness.cache import Cache
+from harness.deploy import MeasurePlan
+from harness.device import Device
+from harness.emulator import profiles
+from harness.evaluate import Request, evaluate
+from harness.limits import AccuracyLimits, ExactnessLimits, Limits
+from harness.recipe import RECIPES
+from harness.records import Outcome, Run, dump_run, parse_run
+from targets import get_target
+from tests.oracle.models import Model, conv
+from tests.oracle.networks import RESIDUAL_TENSORS, residual
+
+BRIEF = MeasurePlan(restarts=2, warmup_runs=1, timed_runs=3, min_time_s=0.0)
+
+
+def this_host(tmp_path: Path, name: str = "here") -> Device:
+    workdir = str(tmp_path / "work")
+    return Device(name, "local", ("host-litert",), workdir=workdir, python=sys.executable)
+
+
+def run(tmp_path: Path, content: bytes, data: Path, **changes: object) -> Run:
+    file = tmp_path / "model.tflite"
+    file.write_bytes(content)
+    request = Request(
+        model=str(file),
+        data=str(data),
+        target=get_target("host-litert"),
+        recipe=None,
+        device=this_host(tmp_path),
+        measure=BRIEF,
+    )
+    changed = replace(request, **changes)  # type: ignore[arg-type]  # fields of Request
+    return evaluate(changed, connect, cache=Cache(tmp_path / "cache"))
+
+
+def saved(tmp_path: Path, **arrays: np.ndarray) -> Path:
+    np.savez(tmp_path / "data.npz", **arrays)  # type: ignore[arg-type]  # any arrays
+    return tmp_path / "data.npz"
+
+
+def samples(made: Model, count: int) -> np.ndarray:
+    return np.concatenate([made.sample(seed)[0] for seed in range(count)])
+
+
+def test_a_quantized_file_is_exact_on_every_tensor(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(-128, 128, (5, 5, 5, 4), np.int8)
+    done = run(tmp_path, residual(), saved(tmp_path, in0=x), kernels="reference")
+    assert done.outcome is Outcome.PASS, done.reasons
+    assert done.exactness is not None
+    assert done.exactness.verdict == "exact"
+    assert done.exactness.profile == "litert-ref"
+    compared = (*done.exactness.outputs, *done.exactness.intermediates)
+    assert {one.tensor for one in compared} == set(RESIDUAL_TENSORS.values())
+    assert all(one.differing == 0 for one in compared)
+    assert done.exactness.outputs[0].elements == done.samples * 7 * 7 * 4
+    assert done.latency is not None
+    assert [len(part) for part in done.latency.samples_ns] == [3, 3]
+    assert done.emulator_ns is not None
+    assert done.cost is None  # nobody has the float form of a quantized file
+    assert parse_run(dump_run(done)) == done
+
+
+def planted(monkeypatch: pytest.MonkeyPatch, profile: str, semantics: str) -> None:
+    """Let one profile mean something else by CONV_2D."""
+
+    def changed(right: ArithmeticProfile) -> ArithmeticProfile:
+        entries = tuple(
+            replace(entry, semantics=semantics) if "CONV_2D" in entry.ops else entry
+            for entry in right.entries
+        )
+        return replace(right, entries=entries)
+
+    table = dict(profiles.PROFILES)
+    table[profile] = changed(table[profile])
+    monkeypatch.setattr(profiles, "PROFILES", table)
+
+
+def test_a_planted_semantic_change_is_traced_to_its_op(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted(monkeypatch, "litert-xnnpack-x86", "S1:double")
+    x = np.random.default_rng(0).integers(-128, 128, (40, 5, 5, 4), np.int8)
+    done = run(tmp_path, residual(), saved(tmp_path, in0=x))
+    assert done.outcome is Outcome.FAIL
+    assert done.exactness is not None
+    assert done.exactness.verdict == "differs"
+    first = done.exactness.first_divergence
+    assert first is not None
+    assert first.op == "CONV_2D"
+    assert first.tensor == RESIDUAL_TENSORS["CONV_2D"]
+    assert first.example is not None
+    assert first.example.accumulator is not None
+    assert abs(int(first.example.expected) - int(first.example.got)) == 1
+    before = [one for one in done.exactness.intermediates if (one.node or 0) < (first.node or 0)]
+    assert before
+    assert all(one.differing == 0 for one in before)
+
+
+def test_a_partial_batch_is_filled_up_and_cut_off(tmp_path: Path) -> None:
+    made = conv(shape=(4, 6, 6, 3), channels=2)
+    x = samples(made, 2)[:6]
+    done = run(tmp_path, made.data, saved(tmp_path, in0=x))
+    assert done.samples == 6
+    assert done.exactness is not None
+    assert done.exactness.verdict == "exact"
+    assert done.exactness.outputs[0].elements == 6 * 6 * 6 * 2
+
+
+def test_limits_decide(tmp_path: Path) -> None:
+    made = conv(shape=(1, 6, 6, 3), channels=2)
+    data = saved(tmp_path, in0=samples(made, 4))
+    strict = Limits(exactness=ExactnessLimits(require="exact"))
+    assert run(tmp_path, made.data, data, limits=strict).outcome is Outcome.PASS
+    scored = Limits(accuracy=AccuracyLimits(min_top1=0.5))
+    done = run(tmp_path, made.data, data, limits=scored)
+    assert done.outcome is Outcome.FAIL
+    assert "labels" in done.reasons[0]
+
+
+def test_a_failed_machine_keeps_what_is_known(tmp_path: Path) -> None:
+    made = conv(shape=(1, 6, 6, 3), channels=2)
+    data = saved(tmp_path, in0=samples(made, 4))
+    broken = replace(this_host(tmp_path), python="/nowhere/python3")
+    done = run(tmp_path, made.data, data, device=broken)
+    assert done.outcome is Outcome.ERROR
+    assert done.failure is not None
+    assert done.failure.kind == "RuntimeMissing"
+    assert done.manifest is not None
+    assert done.samples == 4
+
+
+MODULE = """
+import torch
+def model():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(), torch.nn.Linear(8, 7))
+    return net, (torch.zeros(1, 3, 12, 12),)
+"""
+
+
+@pytest.mark.slow
+def test_a_torch_model_goes_the_whole_way(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(MODULE)
+    random = np.random.default_rng(0)
+    x = random.normal(size=(30, 3, 12, 12)).astype(np.float32)
+    data = saved(tmp_path, in0=x, labels=random.integers(0, 7, 30))
+    done = run(
+        tmp_path,
+        b"",
+        data,
+        model=f"{tmp_path / 'net.py'}:model",
+        recipe=RECIPES["static_wi8_ai8"],
+        host=this_host(tmp_path, "another name for this host"),
+    )
+    assert done.outcome is Outcome.PASS, done.reasons
+    assert done.manifest is not None
+    assert done.manifest.inputs[0].dtype == "int8"
+    assert done.exactness is not None
+    assert done.exactness.verdict == "exact"
+    assert done.accuracy is not None
+    assert done.accuracy.agreement is not None
+    assert done.accuracy.top5 is not None
+    assert done.cost is not None
+    assert done.cost.tensors[0].sqnr_db > 20
+    assert len(done.cost.tensors) > 2  # tensors inside are matched by name
+    assert done.host_latency is not None
