@@ -101,11 +101,13 @@ struct Portable {
     });
   }
   static I32 scale_single(I32 x, const float* scale, float cap) {
+    // Adding and taking off 1.5 * 2^23 rounds to an integer, ties to even, for |y| <= 2^22. Below
+    // the range the output clamps to its low bound: any value that far down will do.
+    constexpr float kMagic = 12582912.0f, kLowest = -65536.0f;
     return map([&](int i) {
       const float product = (float)x.lane[i] * scale[i];
       const float capped = product < cap ? product : cap;
-      // Below the range the output clamps to its low bound: any value that far down will do.
-      return (int32_t)std::nearbyint(capped > -65536.0f ? capped : -65536.0f);
+      return (int32_t)(((capped > kLowest ? capped : kLowest) + kMagic) - kMagic);
     });
   }
   static I32 scale_double(I32 x, const double* scale) {
@@ -123,18 +125,21 @@ struct Portable {
 
   // --- Output -----------------------------------------------------------------------------------
   struct Output {
-    int64_t zero_point, low, high;
+    int32_t zero_point, low, high;
     uint8_t flip;
     Output(int zero, int lo, int hi, uint8_t mask)
         : zero_point(zero), low(lo), high(hi), flip(mask) {}
     uint8_t finish(int32_t x) const {
-      const int64_t moved = x + zero_point;
+      // Saturates first, so that adding the zero point cannot wrap.
+      const int32_t moved = (x < -65536 ? -65536 : x > 65536 ? 65536 : x) + zero_point;
       return (uint8_t)(moved < low ? low : moved > high ? high : moved) ^ flip;
     }
   };
   template <int kPanels>
   static void store_row(const I32 (&x)[kPanels], const Output& output, uint8_t* to, int count) {
-    for (int i = 0; i < count; ++i) to[i] = output.finish(x[0].lane[i]);
+    uint8_t bytes[kLanes];
+    for (int i = 0; i < kLanes; ++i) bytes[i] = output.finish(x[0].lane[i]);
+    std::memcpy(to, bytes, (size_t)count);
   }
   static void store_block(const I32 (&x)[kVectors], const Output& output, uint8_t* to, int count) {
     store_row(x, output, to, count);
