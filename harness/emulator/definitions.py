@@ -65,12 +65,14 @@ DEFINITIONS: dict[tuple[str, str], Bind] = {}
 ELEMENTWISE: dict[tuple[str, str], int] = {}
 """Definitions whose outputs depend on the input elements at their own place only, with the block
 size: not on where the place is either, when the elements fill whole blocks of that many."""
+ROWWISE: set[tuple[str, str]] = set()
+"""Definitions that work along the last axis and take any number of leading ones."""
 ACCUMULATORS: dict[str, Callable[[Call], Accumulate]] = {}
 """How to get the int32 accumulators of an op that requantizes, for reports."""
 
 
 def define(
-    ops: Sequence[str], semantics: Sequence[str], *, elementwise: int = 0
+    ops: Sequence[str], semantics: Sequence[str], *, elementwise: int = 0, rowwise: bool = False
 ) -> Callable[[Bind], Bind]:
     """Enter a definition under every pair of `ops` and `semantics`.
 
@@ -79,6 +81,7 @@ def define(
         semantics: names that profiles use.
         elementwise: the block size, 1 for any number of elements, where a table may stand for the
             definition; see `ELEMENTWISE`. 0: it may not.
+        rowwise: see `ROWWISE`.
     """
 
     def enter(bind: Bind) -> Bind:
@@ -87,6 +90,8 @@ def define(
                 if (op, name) in DEFINITIONS:
                     raise ValueError(f"{op}/{name} is defined twice")
                 DEFINITIONS[op, name] = bind
+                if rowwise:
+                    ROWWISE.add((op, name))
                 if elementwise:
                     ELEMENTWISE[op, name] = elementwise
         return bind

@@ -12,6 +12,7 @@ from harness.emulator import ops as _ops  # noqa: F401  importing it fills the t
 from harness.emulator.definitions import (
     ACCUMULATORS,
     DEFINITIONS,
+    ROWWISE,
     Call,
     CannotRun,
     NoDefinition,
@@ -236,7 +237,11 @@ class Emulator:
         definition = DEFINITIONS.get((node.op, entry.semantics))
         if definition is None:
             raise NoDefinition(f"semantics {entry.semantics!r} is not defined for it")
-        run = self._bind_core(call) or each_step(definition(call), computed)
+        run = self._bind_core(call)
+        if run is None:
+            run = definition(call)
+            if (node.op, entry.semantics) not in ROWWISE or not all(computed):
+                run = each_step(run, computed)
         self._bound[node.index] = (shapes, run)
         self._promise(node, entry)
         return run

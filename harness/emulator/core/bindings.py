@@ -36,6 +36,7 @@ from harness.emulator.definitions import (
 from harness.emulator.graph import Array
 from harness.emulator.ops.accumulate import check_bias, requantization, weight_zero_point
 from harness.emulator.ops.fully_connected import output_shape
+from harness.emulator.ops.mean import FINISHES, make_reduction
 from harness.emulator.ops.pool import (
     count_inside,
     divide_ties_away,
@@ -192,6 +193,23 @@ def _bind_average_pool(call: Call, _level: str) -> Run:
     )
 
 
+def _bind_mean(call: Call, _level: str) -> Run:
+    """Sums over whole images here; the rest is the definition's."""
+    x = call.input(0)
+    _require(call.semantics in FINISHES and x.dtype in _BYTES and len(x.shape) == 4)
+    reduction, finish = make_reduction(call), FINISHES[call.semantics](call)
+    _require(reduction.axes == (1, 2))
+    _, height, width, channels = x.shape
+    sums = make_sum_pool(Window(height, width, channels, 1, 1, channels, height, width))
+
+    def run(values: Values) -> tuple[Array]:
+        images = required(values[0])
+        total = sums(images.reshape(-1, *x.shape[1:])).astype(np.int64)
+        return (finish(total).reshape(len(images), *reduction.shape),)
+
+    return run
+
+
 # Element-wise ops as tables of their definitions -------------------------------------------------
 
 
@@ -241,4 +259,5 @@ _BINDINGS: dict[str, Binding] = {
     "FULLY_CONNECTED": _bind_fully_connected,
     "AVERAGE_POOL_2D": _bind_average_pool,
     "MAX_POOL_2D": _bind_max_pool,
+    "MEAN": _bind_mean,
 }

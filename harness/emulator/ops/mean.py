@@ -1,10 +1,11 @@
 """MEAN over chosen axes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from harness.arithmetic.fixed_point import to_int64, wrap_int32
+from harness.arithmetic.fixed_point import Int64, to_int64, wrap_int32
 from harness.arithmetic.float_steps import fused_multiply_add
 from harness.arithmetic.requantize import quantize_multiplier, round_s1
 from harness.emulator.definitions import (
@@ -51,8 +52,11 @@ def make_reduction(call: Call) -> Reduction:
     return Reduction(reduced, elements, result)
 
 
-@define(["MEAN"], ["folded-S1"])
-def bind_reference(call: Call) -> Run:
+Finish = Callable[[Int64], Array]
+"""From the sums over the reduced axes to the output's integers, element by element."""
+
+
+def finish_reference(call: Call) -> Finish:
     """S1 with ``1 / n`` folded into the multiplier, the quotient truncated.
 
     ``multiplier = floor(m * 2^k / n)``, ``k = min(floor(log2 n), 32, 31 + shift)``, where
@@ -70,21 +74,19 @@ def bind_reference(call: Call) -> Run:
     dtype = np.dtype(call.output.dtype)
     limits = np.iinfo(dtype)
 
-    def run(values: Values) -> tuple[Array]:
-        total = to_int64(required(values[0])).sum(axis=reduction.axes)
+    def finish(total: Int64) -> Array:
         centred = wrap_int32(total - z_x * reduction.elements)
         y = round_s1(centred, multiplier, shift) + z_y
-        return (np.clip(y, limits.min, limits.max).astype(dtype).reshape(reduction.shape),)
+        return np.clip(y, limits.min, limits.max).astype(dtype)
 
-    return run
+    return finish
 
 
 def _multiply_then_add(a: Array, b: Array, c: Array) -> Array:
     return a * b + c
 
 
-@define(["MEAN"], ["xnnpack", "xnnpack-fused"])
-def bind_xnnpack(call: Call) -> Run:
+def finish_xnnpack(call: Call) -> Finish:
     """``rint(sum * t + (z_y - n z_x t))`` in float32, ``t = (s_x / s_y) * (1 / n)``.
 
     Every operation rounds to float32, in the order written; "fused" where the compiler makes one
@@ -105,10 +107,28 @@ def bind_xnnpack(call: Call) -> Run:
     dtype = np.dtype(call.output.dtype)
     limits = np.iinfo(dtype)
 
+    def finish(total: Int64) -> Array:
+        y = np.rint(multiply_add(total.astype(np.float32), np.atleast_1d(scale), offset))
+        return np.clip(y, limits.min, limits.max).astype(dtype)
+
+    return finish
+
+
+FINISHES: dict[str, Callable[[Call], Finish]] = {
+    "folded-S1": finish_reference,
+    "xnnpack": finish_xnnpack,
+    "xnnpack-fused": finish_xnnpack,
+}
+
+
+@define(["MEAN"], list(FINISHES))
+def bind_sums(call: Call) -> Run:
+    """The exact sum over the reduced axes, and what the runtime makes of it."""
+    reduction, finish = make_reduction(call), FINISHES[call.semantics](call)
+
     def run(values: Values) -> tuple[Array]:
-        total = to_int64(required(values[0])).sum(axis=reduction.axes).astype(np.float32)
-        y = np.rint(multiply_add(total, np.atleast_1d(scale), offset))
-        return (np.clip(y, limits.min, limits.max).astype(dtype).reshape(reduction.shape),)
+        total = required(values[0]).sum(axis=reduction.axes, dtype=np.int64)
+        return (finish(total).reshape(reduction.shape),)
 
     return run
 

@@ -35,7 +35,7 @@ def _beta(call: Call) -> np.float32:
     return np.float32(call.node.options.get("beta", 1.0))
 
 
-@define(["SOFTMAX"], ["gemmlowp"])
+@define(["SOFTMAX"], ["gemmlowp"], rowwise=True)
 def bind_gemmlowp(call: Call) -> Run:
     """Fixed point: differences in Q5, exponentials in Q0, their sum in Q12.
 
@@ -67,7 +67,7 @@ def bind_gemmlowp(call: Call) -> Run:
     return run
 
 
-@define(["SOFTMAX"], ["exp-table", "exp-table-half-added"])
+@define(["SOFTMAX"], ["exp-table", "exp-table-half-added"], rowwise=True)
 def bind_exp_table(call: Call) -> Run:
     """A table of 256 float32 exponentials, summed in float32 one after the other.
 
@@ -96,7 +96,7 @@ def bind_exp_table(call: Call) -> Run:
     return run
 
 
-@define(["SOFTMAX"], ["exp-table-16-bits"])
+@define(["SOFTMAX"], ["exp-table-16-bits"], rowwise=True)
 def bind_exp_table_16_bits(call: Call) -> Run:
     """A table of 256 exponentials in 16 bits, summed as integers; S2 in whole blocks of 16 elements
     of a row, S1 in its rest.
@@ -127,7 +127,7 @@ def bind_exp_table_16_bits(call: Call) -> Run:
     return run
 
 
-@define(["SOFTMAX"], ["float"])
+@define(["SOFTMAX"], ["float"], rowwise=True)
 def bind_float(call: Call) -> Run:
     """``exp((x - max) * beta)`` over its sum, in float32."""
     beta = _beta(call)

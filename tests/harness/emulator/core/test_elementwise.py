@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from harness.emulator.core import available_levels
 from harness.emulator.core.bindings import bind
 from harness.emulator.definitions import ELEMENTWISE
+from harness.emulator.ops.mean import FINISHES
 from tests.harness.emulator.core.calls import (
     define_each,
     make_call,
@@ -88,5 +89,17 @@ def test_pools(
     }
     x, y = (make_tensor((2, *image), dtype, 0.03, 7) for _ in range(2))
     call = make_call(op, "integer", (x,), y, options)
+    steps = (random_bytes(np.random.default_rng(0), (3, 2, *image), dtype),)
+    np.testing.assert_array_equal(run_core(call, LEVEL, steps), define_each(call, steps))
+
+
+@pytest.mark.parametrize("semantics", sorted(FINISHES))
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("image", [(7, 7, 33), (1, 1, 3), (2, 5, 16)])
+def test_mean(semantics: str, dtype: str, keep: bool, image: tuple[int, int, int]) -> None:
+    x, y = make_tensor((2, *image), dtype, 0.03, 7), make_tensor((2, image[2]), dtype, 0.02, 5)
+    axes = make_tensor((2,), "int32", data=np.array([1, 2], np.int32))
+    call = make_call("MEAN", semantics, (x, axes), y, {"keep_dims": keep})
     steps = (random_bytes(np.random.default_rng(0), (3, 2, *image), dtype),)
     np.testing.assert_array_equal(run_core(call, LEVEL, steps), define_each(call, steps))
