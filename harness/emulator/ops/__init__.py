@@ -2,8 +2,10 @@
 
 from harness.emulator.ops import (
     add,
+    blocks,
     conv,
     fully_connected,
+    indexing,
     mean,
     pool,
     quantize,
@@ -11,4 +13,15 @@ from harness.emulator.ops import (
     softmax,
 )
 
-__all__ = ["add", "conv", "fully_connected", "mean", "pool", "quantize", "shape", "softmax"]
+__all__ = [
+    "add",
+    "blocks",
+    "conv",
+    "fully_connected",
+    "indexing",
+    "mean",
+    "pool",
+    "quantize",
+    "shape",
+    "softmax",
+]

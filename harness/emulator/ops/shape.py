@@ -117,37 +117,6 @@ def bind_concatenation(call: Call) -> Run:
     return lambda values: (np.concatenate([required(v) for v in values], axis=axis),)
 
 
-@define(["SLICE"], [MOVE])
-def bind_slice(_call: Call) -> Run:
-    """A box: begin and size for each axis, size -1 to the end."""
-
-    def run(values: Values) -> tuple[Array]:
-        x, begin, size = required(values[0]), integers(values, 1), integers(values, 2)
-        if len(begin) != x.ndim or len(size) != x.ndim:
-            raise CannotRun(f"begin {begin} and size {size} on {x.ndim} dimensions")
-        box = []
-        for extent, b, s in zip(x.shape, begin, size, strict=True):
-            end = extent if s == -1 else b + s
-            if not 0 <= b <= end <= extent:
-                raise CannotRun(f"slice {b}:{end} of {extent}")
-            box.append(slice(b, end))
-        return (np.ascontiguousarray(x[tuple(box)]),)
-
-    return run
-
-
-@define(["SPLIT"], [MOVE])
-def bind_split(call: Call) -> Run:
-    """Equal parts along an axis; the axis is the first input."""
-    parts = len(call.outputs)
-
-    def run(values: Values) -> tuple[Array, ...]:
-        axis = integers(values, 0)[0]
-        return tuple(np.ascontiguousarray(p) for p in np.split(required(values[1]), parts, axis))
-
-    return run
-
-
 @define(["PACK"], [MOVE])
 def bind_pack(call: Call) -> Run:
     """Inputs stacked along a new axis."""
@@ -159,10 +128,11 @@ def bind_pack(call: Call) -> Run:
 @define(["UNPACK"], [MOVE])
 def bind_unpack(call: Call) -> Run:
     """Slices along an axis, which disappears."""
+    same_quantization([call.inputs[0], *call.outputs])
     axis = int(call.node.options.get("axis", 0))
 
     def run(values: Values) -> tuple[Array, ...]:
-        return tuple(np.ascontiguousarray(p) for p in np.moveaxis(required(values[0]), axis, 0))
+        return tuple(np.array(p) for p in np.moveaxis(required(values[0]), axis, 0))
 
     return run
 

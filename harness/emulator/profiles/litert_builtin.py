@@ -1,7 +1,8 @@
 """LiteRT's optimized built-in kernels: on aarch64, and on x86-64, where NEON code runs as SSE."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
-from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES, MOVE_ENTRIES
+from harness.emulator.profiles.moves import MOVE_ENTRIES
+from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
 
 _KERNELS = "LiteRT tflite/kernels"
 _OPTIMIZED = f"{_KERNELS}/internal/optimized"

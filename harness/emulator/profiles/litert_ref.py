@@ -1,7 +1,8 @@
 """LiteRT's reference kernels (BUILTIN_REF): the same bits on every machine."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
-from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES, MOVE_ENTRIES
+from harness.emulator.profiles.moves import MOVE_ENTRIES
+from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
 
 _KERNELS = "LiteRT tflite/kernels"
 _REFERENCE = f"{_KERNELS}/internal/reference"

@@ -3,7 +3,8 @@
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles import delegation
 from harness.emulator.profiles.litert_builtin import BUILTIN_ARM_ENTRIES, BUILTIN_X86_ENTRIES
-from harness.emulator.profiles.shared import FLOAT_ENTRIES, MOVE_ENTRIES
+from harness.emulator.profiles.moves import MOVE_ENTRIES
+from harness.emulator.profiles.shared import FLOAT_ENTRIES
 
 _X = "XNNPACK src"
 

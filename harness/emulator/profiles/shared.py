@@ -1,31 +1,6 @@
-"""Entries that hold in every runtime: moves, and float arithmetic, which promises nothing."""
+"""Entries that hold in every runtime: int16, and float arithmetic, which promises nothing."""
 
 from harness.arithmetic.profile import Entry, Evidence, Signature
-
-_MOVED = ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")
-
-MOVE_ENTRIES: tuple[Entry, ...] = (
-    Entry(
-        (
-            "RESHAPE",
-            "SQUEEZE",
-            "EXPAND_DIMS",
-            "TRANSPOSE",
-            "PAD",
-            "PADV2",
-            "CONCATENATION",
-            "SLICE",
-            "SPLIT",
-            "PACK",
-            "UNPACK",
-            "SHAPE",
-        ),
-        _MOVED,
-        "move",
-        Evidence.SOURCE,
-        "values are copied, not computed",
-    ),
-)
 
 _KERNELS = "LiteRT tflite/kernels"
 

@@ -63,12 +63,13 @@ def test_equal_bit_for_bit(
         assert answer.error == "", model.name
         graph = read_tflite(model.data).main
         emulation = emulate(graph, get_profile(profile), inputs)
-        (output,), (expected,) = graph.outputs, emulation.outputs
-        if expected is None or emulation.promises[output] != "exact":
-            undefined.append(model.name)
-            continue
-        got = answer.tensors[output].reshape(expected.shape)
-        assert np.array_equal(expected, got), f"{model.name}: {np.argwhere(expected != got)[:3]}"
+        for output, expected in zip(graph.outputs, emulation.outputs, strict=True):
+            if expected is None or emulation.promises[output] != "exact":
+                undefined.append(model.name)
+                continue
+            got = answer.tensors[output].reshape(expected.shape)
+            wrong = np.argwhere(expected != got)
+            assert np.array_equal(expected, got), f"{model.name}: {wrong[:3]}"
     assert not undefined or family not in PROMISED[profile]
 
 
