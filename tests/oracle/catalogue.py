@@ -266,11 +266,14 @@ def _reshape(dtype: str) -> Maker:
 def _resize(op: str, dtype: str) -> Maker:
     def make(rng: np.random.Generator, seed: int, _style: Style) -> Model:
         align, half = _pick(rng, ((False, False), (True, False), (False, True)))
+        shape, size = _image(rng, 2, 6), _pair(rng, (1, 2, 5, 8, 9, 13, 30))
+        if half and rng.integers(4) == 0:  # a kernel of its own
+            shape, size = (*shape[:3], 16), (shape[1] * 8, shape[2] * 8)
         return elementwise.resize(
             op,
             seed,
-            shape=_image(rng, 2, 6),
-            size=_pair(rng, (1, 2, 5, 8, 9)),
+            shape=shape,
+            size=size,
             align_corners=align,
             half_pixel=half,
             dtype=dtype,

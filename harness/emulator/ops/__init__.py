@@ -9,6 +9,7 @@ from harness.emulator.ops import (
     mean,
     pool,
     quantize,
+    resize,
     shape,
     softmax,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "mean",
     "pool",
     "quantize",
+    "resize",
     "shape",
     "softmax",
 ]

@@ -1,13 +1,14 @@
 """The profiles the emulator ships, one file per runtime. Each entry carries its evidence."""
 
 from harness.arithmetic.profile import ArithmeticProfile
-from harness.emulator.profiles.litert_builtin import LITERT_BUILTIN_X86
+from harness.emulator.profiles.litert_builtin import LITERT_BUILTIN_ARM, LITERT_BUILTIN_X86
 from harness.emulator.profiles.litert_ref import LITERT_REF
 from harness.emulator.profiles.litert_xnnpack import LITERT_XNNPACK
 from harness.errors import UsageError
 
 PROFILES: dict[str, ArithmeticProfile] = {
-    profile.name: profile for profile in (LITERT_REF, LITERT_BUILTIN_X86, *LITERT_XNNPACK)
+    profile.name: profile
+    for profile in (LITERT_REF, LITERT_BUILTIN_X86, LITERT_BUILTIN_ARM, *LITERT_XNNPACK)
 }
 
 

@@ -2,6 +2,7 @@
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles.moves import MOVE_ENTRIES
+from harness.emulator.profiles.resize import RESIZE_BUILTIN_ARM, RESIZE_BUILTIN_X86
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
 
 _KERNELS = "LiteRT tflite/kernels"
@@ -80,6 +81,7 @@ BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
         when=lambda s: s.output == "uint8",
         condition="uint8 output",
     ),
+    *RESIZE_BUILTIN_X86,
     *_COMMON,
 )
 BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
@@ -92,6 +94,7 @@ BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
         when=lambda s: s.output == s.dtypes[0],
         condition="output of the same dtype",
     ),
+    *RESIZE_BUILTIN_ARM,
     *_COMMON,
 )
 
@@ -99,5 +102,11 @@ LITERT_BUILTIN_X86 = ArithmeticProfile(
     "litert-builtin-x86",
     "LiteRT 2.3.0, optimized built-in kernels, x86-64",
     (*BUILTIN_X86_ENTRIES, *MOVE_ENTRIES, *FLOAT_ENTRIES),
+    kernels="builtin",
+)
+LITERT_BUILTIN_ARM = ArithmeticProfile(
+    "litert-builtin-arm",
+    "LiteRT 2.3.0, optimized built-in kernels, aarch64",
+    (*BUILTIN_ARM_ENTRIES, *MOVE_ENTRIES, *FLOAT_ENTRIES),
     kernels="builtin",
 )

@@ -2,6 +2,7 @@
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles.moves import MOVE_ENTRIES
+from harness.emulator.profiles.resize import RESIZE_REF
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
 
 _KERNELS = "LiteRT tflite/kernels"
@@ -87,6 +88,7 @@ LITERT_REF = ArithmeticProfile(
             Evidence.MEASURED,
             f"{_REFERENCE}/dequantize.h Dequantize",
         ),
+        *RESIZE_REF,
         *MOVE_ENTRIES,
         *FLOAT_ENTRIES,
     ),

@@ -4,6 +4,7 @@ from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles import delegation
 from harness.emulator.profiles.litert_builtin import BUILTIN_ARM_ENTRIES, BUILTIN_X86_ENTRIES
 from harness.emulator.profiles.moves import MOVE_ENTRIES
+from harness.emulator.profiles.resize import resize_delegated
 from harness.emulator.profiles.shared import FLOAT_ENTRIES
 
 _X = "XNNPACK src"
@@ -149,29 +150,38 @@ def _profile(
     )
 
 
+RESIZE_ARM = resize_delegated("q11-fused")
+
 LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
     _profile(
         "litert-xnnpack-x86",
         "x86-64",
-        (LONG_MEAN_X86, *delegated_entries("S5:single", "S5:single", "xnnpack")),
+        (
+            LONG_MEAN_X86,
+            resize_delegated("q11"),
+            *delegated_entries("S5:single", "S5:single", "xnnpack"),
+        ),
         BUILTIN_X86_ENTRIES,
     ),
     _profile(
         "litert-xnnpack-arm",
         "aarch64, core not known: uint8 matrix kernels differ between cores",
-        delegated_entries("S6:single", "S6:single", "xnnpack-fused", Evidence.ASSUMED),
+        (
+            RESIZE_ARM,
+            *delegated_entries("S6:single", "S6:single", "xnnpack-fused", Evidence.ASSUMED),
+        ),
         BUILTIN_ARM_ENTRIES,
     ),
     _profile(
         "litert-xnnpack-arm@cortex-a53",
         "aarch64, Cortex-A53",
-        delegated_entries("S7:single", "S6:single", "xnnpack-fused"),
+        (RESIZE_ARM, *delegated_entries("S7:single", "S6:single", "xnnpack-fused")),
         BUILTIN_ARM_ENTRIES,
     ),
     _profile(
         "litert-xnnpack-arm@cortex-a76",
         "aarch64, Cortex-A76",
-        delegated_entries("S6:single", "S6:single", "xnnpack-fused"),
+        (RESIZE_ARM, *delegated_entries("S6:single", "S6:single", "xnnpack-fused")),
         BUILTIN_ARM_ENTRIES,
     ),
 )

@@ -42,11 +42,13 @@ def cases(family: str) -> Iterator[Case]:
 
 
 @pytest.fixture(scope="session")
-def answers() -> dict[tuple[str, str], list[Answer]]:
-    """By profile and family, in the order of `cases`."""
-    keys = [(profile, family) for profile in PROFILES for family in FAMILIES]
+def answers(request: pytest.FixtureRequest) -> dict[tuple[str, str], list[Answer]]:
+    """By profile and family of the tests that were selected, in the order of `cases`."""
+    selected = [getattr(item, "callspec", None) for item in request.session.items]
+    asked = [spec.params for spec in selected if spec is not None]
+    keys = [(p["profile"], p["family"]) for p in asked if {"profile", "family"} <= p.keys()]
     work = [(key, Request(m.data, x, PROFILES[key[0]])) for key in keys for m, x in cases(key[1])]
-    results = run_all([request for _, request in work])
+    results = run_all([each for _, each in work])
     found: dict[tuple[str, str], list[Answer]] = {key: [] for key in keys}
     for (key, _), answer in zip(work, results, strict=True):
         found[key].append(answer)
