@@ -63,7 +63,11 @@ class Device:
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command on a device gave back; a non-zero status is a result, not an error."""
+    """What a command on a device gave back; a non-zero status is a result, not an error.
+
+    `exit_status` is negative for the signal that ended it. The shells on devices tell a signal n as
+    128 + n, so a status of 129 to 192 reads as a signal, too.
+    """
 
     argv: tuple[str, ...]
     exit_status: int
@@ -100,7 +104,10 @@ class Transport(Protocol):
     ) -> CommandResult:
         """Run a command and wait for it; at the limit its whole process group is killed.
 
+        Nothing in its process group outlives the command or the connection.
+
         Raises:
+            TransportError: it printed more than `max_output_bytes`; it has been killed.
             DeviceTimeout: it ran past `timeout_s`; the message carries what it had printed on
                 stderr.
         """
@@ -108,7 +115,8 @@ class Transport(Protocol):
     def push(self, local: Path, remote: str, *, sha256: str, timeout_s: float) -> int:
         """Put a file on the device so that `remote` is either absent or whole.
 
-        A partial push is resumed. When `remote` already has that sha256 nothing is sent.
+        A partial push is resumed; if what was there proves to be bad, all is sent anew. When
+        `remote` already has that sha256 nothing is sent.
 
         Returns:
             Bytes sent over the wire (0 when the device had the file).
