@@ -66,9 +66,10 @@ class _Entry(BaseModel):
 
     @model_validator(mode="after")
     def _has_an_address(self) -> Self:
-        needed = {"ssh": "host", "adb": "serial"}.get(self.transport)
-        if needed is not None and not getattr(self, needed):
-            raise ValueError(f"transport {self.transport} needs a {needed}")
+        if self.transport == "ssh" and not self.host:
+            raise ValueError("transport ssh needs a host")
+        if self.transport == "adb" and not (self.serial or self.host):
+            raise ValueError("transport adb needs a serial, or a host and a port")
         return self
 
     def device(self, name: str) -> Device:

@@ -2,11 +2,15 @@
 
 from contextlib import AbstractContextManager
 
-from farm.transports import local, ssh
+from farm.transports import adb, local, ssh
 from harness.device import Connect, Device, Transport
 from harness.errors import UsageError
 
-_OPENERS: dict[str, Connect] = {"local": local.connect, "ssh": ssh.connect}
+_OPENERS: dict[str, Connect] = {
+    "adb": adb.connect,
+    "local": local.connect,
+    "ssh": ssh.connect,
+}
 
 
 def connect(device: Device) -> AbstractContextManager[Transport]:

@@ -121,28 +121,28 @@ class ShellTransport:
         task = f"push to {remote}"
         size = _size_of(local)
         names = (remote, f"{remote}.part-{sha256}", sha256, str(size))
-        report = self._ask(task, (_INSPECT, *names), timeout_s)
-        if report == "present":
-            return 0
-        partial = re.fullmatch("partial ([0-9]{1,18})", report)
-        if partial is None or (offset := int(partial[1])) > size:
-            raise self._misunderstood(task, report)
-        report = self._ask(
-            task,
-            (_STORE, *names),
-            deadline - time.monotonic(),
-            stdin=_read_from(local, offset, size - offset),
-            stdin_bytes=size - offset,
-        )
-        if report.startswith("corrupt"):
-            raise ArtifactCorrupt(
-                f"{task}: sha256 on the device is {report.removeprefix('corrupt ')}, "
-                f"expected {sha256}; the file was removed, push it again",
-                device=self._device.name,
+        sent = 0
+        while (offset := self._find_offset(task, names, size, deadline)) is not None:
+            report = self._ask(
+                task,
+                (_STORE, *names),
+                deadline - time.monotonic(),
+                stdin=_read_from(local, offset, size - offset),
+                stdin_bytes=size - offset,
             )
-        if report != "stored":
-            raise self._misunderstood(task, report)
-        return size - offset
+            sent += size - offset
+            if report == "stored":
+                break
+            if not report.startswith("corrupt"):
+                raise self._misunderstood(task, report)
+            # A part that was resumed may have been bad already: it is gone, all is sent anew.
+            if offset == 0:
+                raise ArtifactCorrupt(
+                    f"{task}: sha256 on the device is {report.removeprefix('corrupt ')}, "
+                    f"expected {sha256}; the file was removed, push it again",
+                    device=self._device.name,
+                )
+        return sent
 
     def pull(
         self, remote: str, local: Path, *, limits: PullLimits, timeout_s: float
@@ -170,6 +170,18 @@ class ShellTransport:
         if not self._closed:
             self._closed = True
             self._close()
+
+    def _find_offset(
+        self, task: str, names: Sequence[str], size: int, deadline: float
+    ) -> int | None:
+        """How much of a file the device has already; None when it has it whole."""
+        report = self._ask(task, (_INSPECT, *names), deadline - time.monotonic())
+        if report == "present":
+            return None
+        partial = re.fullmatch("partial ([0-9]{1,18})", report)
+        if partial is None or int(partial[1]) > size:
+            raise self._misunderstood(task, report)
+        return int(partial[1])
 
     def _start(
         self,

@@ -83,11 +83,18 @@ def test_a_partial_file_that_is_too_long_starts_anew(
 def test_a_corrupt_file_is_detected_and_removed(
     transport: Transport, folder: str, local: Path
 ) -> None:
-    remote = leave_partial(transport, folder, b"rotten")
+    local.write_bytes(DATA[:-1] + b"x")
     with pytest.raises(ArtifactCorrupt, match=SHA256):
-        transport.push(local, remote, sha256=SHA256, timeout_s=60)
+        transport.push(local, f"{folder}/model", sha256=SHA256, timeout_s=60)
     assert entries(transport, folder) == []
-    assert transport.push(local, remote, sha256=SHA256, timeout_s=60) == len(DATA)
+
+
+def test_a_bad_partial_file_does_no_harm(transport: Transport, folder: str, local: Path) -> None:
+    remote = leave_partial(transport, folder, b"rotten")
+    sent = transport.push(local, remote, sha256=SHA256, timeout_s=60)
+    assert sent == len(DATA) - len(b"rotten") + len(DATA)
+    assert shell(transport, 'cat "$1"', remote) == DATA
+    assert entries(transport, folder) == ["model"]
 
 
 def test_a_full_device_is_told_and_cleaned(transport: Transport, folder: str, local: Path) -> None:

@@ -1,0 +1,270 @@
+"""adb transport: phones, through an adb server of our own.
+
+The server listens on a port of its own, so that nobody else's server is touched; it is started when
+it is not there, and never stopped. Every request names the phone's serial. Commands go through the
+shell protocol v2 (Android 7 and newer), files through the same shell as on any other device.
+"""
+
+import math
+import os
+import re
+import select
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import cast
+
+import adbutils
+
+from farm.transports.channel import Channel, Stream
+from farm.transports.phone_state import PhoneNotReady, PhoneState, state_of
+from farm.transports.shell import ShellTransport
+from harness.device import Device, Transport
+from harness.errors import DeviceTimeout, TransportError, UsageError
+
+PORT_VARIABLE = "EDGEFARM_ADB_PORT"
+DEFAULT_PORT = 5137
+READY_TIMEOUT_S = 20.0
+_REQUEST_TIMEOUT_S = 15.0
+_LOOK_AGAIN_S = 0.5
+_PIECE_BYTES = 64 << 10
+
+_STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
+_PACKET = struct.Struct("<BI")
+
+
+@contextmanager
+def connect(device: Device) -> Iterator[Transport]:
+    """Make sure that a phone is ready, and open it.
+
+    Raises:
+        UsageError: no serial, or the port of the server is not free.
+        PhoneNotReady: it is in a state that takes no commands, and did not leave it in time.
+        TransportError: there is no adb here, or the phone is too old.
+    """
+    serial = serial_of(device)
+    port = start_server(device.name)
+    _make_ready(port, serial, device.name)
+    features = _request(port, f"host-serial:{serial}:features", device.name).split(",")
+    if "shell_v2" not in features:
+        raise TransportError(
+            f"phone {serial} has no shell protocol v2; Android 7 or newer is needed",
+            device=device.name,
+        )
+
+    def open_channel(command: str, timeout_s: float) -> Channel:
+        try:
+            return _ShellChannel(port, serial, command, timeout_s)
+        except adbutils.AdbError as error:
+            state = find_state(port, serial, device.name)
+            if state is not None:
+                raise PhoneNotReady(state, device=device.name, serial=serial) from error
+            raise ConnectionError(str(error)) from error
+
+    transport = ShellTransport(device, open_channel, lambda: None)
+    try:
+        yield transport
+    finally:
+        transport.close()
+
+
+def serial_of(device: Device) -> str:
+    """The serial that names a phone to adb; ``host:port`` for one on the network."""
+    address = device.address
+    if address.serial:
+        return address.serial
+    if address.host:
+        return f"{address.host}:{address.port}"
+    raise UsageError(f"device {device.name}: give its entry a serial; `adb devices` lists them")
+
+
+def server_port() -> int:
+    """Where our adb server listens: ``$EDGEFARM_ADB_PORT``, else `DEFAULT_PORT`."""
+    text = os.environ.get(PORT_VARIABLE) or str(DEFAULT_PORT)
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1024 <= int(text) <= 65535:
+        raise UsageError(f"{PORT_VARIABLE}={text!r}: expected a port, 1024 to 65535")
+    return int(text)
+
+
+def start_server(device: str) -> int:
+    """Make sure that our adb server runs; returns its port."""
+    port = server_port()
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), _REQUEST_TIMEOUT_S):
+        return port
+    # Into a file: the server that stays would hold a pipe open.
+    with tempfile.TemporaryFile() as output:
+        try:
+            done = subprocess.run(
+                [adbutils.adb_path(), "-P", str(port), "start-server"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=READY_TIMEOUT_S,
+                check=False,
+            )
+        except (adbutils.AdbError, OSError) as error:
+            raise TransportError(
+                f"no adb runs on this host ({error}); Debian: apt-get install adb", device=device
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise DeviceTimeout(
+                f"the adb server did not start within {READY_TIMEOUT_S:g} s", device=device
+            ) from error
+        if done.returncode != 0:
+            output.seek(0)
+            raise TransportError(
+                f"the adb server did not start on port {port}; if the port is taken, set "
+                f"{PORT_VARIABLE}",
+                device=device,
+                exit_status=done.returncode,
+                stderr=output.read().decode(errors="replace"),
+            )
+    return port
+
+
+def find_state(port: int, serial: str, device: str) -> PhoneState | None:
+    """The state that a phone is in; None when it is ready."""
+    for line in _request(port, "host:devices", device).splitlines():
+        name, _, word = line.partition("\t")
+        if name == serial:
+            return state_of(word)
+    return state_of("disconnected")
+
+
+def _make_ready(port: int, serial: str, device: str) -> None:
+    """Wait for a phone, with a new connection where that may help.
+
+    Raises:
+        PhoneNotReady: it needs a person, or it did not become ready in time.
+    """
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    reconnected = False
+    while (state := find_state(port, serial, device)) is not None:
+        if state.policy == "ask" or time.monotonic() >= deadline:
+            raise PhoneNotReady(state, device=device, serial=serial)
+        if state.policy == "reconnect" and not reconnected:
+            reconnected = True
+            _reconnect(port, serial, device)
+        else:
+            time.sleep(_LOOK_AGAIN_S)
+
+
+def _reconnect(port: int, serial: str, device: str) -> None:
+    """Renew the connection to one phone; what adb answers does not matter, its state does."""
+    networked = re.fullmatch(r".+:[0-9]{1,5}", serial)
+    for request in (
+        (f"host:disconnect:{serial}", f"host:connect:{serial}")
+        if networked
+        else (f"host-serial:{serial}:reconnect",)
+    ):
+        with suppress(adbutils.AdbError, TransportError):
+            _request(port, request, device)
+
+
+class _Connection(adbutils.AdbConnection):  # type: ignore[misc]  # it has no types
+    """To our server; adbutils' own would start one on the port that everybody uses."""
+
+    def _safe_connect(self) -> socket.socket:
+        return cast(socket.socket, self._create_socket())
+
+
+def _request(port: int, request: str, device: str) -> str:
+    """Ask the server; returns its answer."""
+    try:
+        with closing(_Connection("127.0.0.1", port)) as connection:
+            connection.conn.settimeout(_REQUEST_TIMEOUT_S)
+            connection.send_command(request)
+            connection.check_okay()
+            return cast(str, connection.read_string_block())
+    except (adbutils.AdbTimeout, TimeoutError) as error:
+        raise DeviceTimeout(
+            f"the adb server on port {port} did not answer {request!r}", device=device
+        ) from error
+    except (adbutils.AdbError, OSError, ValueError) as error:
+        raise TransportError(
+            f"the adb server on port {port} answered {request!r} with: {error}; if something else "
+            f"listens there, set {PORT_VARIABLE}",
+            device=device,
+        ) from error
+
+
+class _ShellChannel:
+    """A command by the shell protocol v2: packets of kind, length and data, both ways."""
+
+    def __init__(self, port: int, serial: str, command: str, timeout_s: float) -> None:
+        service = f"shell,v2,raw:{command}"
+        connection = _Connection("127.0.0.1", port)
+        try:
+            connection.conn.settimeout(timeout_s)
+            for request in (f"host:transport:{serial}", service):
+                connection.send_command(request)
+                connection.check_okay()
+        except BaseException:
+            connection.close()
+            raise
+        self._socket: socket.socket = connection.conn
+        self._socket.settimeout(None)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+        self._sending = threading.Lock()
+        self._header = b""
+        self._kind, self._left = _STDOUT, 0
+        self._status: int | None = None
+
+    def receive(self, timeout_s: float) -> tuple[Stream, bytes] | None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            wanted = self._left or _PACKET.size - len(self._header)
+            data = self._read(min(wanted, _PIECE_BYTES), deadline)
+            if not data and self._status is not None:
+                return None
+            if not data:
+                raise ConnectionError("the phone or its adb server went away")
+            if not self._left:
+                self._header += data
+                if len(self._header) == _PACKET.size:
+                    self._kind, self._left = _PACKET.unpack(self._header)
+                    self._header = b""
+                continue
+            self._left -= len(data)
+            if self._kind == _STDOUT:
+                return Stream.STDOUT, data
+            if self._kind == _STDERR:
+                return Stream.STDERR, data
+            if self._kind == _EXIT:
+                self._status = data[0]
+
+    def send(self, data: bytes) -> None:
+        with self._sending:
+            for start in range(0, len(data), _PIECE_BYTES):
+                piece = data[start : start + _PIECE_BYTES]
+                self._socket.sendall(_PACKET.pack(_STDIN, len(piece)) + piece)
+
+    def end_input(self) -> None:
+        with self._sending:
+            self._socket.sendall(_PACKET.pack(_CLOSE_STDIN, 0))
+
+    def exit_status(self, timeout_s: float) -> int:  # noqa: ARG002  it has come with the output
+        if self._status is None:
+            raise ConnectionError("closed without an exit status")
+        return self._status
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with self._sending:  # a blocked send has ended by now
+            self._socket.close()
+
+    def sever(self) -> None:
+        self.close()
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        remaining_s = max(deadline - time.monotonic(), 0)
+        if not self._poll.poll(math.ceil(remaining_s * 1000)):
+            raise TimeoutError
+        return self._socket.recv(size)
