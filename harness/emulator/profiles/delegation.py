@@ -66,16 +66,16 @@ def takes_sum(s: Signature) -> bool:
     """ADD and SUB: equal dtypes, both scales within [2^-10, 2^8) of the output's."""
     if len({*s.dtypes, s.output}) != 1 or not _few_dimensions(s):
         return False
-    output = np.float32(s.scales[-1][0])
-    ratios = [np.float32(scale[0]) / output for scale in s.scales[:2]]
-    return all(1 / 1024 <= ratio < 256 for ratio in ratios)
+    return all(1 / 1024 <= _scale_ratio(s, index) < 256 for index in (0, 1))
 
 
 def takes_maximum(s: Signature) -> bool:
     """MAX_POOL_2D: the stride does not exceed the window."""
-    height, width = s.options["filter_height"], s.options["filter_width"]
-    strides = s.options["stride_h"], s.options["stride_w"]
-    return strides[0] <= height and strides[1] <= width and s.output == s.dtypes[0]
+    fits = all(
+        s.options.get(f"stride_{name[0]}", 1) <= s.options.get(f"filter_{name}", 1)
+        for name in ("height", "width")
+    )
+    return fits and s.output == s.dtypes[0]
 
 
 def takes_reduction(s: Signature) -> bool:
@@ -99,10 +99,7 @@ def takes_long_reduction(s: Signature) -> bool:
 
 def takes_rescale(s: Signature) -> bool:
     """QUANTIZE between equal 8-bit dtypes, scales within [2^-8, 2^7] of each other."""
-    if s.output != s.dtypes[0]:
-        return False
-    ratio = np.float32(s.scales[0][0]) / np.float32(s.scales[-1][0])
-    return bool(1 / 256 <= ratio <= 128)
+    return s.output == s.dtypes[0] and 1 / 256 <= _scale_ratio(s, 0) <= 128
 
 
 def takes_eight_bit_output(s: Signature) -> bool:
@@ -113,6 +110,13 @@ def takes_eight_bit_output(s: Signature) -> bool:
 def takes_eight_bit_input(s: Signature) -> bool:
     """DEQUANTIZE from int8 or uint8, per tensor."""
     return len(s.scales[0]) == 1 and _few_dimensions(s)
+
+
+def _scale_ratio(s: Signature, index: int) -> float:
+    """Scale of an input over the output's, in float32; 0 where either has none."""
+    if len(s.scales[index]) != 1 or len(s.scales[-1]) != 1 or not s.scales[-1][0]:
+        return 0.0
+    return float(np.float32(s.scales[index][0]) / np.float32(s.scales[-1][0]))
 
 
 def _few_dimensions(s: Signature) -> bool:
