@@ -51,6 +51,11 @@ class Call:
         return self.outputs[0]
 
 
+def same_shape(call: Call) -> tuple[int, ...]:
+    """Output shape of an op that keeps its first input's."""
+    return call.input(0).shape
+
+
 class CannotRun(Exception):
     """The file is at fault: what a node asks for is impossible. The message says what."""
 
@@ -69,6 +74,8 @@ ROWWISE: set[tuple[str, str]] = set()
 """Definitions that work along the last axis and take any number of leading ones."""
 ACCUMULATORS: dict[str, Callable[[Call], Accumulate]] = {}
 """How to get the int32 accumulators of an op that requantizes, for reports."""
+OUTPUT_SHAPES: dict[str, Callable[[Call], tuple[int, ...]]] = {}
+"""The output's shape, for ops whose result a broken file could make larger than it says."""
 
 
 def define(

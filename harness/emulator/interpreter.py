@@ -12,6 +12,7 @@ from harness.emulator import ops as _ops  # noqa: F401  importing it fills the t
 from harness.emulator.definitions import (
     ACCUMULATORS,
     DEFINITIONS,
+    OUTPUT_SHAPES,
     ROWWISE,
     Call,
     CannotRun,
@@ -237,6 +238,9 @@ class Emulator:
         definition = DEFINITIONS.get((node.op, entry.semantics))
         if definition is None:
             raise NoDefinition(f"semantics {entry.semantics!r} is not defined for it")
+        if node.op in OUTPUT_SHAPES and OUTPUT_SHAPES[node.op](call) != call.output.shape:
+            made = list(OUTPUT_SHAPES[node.op](call))
+            raise CannotRun(f"makes shape {made}, the file says {list(call.output.shape)}")
         run = self._bind_core(call)
         if run is None:
             run = definition(call)

@@ -13,6 +13,7 @@ from harness.arithmetic.fixed_point import (
 )
 from harness.arithmetic.requantize import quantize_multiplier, round_s1
 from harness.emulator.definitions import (
+    OUTPUT_SHAPES,
     Call,
     NoDefinition,
     Run,
@@ -25,6 +26,14 @@ from harness.emulator.graph import Array
 from harness.emulator.ops.clamp import clamp_float, fused_activation, tflite_clamp, xnnpack_clamp
 
 _LEFT_SHIFTS = {"int8": 20, "uint8": 20, "int16": 15}
+
+
+def broadcast_shape(call: Call) -> tuple[int, ...]:
+    """Shape of an element-wise op's output."""
+    return np.broadcast_shapes(call.input(0).shape, call.input(1).shape)
+
+
+OUTPUT_SHAPES.update(dict.fromkeys(("ADD", "SUB", "MUL"), broadcast_shape))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ up to 2^26 elements. That lets BLAS do the work of the definition.
 
 import numpy as np
 
-from harness.emulator.definitions import Call, CannotRun
+from harness.emulator.definitions import OUTPUT_SHAPES, Call, CannotRun
 from harness.emulator.graph import Array
 from harness.emulator.ops.accumulate import Products, define_accumulating
-from harness.emulator.ops.windows import make_windows, patches, taps
+from harness.emulator.ops.windows import make_windows, patches, taps, windows_shape
 
 
 def bind_conv(call: Call) -> Products:
@@ -56,5 +56,16 @@ def bind_depthwise(call: Call) -> Products:
     return products
 
 
+def weighted_shape(call: Call, axis: int) -> tuple[int, ...]:
+    """Shape of a convolution's output; `axis` of the output channels in the weights."""
+    weights = call.input(1).shape
+    if len(weights) != 4:
+        raise CannotRun(f"weights of shape {list(weights)}, allowed: 4 dimensions")
+    windows = make_windows(call, (weights[1], weights[2]))
+    return windows_shape(call, windows, weights[axis])
+
+
+OUTPUT_SHAPES["CONV_2D"] = lambda call: weighted_shape(call, 0)
+OUTPUT_SHAPES["DEPTHWISE_CONV_2D"] = lambda call: weighted_shape(call, 3)
 define_accumulating("CONV_2D", bind_conv, axis=0)
 define_accumulating("DEPTHWISE_CONV_2D", bind_depthwise, axis=3)

@@ -1,6 +1,6 @@
 """FULLY_CONNECTED: the sums of products, exact in float64 as in `ops.conv`."""
 
-from harness.emulator.definitions import Call, CannotRun, NoDefinition
+from harness.emulator.definitions import OUTPUT_SHAPES, Call, CannotRun, NoDefinition
 from harness.emulator.graph import Array
 from harness.emulator.ops.accumulate import Products, define_accumulating
 
@@ -35,4 +35,5 @@ def bind_fully_connected(call: Call) -> Products:
     return products
 
 
+OUTPUT_SHAPES["FULLY_CONNECTED"] = output_shape
 define_accumulating("FULLY_CONNECTED", bind_fully_connected, axis=0)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from harness.emulator.definitions import (
+    OUTPUT_SHAPES,
     Call,
     NoDefinition,
     Run,
@@ -18,7 +19,7 @@ from harness.emulator.ops.clamp import (
     tflite_clamp,
     xnnpack_clamp,
 )
-from harness.emulator.ops.windows import Windows, make_windows, taps
+from harness.emulator.ops.windows import Windows, make_windows, taps, windows_shape
 
 
 def pool_windows(call: Call) -> Windows:
@@ -27,6 +28,14 @@ def pool_windows(call: Call) -> Windows:
     return make_windows(
         call, (int(options.get("filter_height", 0)), int(options.get("filter_width", 0)))
     )
+
+
+def pool_shape(call: Call) -> tuple[int, ...]:
+    """Shape of a pool's output."""
+    return windows_shape(call, pool_windows(call), call.input(0).shape[-1])
+
+
+OUTPUT_SHAPES["AVERAGE_POOL_2D"] = OUTPUT_SHAPES["MAX_POOL_2D"] = pool_shape
 
 
 def integer_clamp(call: Call) -> tuple[int, int]:

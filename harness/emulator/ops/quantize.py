@@ -5,6 +5,7 @@ import numpy as np
 from harness.arithmetic.fixed_point import round_half_away, to_int64
 from harness.arithmetic.requantize import quantize_multiplier, round_s1, round_s2
 from harness.emulator.definitions import (
+    OUTPUT_SHAPES,
     Call,
     NoDefinition,
     Run,
@@ -12,10 +13,17 @@ from harness.emulator.definitions import (
     define,
     quantization,
     required,
+    same_shape,
     scale_and_zero_point,
 )
 from harness.emulator.graph import Array
 from harness.emulator.ops.clamp import tflite_clamp
+
+OUTPUT_SHAPES.update(
+    dict.fromkeys(
+        ("QUANTIZE", "DEQUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC"), same_shape
+    )
+)
 
 
 @define(["QUANTIZE"], ["affine-away"])

@@ -15,15 +15,19 @@ from harness.arithmetic.fixed_point import (
 from harness.arithmetic.gemmlowp import exp_of_negative, reciprocal, rescale_to_more_integer_bits
 from harness.arithmetic.requantize import quantize_multiplier, round_s1, round_s2
 from harness.emulator.definitions import (
+    OUTPUT_SHAPES,
     Call,
     CannotRun,
     Run,
     Values,
     define,
     required,
+    same_shape,
     scale_and_zero_point,
 )
 from harness.emulator.graph import Array
+
+OUTPUT_SHAPES["SOFTMAX"] = same_shape
 
 _DIFF_BITS = 5
 _SUM_BITS = 12

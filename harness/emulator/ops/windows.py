@@ -63,6 +63,11 @@ def make_windows(call: Call, window: tuple[int, int]) -> Windows:
     return Windows(axis(shape[1], window[0], "h"), axis(shape[2], window[1], "w"))
 
 
+def windows_shape(call: Call, windows: Windows, channels: int) -> tuple[int, ...]:
+    """Shape of what an op over windows makes."""
+    return (call.input(0).shape[0], windows.height.output, windows.width.output, channels)
+
+
 def pad(x: Array, windows: Windows, fill: float) -> Array:
     """`x` with the windows' padding around it."""
     height, width = windows.height, windows.width

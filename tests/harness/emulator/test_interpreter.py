@@ -140,6 +140,14 @@ def test_a_graph_that_contradicts_itself(
         emulate(graph, REF, [np.zeros((1, 4, 4, 1), np.int8)])
 
 
+def test_a_result_larger_than_the_file_says_is_refused_before_it_is_made() -> None:
+    weights = np.ones((1 << 12, 1), np.int8)
+    tensors = (tensor(0, (1 << 20, 1)), tensor(1, (1 << 12, 1), data=weights), tensor(2, (1, 1)))
+    graph = Graph("g", tensors, (Node(0, "FULLY_CONNECTED", (0, 1), (2,)),), (0,), (2,))
+    with pytest.raises(ModelError, match=r"\[1048576, 4096\].*\[1, 1\]"):
+        emulate(graph, REF, [np.zeros((1 << 20, 1), np.int8)])
+
+
 def test_a_huge_result_is_refused_before_it_is_made() -> None:
     widths = np.full((2, 2), 1 << 20, np.int32)
     tensors = (tensor(0, (1, 1)), tensor(1, (2, 2), "int32", widths), tensor(2, (1, 1)))
