@@ -119,6 +119,7 @@ def test_chunks_and_restarts(transport: Observed, artifact: Artifact) -> None:
 
 
 def test_runner_and_artifact_are_pushed_once(transport: Observed, artifact: Artifact) -> None:
+    Path(transport.device.workdir).mkdir(mode=0o755)
     run_job(transport, PYTHON, artifact, samples(1), NONE)
     run_job(transport, PYTHON, artifact, samples(2), NONE)
     assert len([path for path in transport.pushed if "/store/" in path]) == 2
