@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -231,6 +232,34 @@ def test_a_runner_without_a_result(
     error = fails(transport, artifact, script(source))
     assert type(error) is kind
     assert named in str(error)
+
+
+@pytest.fixture
+def small_disk(request: pytest.FixtureRequest, device: Device) -> Iterator[None]:
+    """The device's working folder as a file system with the given limit."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    folder = Path(device.workdir)
+    folder.mkdir()
+    subprocess.run(("mount", "-t", "tmpfs", "-o", request.param, "tmpfs", folder), check=True)
+    yield
+    subprocess.run(("umount", folder), check=True)
+
+
+@pytest.mark.parametrize(
+    ("small_disk", "count"),
+    [("nr_inodes=2", 1), ("size=16k", 1), ("size=64k", 1), ("size=512k", 2048)],
+    indirect=["small_disk"],
+)
+@pytest.mark.usefixtures("small_disk")
+def test_a_full_disk(transport: Observed, tmp_path: Path, count: int) -> None:
+    """No place for the folders, for the runner, for the artifact, for the inputs."""
+    artifact = write_artifact(tmp_path, fully_connected(3, depth=256, channels=256).data)
+    x = np.zeros((count, 256), np.int8)
+    with pytest.raises(DeviceFull, match="device here"):
+        run_job(transport, PYTHON, artifact, (x,), NONE)
+    for folder in Path(transport.device.workdir).glob("jobs"):
+        assert not list(folder.iterdir())
 
 
 def test_the_real_runner_killed_in_the_middle(transport: Observed, artifact: Artifact) -> None:
