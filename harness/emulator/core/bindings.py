@@ -14,7 +14,9 @@ from harness.arithmetic.requantize import Requantization
 from harness.emulator.core.kernels import (
     Accumulation,
     Kernel,
+    Terms,
     Window,
+    make_addition,
     make_convolution,
     make_depthwise,
     make_look_up,
@@ -35,6 +37,8 @@ from harness.emulator.definitions import (
 )
 from harness.emulator.graph import Array
 from harness.emulator.ops.accumulate import check_bias, requantization, weight_zero_point
+from harness.emulator.ops.add import xnnpack_multipliers
+from harness.emulator.ops.clamp import fused_activation, xnnpack_clamp
 from harness.emulator.ops.fully_connected import output_shape
 from harness.emulator.ops.mean import FINISHES, make_reduction
 from harness.emulator.ops.pool import (
@@ -68,6 +72,8 @@ def bind(call: Call, level: str) -> Run | None:
     """
     elementwise = (call.node.op, call.semantics) in ELEMENTWISE
     binding = _bind_elementwise if elementwise else _BINDINGS.get(call.node.op)
+    if call.node.op in {"ADD", "SUB"} and call.semantics == "xnnpack":
+        binding = _bind_addition
     try:
         return binding(call, level) if binding else None
     except (_NotHere, CannotRun, NoDefinition, ValueError, MemoryError):
@@ -208,6 +214,21 @@ def _bind_mean(call: Call, _level: str) -> Run:
         return (finish(total).reshape(len(images), *reduction.shape),)
 
     return run
+
+
+# Additions ---------------------------------------------------------------------------------------
+
+
+def _bind_addition(call: Call, level: str) -> Run:
+    a, b, y = call.input(0), call.input(1), call.output
+    _require(a.data is None and b.data is None and a.shape == b.shape and a.dtype == b.dtype)
+    _require(a.dtype in _BYTES and y.dtype in _BYTES)
+    scale, zero_point = scale_and_zero_point(y)
+    clamp = xnnpack_clamp(fused_activation(call), scale, zero_point, y.dtype)
+    input_zeros = scale_and_zero_point(a)[1], scale_and_zero_point(b)[1]
+    terms = (*xnnpack_multipliers(call), *input_zeros, zero_point, *clamp)
+    add = make_addition(level, Terms(*terms), a.dtype, y.dtype)
+    return lambda values: (add(required(values[0]), required(values[1])),)
 
 
 # Element-wise ops as tables of their definitions -------------------------------------------------

@@ -38,6 +38,22 @@ class Window:
     pad_left: int = 0
 
 
+@dataclass(frozen=True)
+class Terms:
+    """``clip((first x1 + second x2 - … + 2^(shift - 1) >> shift) + zero point)``, as `_core` takes
+    them; the zero points of the inputs are taken off first.
+    """
+
+    first: int
+    second: int
+    shift: int
+    first_zero: int
+    second_zero: int
+    output_zero: int
+    low: int
+    high: int
+
+
 @dataclass(frozen=True, eq=False)
 class Accumulation:
     """What a convolution, depthwise convolution or fully connected layer computes with.
@@ -124,6 +140,25 @@ def make_max_pool(window: Window) -> Kernel:
 def make_sum_pool(window: Window) -> Kernel:
     """The int32 sum of each window, padding left out."""
     return _pooled(_core.sum_pool, window, np.int32)
+
+
+def make_addition(
+    level: str, terms: Terms, dtype: str, output_dtype: str
+) -> Callable[[Array, Array], Array]:
+    """ADD and SUB of two 8-bit arrays of one shape and dtype.
+
+    Raises:
+        ValueError: a sum may leave 32 bits, or a value its type.
+    """
+    prepared = _core.make_addition(level, astuple(terms), dtype == "uint8", output_dtype == "uint8")
+    workers = threads()
+
+    def run(a: Array, b: Array) -> Array:
+        out = np.empty(a.shape, output_dtype)
+        prepared(np.ascontiguousarray(a), np.ascontiguousarray(b), out, workers)
+        return out
+
+    return run
 
 
 def make_look_up(table: Array) -> Kernel:

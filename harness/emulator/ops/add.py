@@ -130,6 +130,15 @@ def _refuse_powers_of_two(scales: tuple[float, ...]) -> None:
         raise NoDefinition("its int16 scales are all powers of two")
 
 
+def xnnpack_multipliers(call: Call) -> tuple[int, int, int]:
+    """(m1, m2, k) of `bind_xnnpack`; m2 is negative for SUB."""
+    (s_1, _), (s_2, _) = (scale_and_zero_point(call.input(i)) for i in (0, 1))
+    ratios = np.asarray([s_1, s_2], np.float32) / np.float32(scale_and_zero_point(call.output)[0])
+    shift = 20 - (int(np.frexp(ratios.max())[1]) - 1)
+    m_1, m_2 = (int(m) for m in np.rint(np.ldexp(ratios, shift)))
+    return m_1, -m_2 if call.node.op == "SUB" else m_2, shift
+
+
 @define(["ADD", "SUB"], ["xnnpack"], elementwise=1)
 def bind_xnnpack(call: Call) -> Run:
     """Two 21-bit multipliers, one sum, one shift, ties up.
@@ -141,13 +150,9 @@ def bind_xnnpack(call: Call) -> Run:
     Source: XNNPACK src/microparams-init.c, xnn_init_qs8_add_minmax_scalar_params;
     src/qs8-vadd/scalar.c.in; the fused activation is a clamp of its own (src/subgraph/binary.c).
     """
-    (s_1, z_1), (s_2, z_2) = (scale_and_zero_point(call.input(i)) for i in (0, 1))
+    (_, z_1), (_, z_2) = (scale_and_zero_point(call.input(i)) for i in (0, 1))
     s_y, z_y = scale_and_zero_point(call.output)
-    ratios = np.asarray([s_1, s_2], np.float32) / np.float32(s_y)
-    shift = 20 - (int(np.frexp(ratios.max())[1]) - 1)
-    m_1, m_2 = to_int64(np.rint(np.ldexp(ratios, shift)))
-    if call.node.op == "SUB":
-        m_2 = -m_2
+    m_1, m_2, shift = xnnpack_multipliers(call)
     low, high = xnnpack_clamp(fused_activation(call), s_y, z_y, call.output.dtype)
     dtype = np.dtype(call.output.dtype)
 

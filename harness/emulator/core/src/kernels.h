@@ -387,9 +387,40 @@ struct Kernels {
     }
   }
 
+  // --- Addition ---------------------------------------------------------------------------------
+  static constexpr int kRun = V::kPanels * V::kLanes;
+
+  static void add_run(const Addition& layer, const typename V::Output& output, const uint8_t* x1,
+                      const uint8_t* x2, uint8_t* out, int count) {
+    const I32 first = V::splat(layer.first), second = V::splat(layer.second);
+    const I32 offset = V::splat(layer.offset);
+    I32 y[V::kPanels];
+#pragma GCC unroll 8
+    for (int p = 0; p < V::kPanels; ++p) {
+      const I32 a = V::multiply(first, V::load_bytes(x1 + p * V::kLanes, layer.input_flip));
+      const I32 b = V::multiply(second, V::load_bytes(x2 + p * V::kLanes, layer.input_flip));
+      y[p] = V::shift_right(V::add(V::add(a, b), offset), layer.shift);
+    }
+    V::store_row(y, output, out, count);
+  }
+
+  static void add(const Addition& layer, const uint8_t* x1, const uint8_t* x2, uint8_t* out,
+                  int64_t size) {
+    const typename V::Output output = output_of(layer.requantization, layer.output_flip);
+    int64_t i = 0;
+    for (; i + kRun <= size; i += kRun) add_run(layer, output, x1 + i, x2 + i, out + i, kRun);
+    const int left = (int)(size - i);
+    if (left == 0) return;
+    uint8_t rest1[kRun] = {}, rest2[kRun] = {};
+    std::memcpy(rest1, x1 + i, (size_t)left);
+    std::memcpy(rest2, x2 + i, (size_t)left);
+    add_run(layer, output, rest1, rest2, out + i, left);
+  }
+
   static constexpr Level level() {
-    return {V::kName,   V::kLanes, V::kGroup, V::kActivationFlip ? 128 : 0, V::kChannels, V::kOrder,
-            &row_block, &convolve, &depthwise};
+    return {V::kName,     V::kLanes, V::kGroup,  V::kActivationFlip ? 128 : 0,
+            V::kChannels, V::kOrder, &row_block, &convolve,
+            &depthwise,   &add};
   }
 };
 

@@ -70,6 +70,15 @@ struct Depthwise {
   int first_channel, last_channel;  // the slice of the image's channels that this layer computes
 };
 
+// y = clip((first * x1 + second * x2 + offset >> shift) + zero point) of bytes, element by element.
+struct Addition {
+  int32_t first, second;  // multipliers
+  int32_t offset;         // for signed bytes: zero points and the half that rounds
+  int32_t shift;          // 1 .. 31
+  uint8_t input_flip, output_flip;
+  Requantization requantization;  // its zero point and range only
+};
+
 // Scratch memory of one thread, kept between calls.
 struct Scratch {
   std::vector<uint8_t> bytes;
@@ -93,6 +102,7 @@ struct Level {
                    int64_t last_row, int first_panel, int last_panel, Scratch&);
   void (*depthwise)(const Depthwise&, const uint8_t* in, uint8_t* out, int64_t first_row,
                     int64_t last_row, Scratch&);
+  void (*add)(const Addition&, const uint8_t* x1, const uint8_t* x2, uint8_t* out, int64_t size);
 };
 
 // The best level that this processor runs; `name` forces one, null if it cannot run here.

@@ -114,6 +114,35 @@ struct Prepared {
 using PreparedConvolution = Prepared<Convolution>;
 using PreparedDepthwise = Prepared<Depthwise>;
 
+struct PreparedAddition {
+  const Level& level;
+  Addition layer;
+  bool inputs_unsigned, output_unsigned;
+
+  void operator()(const Source& x1, const Source& x2, const Target& out, int threads) const {
+    require_bytes(x1, inputs_unsigned, "the first input");
+    require_bytes(x2, inputs_unsigned, "the second input");
+    require_bytes(Source(out), output_unsigned, "the output");
+    if (x1.size() != out.size() || x2.size() != out.size()) {
+      throw std::invalid_argument("all arrays need one size");
+    }
+    const auto *a = (const uint8_t*)x1.data(), *b = (const uint8_t*)x2.data();
+    auto* to = (uint8_t*)out.data();
+    const auto size = (int64_t)out.size();
+    checked_threads(threads);
+    nb::gil_scoped_release release;
+    run(level, layer, a, b, to, size, threads);
+  }
+};
+
+PreparedAddition make_addition(const std::string& level_name, const std::vector<int32_t>& terms,
+                               bool inputs_unsigned, bool output_unsigned) {
+  if (terms.size() != 8) throw std::invalid_argument("an addition has 8 terms");
+  const Terms t{terms[0], terms[1], terms[2], terms[3], terms[4], terms[5], terms[6], terms[7]};
+  return {level_named(level_name), pack_addition(t, inputs_unsigned, output_unsigned),
+          inputs_unsigned, output_unsigned};
+}
+
 PreparedConvolution make_convolution(const std::string& level_name, const WindowSizes& sizes,
                                      int groups, const Source& weights, int32_t weight_zero,
                                      const std::optional<Bias>& bias, const Boundary& boundary,
@@ -237,6 +266,11 @@ NB_MODULE(_core, m) {
       .def("__call__", &PreparedDepthwise::operator(), "x"_a.noconvert(), "out"_a.noconvert(),
            "threads"_a)
       .def_prop_ro("packed_bytes", &PreparedDepthwise::packed_bytes);
+  nb::class_<PreparedAddition>(m, "Addition")
+      .def("__call__", &PreparedAddition::operator(), "x1"_a.noconvert(), "x2"_a.noconvert(),
+           "out"_a.noconvert(), "threads"_a);
+  m.def("make_addition", &make_addition, "level"_a, "terms"_a, "inputs_unsigned"_a,
+        "output_unsigned"_a);
   m.def("make_convolution", &make_convolution, "level"_a, "window"_a, "groups"_a,
         "weights"_a.noconvert(), "weight_zero"_a, "bias"_a.noconvert().none(), "boundary"_a,
         "parameters"_a);

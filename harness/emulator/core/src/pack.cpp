@@ -1,6 +1,7 @@
 #include "pack.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <stdexcept>
 
 namespace edgefarm {
@@ -76,17 +77,20 @@ void set_lane(Requantization& q, const Parameters& p, int channel, size_t lane, 
   q.right[lane] = (int32_t)(shift < 0 ? -shift : 0);
 }
 
+void check_output(int32_t zero_point, int32_t low, int32_t high, bool is_unsigned) {
+  const int32_t lowest = is_unsigned ? 0 : -128;
+  require(low >= lowest && low <= high && high <= lowest + 255,
+          "the output's range is outside its type");
+  require(zero_point >= lowest && zero_point <= lowest + 255, "a zero point is outside its type");
+}
+
 Requantization start_requantization(const Parameters& p, int channels, size_t lanes,
                                     bool output_unsigned) {
   const size_t count = (size_t)channels;
   const bool real = p.number == 4 || p.number == 5;
   require(real ? p.scale.size() == count : p.multiplier.size() == count && p.shift.size() == count,
           "requantization needs one value for each output channel");
-  const int32_t lowest = output_unsigned ? 0 : -128;
-  require(p.low >= lowest && p.low <= p.high && p.high <= lowest + 255,
-          "the output's range is outside its type");
-  require(p.zero_point >= lowest && p.zero_point <= lowest + 255,
-          "a zero point is outside its type");
+  check_output(p.zero_point, p.low, p.high, output_unsigned);
   Requantization q;
   q.rounding = rounding_of(p.number);
   q.zero_point = p.zero_point;
@@ -218,6 +222,29 @@ Depthwise pack_depthwise(const Level& level, const Window& window, int first_cha
     set_lane(d.requantization, parameters, channel, lane, sums.reach(first));
   }
   return d;
+}
+
+Addition pack_addition(const Terms& t, bool inputs_unsigned, bool output_unsigned) {
+  const int64_t first = t.first, second = t.second;
+  require(t.shift >= 1 && t.shift <= 31, "the shift is outside 1 to 31");
+  const int64_t half = int64_t{1} << (t.shift - 1);
+  require(255 * (std::abs(first) + std::abs(second)) + half < (int64_t)kInt32,
+          "a sum may leave 32 bits");
+  Addition a;
+  a.first = t.first;
+  a.second = t.second;
+  a.shift = t.shift;
+  // Wraps as the sum does, whose true value fits.
+  a.offset =
+      (int32_t)(uint32_t)(uint64_t)(half - first * signed_zero(t.first_zero, inputs_unsigned) -
+                                    second * signed_zero(t.second_zero, inputs_unsigned));
+  a.input_flip = inputs_unsigned ? 0x80 : 0;
+  a.output_flip = output_unsigned ? 0x80 : 0;
+  check_output(t.output_zero, t.low, t.high, output_unsigned);
+  a.requantization.zero_point = t.output_zero;
+  a.requantization.low = t.low;
+  a.requantization.high = t.high;
+  return a;
 }
 
 }  // namespace edgefarm

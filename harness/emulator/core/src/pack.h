@@ -41,4 +41,12 @@ Depthwise pack_depthwise(const Level& level, const Window& window, int first_cha
                          int last_channel, const Weights& weights, const int32_t* bias,
                          const Boundary& boundary, const Parameters& parameters);
 
+// What an addition computes with; zero points are the file's.
+struct Terms {
+  int32_t first, second;  // multipliers
+  int32_t shift;
+  int32_t first_zero, second_zero, output_zero, low, high;
+};
+Addition pack_addition(const Terms& terms, bool inputs_unsigned, bool output_unsigned);
+
 }  // namespace edgefarm

@@ -106,6 +106,13 @@ void run(const Level& level, const Depthwise& layer, const uint8_t* in, uint8_t*
              });
 }
 
+void run(const Level& level, const Addition& layer, const uint8_t* x1, const uint8_t* x2,
+         uint8_t* out, int64_t size, int threads) {
+  for_slices(size, slice_of(size, threads), threads, [&](int64_t first, int64_t last, Scratch&) {
+    level.add(layer, x1 + first, x2 + first, out + first, last - first);
+  });
+}
+
 void look_up(const uint8_t* table, const uint8_t* x, uint8_t* out, int64_t size, int threads) {
   for_slices(size, slice_of(size, threads), threads, [&](int64_t first, int64_t last, Scratch&) {
     for (int64_t i = first; i < last; ++i) out[i] = table[x[i]];

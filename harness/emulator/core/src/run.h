@@ -12,6 +12,9 @@ void run(const Level& level, const Convolution& layer, const uint8_t* in, uint8_
 void run(const Level& level, const Depthwise& layer, const uint8_t* in, uint8_t* out, int64_t batch,
          int threads);
 
+void run(const Level& level, const Addition& layer, const uint8_t* x1, const uint8_t* x2,
+         uint8_t* out, int64_t size, int threads);
+
 // out[i] = table[x[i]]; the table has 256 entries.
 void look_up(const uint8_t* table, const uint8_t* x, uint8_t* out, int64_t size, int threads);
 // out[i] = table[256 * a[i] + b[i]]; the table has 65,536 entries.

@@ -23,6 +23,14 @@ struct Avx2 {
   static I32 splat(int32_t x) { return _mm256_set1_epi32(x); }
   static I32 sub(I32 a, I32 b) { return _mm256_sub_epi32(a, b); }
 
+  static I32 add(I32 a, I32 b) { return _mm256_add_epi32(a, b); }
+  static I32 multiply(I32 a, I32 b) { return _mm256_mullo_epi32(a, b); }
+  static I32 shift_right(I32 x, int n) { return _mm256_srai_epi32(x, n); }
+  static I32 load_bytes(const uint8_t* p, uint8_t flip) {
+    const __m128i bytes = _mm_loadl_epi64((const __m128i*)p);
+    return _mm256_cvtepi8_epi32(_mm_xor_si128(bytes, _mm_set1_epi8((char)flip)));
+  }
+
   // --- Matrix product -------------------------------------------------------------------------
   static I32 load_weights(const int8_t* p) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)p));

@@ -27,6 +27,14 @@ struct Avx512 {
     return count >= 64 ? ~__mmask64{0} : (__mmask64{1} << count) - 1;
   }
 
+  static I32 add(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
+  static I32 multiply(I32 a, I32 b) { return _mm512_mullo_epi32(a, b); }
+  static I32 shift_right(I32 x, int n) { return _mm512_srai_epi32(x, (unsigned)n); }
+  static I32 load_bytes(const uint8_t* p, uint8_t flip) {
+    const __m128i bytes = _mm_loadu_si128((const __m128i*)p);
+    return _mm512_cvtepi8_epi32(_mm_xor_si128(bytes, _mm_set1_epi8((char)flip)));
+  }
+
   // --- Matrix product -------------------------------------------------------------------------
   static I32 load_weights(const int8_t* p) { return _mm512_loadu_si512(p); }
   static I32 broadcast_group(const Activation* p) {

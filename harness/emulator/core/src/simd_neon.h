@@ -23,6 +23,16 @@ struct Neon {
   static I32 splat(int32_t x) { return vdupq_n_s32(x); }
   static I32 sub(I32 a, I32 b) { return vsubq_s32(a, b); }
 
+  static I32 add(I32 a, I32 b) { return vaddq_s32(a, b); }
+  static I32 multiply(I32 a, I32 b) { return vmulq_s32(a, b); }
+  static I32 shift_right(I32 x, int n) { return vshlq_s32(x, vdupq_n_s32(-n)); }
+  static I32 load_bytes(const uint8_t* p, uint8_t flip) {
+    uint32_t four;
+    std::memcpy(&four, p, sizeof four);
+    const uint8x8_t bytes = veor_u8(vcreate_u8(four), vdup_n_u8(flip));
+    return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u8(bytes))));
+  }
+
   // --- Matrix product -------------------------------------------------------------------------
   static int8x16_t load_weights(const int8_t* p) { return vld1q_s8(p); }
   static int8x16_t broadcast_group(const Activation* p) {

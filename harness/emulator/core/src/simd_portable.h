@@ -42,6 +42,19 @@ struct Portable {
     return map([&](int i) { return (uint32_t)a.lane[i] - (uint32_t)b.lane[i]; });
   }
 
+  static I32 add(I32 a, I32 b) {
+    return map([&](int i) { return (uint32_t)a.lane[i] + (uint32_t)b.lane[i]; });
+  }
+  static I32 multiply(I32 a, I32 b) {
+    return map([&](int i) { return (uint32_t)a.lane[i] * (uint32_t)b.lane[i]; });
+  }
+  static I32 shift_right(I32 x, int n) {
+    return map([&](int i) { return x.lane[i] >> n; });
+  }
+  static I32 load_bytes(const uint8_t* p, uint8_t flip) {
+    return map([&](int i) { return (int8_t)(p[i] ^ flip); });
+  }
+
   // --- Matrix product -------------------------------------------------------------------------
   static Words load_weights(const int8_t* p) {
     Words w;

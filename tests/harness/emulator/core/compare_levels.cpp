@@ -20,7 +20,9 @@ namespace {
 
 std::mt19937 generator;
 
-int between(int low, int high) { return std::uniform_int_distribution<int>(low, high)(generator); }
+int between(int low, int high) {
+  return std::uniform_int_distribution<int>(low, high)(generator);
+}
 
 template <class T>
 T one_of(std::initializer_list<T> values) {
@@ -88,8 +90,7 @@ Case random_case() {
   c.batch = between(1, 3);
   const bool is_unsigned = between(0, 1);
   const int low = is_unsigned ? 0 : -128;
-  const int64_t depth =
-      (int64_t)w.kernel_h * w.kernel_w * (c.depthwise ? 1 : w.in_c / c.groups);
+  const int64_t depth = (int64_t)w.kernel_h * w.kernel_w * (c.depthwise ? 1 : w.in_c / c.groups);
   c.weight_bytes = random_bytes(depth * w.out_c);
   c.input = random_bytes(c.batch * w.in_size());
   c.weights = {c.weight_bytes.data(), is_unsigned, is_unsigned ? between(0, 255) : 0};
@@ -131,6 +132,24 @@ std::vector<uint8_t> run_on(const Level& level, const Case& c, int threads) {
   return out;
 }
 
+// An addition of random arrays: bytes and, of them, those that differ.
+void compare_addition(const Level& level, const Level& portable, int64_t& bytes,
+                      int64_t& differing) {
+  const bool is_unsigned = between(0, 1);
+  const int low = is_unsigned ? 0 : -128, shift = between(12, 22);
+  const auto zero = [&] { return between(low, low + 255); };
+  const Terms terms{
+      between(1, 1 << 21),    between(-(1 << 21), 1 << 21), shift, zero(), zero(), zero(), low,
+      low + between(100, 255)};
+  const Addition layer = pack_addition(terms, is_unsigned, is_unsigned);
+  const auto a = random_bytes(between(1, 300)), b = random_bytes((int64_t)a.size());
+  std::vector<uint8_t> expected(a.size()), got(a.size());
+  run(portable, layer, a.data(), b.data(), expected.data(), (int64_t)a.size(), 1);
+  run(level, layer, a.data(), b.data(), got.data(), (int64_t)a.size(), 1);
+  for (size_t i = 0; i < got.size(); ++i) differing += got[i] != expected[i];
+  bytes += (int64_t)got.size();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -150,6 +169,7 @@ int main(int argc, char** argv) {
       const auto expected = run_on(portable, c, 1), got = run_on(*level, c, 1 + trial % 2);
       for (size_t i = 0; i < got.size(); ++i) differing += got[i] != expected[i];
       bytes += (int64_t)got.size();
+      compare_addition(*level, portable, bytes, differing);
     }
     std::printf("%s: %d layers, %lld bytes, %lld differing\n", name, trials, (long long)bytes,
                 (long long)differing);

@@ -108,8 +108,28 @@ def test_slices_outside_the_channels(part: tuple[int, int]) -> None:
         )
 
 
+TERMS = (1 << 20, 1 << 19, 20, 0, 0, 0, -128, 127)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        TERMS[:-1],
+        (1 << 23, *TERMS[1:]),
+        (*TERMS[:2], 0, *TERMS[3:]),
+        (*TERMS[:2], 32, *TERMS[3:]),
+        (*TERMS[:3], 128, *TERMS[4:]),
+        (*TERMS[:6], 10, -10),
+    ],
+)
+def test_terms_that_do_not_fit(terms: tuple[int, ...]) -> None:
+    with pytest.raises(REFUSED):
+        _core.make_addition(LEVEL, terms, False, False)
+
+
 CALLS: dict[str, Callable[[Any, Any], None]] = {
     "convolution": lambda x, y: convolution()(x, y, 1),
+    "addition": lambda x, y: _core.make_addition(LEVEL, TERMS, False, False)(x, x, y, 1),
     "max pool": lambda x, y: _core.max_pool(POOL, x, y, 1),
     "sum pool": lambda x, y: _core.sum_pool(POOL, x, y, 1),
     "table": lambda x, y: _core.look_up(np.zeros(256, np.int8), x, y, 1),

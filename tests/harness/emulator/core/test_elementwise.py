@@ -34,16 +34,30 @@ def test_all_bytes(op: str, semantics: str, dtype: str) -> None:
     np.testing.assert_array_equal(run_core(call, LEVEL, steps), define_each(call, steps))
 
 
+@pytest.mark.parametrize("level", available_levels())
 @pytest.mark.parametrize(("op", "semantics"), BINARY)
-@pytest.mark.parametrize("dtype", ["int8", "uint8"])
-def test_all_pairs_of_bytes(op: str, semantics: str, dtype: str) -> None:
-    a, b = make_tensor((1, 65536), dtype, 0.1, 5), make_tensor((1, 65536), dtype, 0.07, 9)
-    call = make_call(op, semantics, (a, b), make_tensor((1, 65536), dtype, 0.13, 2))
+@pytest.mark.parametrize(("dtype", "scales"), [("int8", (0.1, 0.07)), ("uint8", (0.02, 3.0))])
+def test_all_pairs_of_bytes(
+    level: str, op: str, semantics: str, dtype: str, scales: tuple[float, float]
+) -> None:
+    a, b = (make_tensor((1, 65536), dtype, scale, 5) for scale in scales)
+    options = {"fused_activation_function": "RELU6" if dtype == "uint8" else "NONE"}
+    call = make_call(op, semantics, (a, b), make_tensor((1, 65536), dtype, 0.13, 2), options)
     order = np.random.default_rng(0).permutation(65536)
     steps = tuple(
         part.astype(np.uint8).view(dtype)[None, None] for part in (order // 256, order % 256)
     )
-    np.testing.assert_array_equal(run_core(call, LEVEL, steps), define_each(call, steps))
+    np.testing.assert_array_equal(run_core(call, level, steps), define_each(call, steps))
+
+
+@pytest.mark.parametrize("level", available_levels())
+@pytest.mark.parametrize("size", [1, 7, 8, 15, 17, 63, 65, 200])
+def test_additions_of_any_length(level: str, size: int) -> None:
+    a, b = (make_tensor((1, size), "uint8", scale, 99) for scale in (0.1, 0.3))
+    call = make_call("SUB", "xnnpack", (a, b), make_tensor((1, size), "uint8", 0.13, 120))
+    rng = np.random.default_rng(size)
+    steps = tuple(random_bytes(rng, (3, 1, size), "uint8") for _ in range(2))
+    np.testing.assert_array_equal(run_core(call, level, steps), define_each(call, steps))
 
 
 def test_a_broadcast_pair_is_left_to_the_definition() -> None:
