@@ -32,6 +32,7 @@ DEFAULT_PORT = 5137
 READY_TIMEOUT_S = 20.0
 _REQUEST_TIMEOUT_S = 15.0
 _LOOK_AGAIN_S = 0.5
+_RECONNECT_AGAIN_S = 4.0  # adb itself may be reconnecting: give it time
 _PIECE_BYTES = 64 << 10
 
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
@@ -142,14 +143,15 @@ def _make_ready(port: int, serial: str, device: str) -> None:
     Raises:
         PhoneNotReady: it needs a person, or it did not become ready in time.
     """
-    deadline = time.monotonic() + READY_TIMEOUT_S
-    reconnected = False
+    now = reconnect_at = time.monotonic()
+    deadline = now + READY_TIMEOUT_S
     while (state := find_state(port, serial, device)) is not None:
-        if state.policy == "ask" or time.monotonic() >= deadline:
+        now = time.monotonic()
+        if state.policy == "ask" or now >= deadline:
             raise PhoneNotReady(state, device=device, serial=serial)
-        if state.policy == "reconnect" and not reconnected:
-            reconnected = True
+        if state.policy == "reconnect" and now >= reconnect_at:
             _reconnect(port, serial, device)
+            reconnect_at = time.monotonic() + _RECONNECT_AGAIN_S
         else:
             time.sleep(_LOOK_AGAIN_S)
 

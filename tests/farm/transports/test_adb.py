@@ -23,7 +23,7 @@ from tests.farm.transports.adbd import Mode, Phone
 from tests.farm.transports.conftest import left_in, shell, shell_in
 from tests.farm.transports.test_run import assert_dies, marker
 
-BIG = 8 << 20
+BIG = 32 << 20
 NewPhone = Callable[[Mode], tuple[Phone, Device]]
 
 pytestmark = pytest.mark.usefixtures("adb_server")
@@ -165,19 +165,18 @@ def test_dropped_in_a_push(
     sha256 = hashlib.sha256(data).hexdigest()
     (tmp_path / "artifact").write_bytes(data)
     remote = f"{transport.device.workdir}/model"
-    sent_bytes = 0
+    partial = Path(f"{remote}.part-{sha256}")
     send = adb._ShellChannel.send
 
     def send_and_drop(channel: adb._ShellChannel, data: bytes) -> None:
-        nonlocal sent_bytes
         send(channel, data)
-        sent_bytes += len(data)
-        if sent_bytes == BIG // 2:
+        if partial.exists() and partial.stat().st_size > BIG // 8:
             phone.drop()
 
     monkeypatch.setattr(adb._ShellChannel, "send", send_and_drop)
     with pytest.raises(TransportError, match="push to"):
         transport.push(tmp_path / "artifact", remote, sha256=sha256, timeout_s=60)
+    monkeypatch.undo()
     with connect(transport.device) as again:
         assert shell_in(again, transport.device.workdir, "ls") == f"model.part-{sha256}\n".encode()
         assert 0 < again.push(tmp_path / "artifact", remote, sha256=sha256, timeout_s=60) < BIG

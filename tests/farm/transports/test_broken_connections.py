@@ -36,26 +36,42 @@ def folder(direct: Transport) -> Iterator[str]:
     shell(direct, 'rm -rf "$1"', folder)
 
 
-@pytest.mark.parametrize("cut_at", [300_000, 3_000_000])
-def test_a_push_that_was_cut_goes_on(
-    proxy: Proxy, direct: Transport, folder: str, tmp_path: Path, cut_at: int
-) -> None:
-    data = os.urandom(BIG)
-    sha256 = hashlib.sha256(data).hexdigest()
-    (tmp_path / "artifact").write_bytes(data)
+def push_cut_at(cut_at: int, proxy: Proxy, file: Path, remote: str) -> str:
+    """Push, have the connection cut after so many bytes; returns the file's sha256."""
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     proxy.fault = Fault("cut", after_bytes=cut_at)
     with (
         connect(proxy.device) as transport,
         pytest.raises(TransportError, match=r"push to .*/model: the connection broke"),
     ):
-        transport.push(tmp_path / "artifact", f"{folder}/model", sha256=sha256, timeout_s=60)
-    assert shell_in(direct, folder, "ls") == f"model.part-{sha256}\n".encode()
-
+        transport.push(file, remote, sha256=sha256, timeout_s=60)
     proxy.fault = Fault()
+    return sha256
+
+
+def test_a_push_that_was_cut_goes_on(
+    proxy: Proxy, direct: Transport, folder: str, tmp_path: Path
+) -> None:
+    data = os.urandom(BIG)
+    (tmp_path / "artifact").write_bytes(data)
+    remote = f"{folder}/model"
+    # More than the window of a channel, so that the device has written some of it.
+    sha256 = push_cut_at(3_500_000, proxy, tmp_path / "artifact", remote)
+    assert shell_in(direct, folder, "ls") == f"model.part-{sha256}\n".encode()
     with connect(proxy.device) as transport:
-        sent = transport.push(tmp_path / "artifact", f"{folder}/model", sha256=sha256, timeout_s=60)
-    assert BIG - cut_at <= sent < BIG
+        sent = transport.push(tmp_path / "artifact", remote, sha256=sha256, timeout_s=60)
+    assert BIG - 3_500_000 <= sent < BIG
     assert shell_in(direct, folder, "ls; cat model") == b"model\n" + data
+
+
+def test_a_push_that_was_cut_early_is_done_again(
+    proxy: Proxy, direct: Transport, folder: str, tmp_path: Path
+) -> None:
+    (tmp_path / "artifact").write_bytes(os.urandom(BIG))
+    sha256 = push_cut_at(100_000, proxy, tmp_path / "artifact", f"{folder}/model")
+    with connect(proxy.device) as transport:
+        transport.push(tmp_path / "artifact", f"{folder}/model", sha256=sha256, timeout_s=60)
+    assert shell_in(direct, folder, "ls") == b"model\n"
 
 
 def test_a_command_dies_with_its_connection(proxy: Proxy, direct: Transport) -> None:
