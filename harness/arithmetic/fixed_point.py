@@ -21,6 +21,11 @@ def wrap_int32(x: Int64) -> Int64:
     return ((x + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
+def wrap_int16(x: Int64) -> Int64:
+    """The value that a 16-bit register keeps: ``x mod 2^16``, in two's complement."""
+    return ((x + (1 << 15)) & 0xFFFF) - (1 << 15)
+
+
 def saturate_int16(x: Int64) -> Int64:
     """The nearest int16 value."""
     return to_int64(np.clip(x, -(1 << 15), (1 << 15) - 1))
@@ -41,6 +46,17 @@ def doubling_high_mul(x: Int64, multiplier: Int64) -> Int64:
         x, multiplier: int32 values.
     """
     return to_int64(np.minimum((x * multiplier + (1 << 30)) >> 31, INT32_MAX))
+
+
+def doubling_high_mul_int16(x: Int64, multiplier: Int64) -> Int64:
+    """``round(x * multiplier / 2^15)``, ties up; the one overflow, (-2^15)^2, saturates.
+
+    Equals gemmlowp's SaturatingRoundingDoublingHighMul for int16, and the instruction SQRDMULH.
+
+    Args:
+        x, multiplier: int16 values.
+    """
+    return to_int64(np.minimum((x * multiplier + (1 << 14)) >> 15, (1 << 15) - 1))
 
 
 def shift_right_ties_away(x: Int64, shift: Int64) -> Int64:

@@ -15,6 +15,7 @@ import numpy as np
 from tests.oracle import elementwise, models
 from tests.oracle.models import Model, Style
 from tests.oracle.moves import move_families
+from tests.oracle.unary import unary_families
 
 CHANNELS = (1, 3, 5, 8, 15, 16, 17, 33)
 MANY = (65, 97, 131)
@@ -320,7 +321,7 @@ def _families() -> dict[str, Maker]:
     return made
 
 
-FAMILIES = _families() | move_families()
+FAMILIES = _families() | move_families() | unary_families()
 
 
 def draw(family: str, count: int, seed: int = 0) -> list[Model]:

@@ -1,6 +1,7 @@
 """The op families. Importing this package enters their definitions in the table."""
 
 from harness.emulator.ops import (
+    activations,
     add,
     blocks,
     conv,
@@ -8,6 +9,7 @@ from harness.emulator.ops import (
     indexing,
     mean,
     pool,
+    products,
     quantize,
     resize,
     shape,
@@ -15,6 +17,7 @@ from harness.emulator.ops import (
 )
 
 __all__ = [
+    "activations",
     "add",
     "blocks",
     "conv",
@@ -22,6 +25,7 @@ __all__ = [
     "indexing",
     "mean",
     "pool",
+    "products",
     "quantize",
     "resize",
     "shape",

@@ -1,4 +1,4 @@
-"""QUANTIZE, DEQUANTIZE, and the stand-alone clamps of quantized tensors."""
+"""QUANTIZE and DEQUANTIZE; RELU and its kin, and LOGISTIC, in float."""
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from harness.emulator.definitions import (
     scale_and_zero_point,
 )
 from harness.emulator.graph import Array
-from harness.emulator.ops.clamp import tflite_clamp
 
 OUTPUT_SHAPES.update(
     dict.fromkeys(
@@ -108,23 +107,20 @@ def bind_rescale(call: Call) -> Run:
     return run
 
 
-@define(
-    ["QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"], ["requantize-S2-blocks-of-16"], elementwise=16
-)
-@define(["QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"], ["requantize-S1"], elementwise=1)
+@define(["QUANTIZE"], ["requantize-S2-blocks-of-16"], elementwise=16)
+@define(["QUANTIZE"], ["requantize-S1"], elementwise=1)
 def bind_requantize(call: Call) -> Run:
     """``clip(S1(x - z_x, s_x / s_y) + z_y)``, multiplier in double; or S2 in whole blocks of 16.
 
-    Source: LiteRT kernels/internal/reference/requantize.h, Requantize; activations.cc, ReluPrepare
-    and QuantizedReluX; internal/optimized/optimized_ops.h, Requantize with USE_NEON.
+    Source: LiteRT kernels/internal/reference/requantize.h, Requantize;
+    internal/optimized/optimized_ops.h, Requantize with USE_NEON.
     """
     blocks = call.semantics.endswith("blocks-of-16")
     s_x, z_x = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
     multiplier, shift = quantize_multiplier(np.asarray(s_x / s_y))
-    activation = "NONE" if call.node.op == "QUANTIZE" else call.node.op
-    low, high = tflite_clamp(activation, s_y, z_y, call.output.dtype)
     dtype = np.dtype(call.output.dtype)
+    limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
         x = to_int64(required(values[0])) - z_x
@@ -132,8 +128,7 @@ def bind_requantize(call: Call) -> Run:
         if blocks:
             body = np.arange(x.size).reshape(x.shape) < x.size // 16 * 16
             y = np.where(body, round_s2(x, multiplier, shift), y)
-        y = y + z_y
-        return (np.clip(y, low, high).astype(dtype),)
+        return (np.clip(y + z_y, limits.min, limits.max).astype(dtype),)
 
     return run
 

@@ -112,6 +112,37 @@ def takes_eight_bit_input(s: Signature) -> bool:
     return len(s.scales[0]) == 1 and _few_dimensions(s)
 
 
+def takes_product(s: Signature) -> bool:
+    """MUL: equal dtypes, the product of the input scales within [2^-16, 2^8) of the output's."""
+    if not _all_per_tensor(s) or len(s.scales) != 3 or not s.scales[-1][0]:
+        return False
+    first, second, output = (np.float32(scale[0]) for scale in s.scales)
+    return bool(1 / 65536 <= first * second / output < 256)
+
+
+def takes_leaky_relu(s: Signature) -> bool:
+    """LEAKY_RELU: scales within [2^-8, 2^7] of each other, above zero and, times alpha, below it.
+
+    A negative multiplier reaches down to -2^7 + 2^-8.
+    """
+    alpha = np.float32(s.options.get("alpha", 0.0))
+    if not _all_per_tensor(s) or abs(alpha) < np.finfo(np.float32).tiny:
+        return False
+    above = np.float32(_scale_ratio(s, 0))
+    below = above * alpha
+    return bool(1 / 256 <= above <= 128 and -127.99609375 <= below <= 128 and abs(below) >= 1 / 256)
+
+
+def takes_equal_dtypes(s: Signature) -> bool:
+    """LOGISTIC, TANH and ELU: input and output of one dtype, per tensor."""
+    return _all_per_tensor(s)
+
+
+def _all_per_tensor(s: Signature) -> bool:
+    one_dtype = len({*s.dtypes, s.output}) == 1
+    return one_dtype and all(len(scale) == 1 for scale in s.scales) and _few_dimensions(s)
+
+
 def _scale_ratio(s: Signature, index: int) -> float:
     """Scale of an input over the output's, in float32; 0 where either has none."""
     if len(s.scales[index]) != 1 or len(s.scales[-1]) != 1 or not s.scales[-1][0]:

@@ -1,6 +1,10 @@
 """LiteRT's optimized built-in kernels: on aarch64, and on x86-64, where NEON code runs as SSE."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
+from harness.emulator.profiles.elementwise import (
+    ELEMENTWISE_BUILTIN_ARM,
+    ELEMENTWISE_BUILTIN_X86,
+)
 from harness.emulator.profiles.moves import MOVE_ENTRIES
 from harness.emulator.profiles.resize import RESIZE_BUILTIN_ARM, RESIZE_BUILTIN_X86
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
@@ -81,6 +85,7 @@ BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
         when=lambda s: s.output == "uint8",
         condition="uint8 output",
     ),
+    *ELEMENTWISE_BUILTIN_X86,
     *RESIZE_BUILTIN_X86,
     *_COMMON,
 )
@@ -94,6 +99,7 @@ BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
         when=lambda s: s.output == s.dtypes[0],
         condition="output of the same dtype",
     ),
+    *ELEMENTWISE_BUILTIN_ARM,
     *RESIZE_BUILTIN_ARM,
     *_COMMON,
 )

@@ -1,6 +1,7 @@
 """LiteRT's reference kernels (BUILTIN_REF): the same bits on every machine."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
+from harness.emulator.profiles.elementwise import ELEMENTWISE_REF
 from harness.emulator.profiles.moves import MOVE_ENTRIES
 from harness.emulator.profiles.resize import RESIZE_REF
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
@@ -75,11 +76,11 @@ LITERT_REF = ArithmeticProfile(
             f"{_REFERENCE}/quantize.h AffineQuantize",
         ),
         Entry(
-            ("QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1"),
+            ("QUANTIZE",),
             ("int8", "uint8"),
             "requantize-S1",
             Evidence.MEASURED,
-            f"{_REFERENCE}/requantize.h Requantize; {_KERNELS}/activations.cc QuantizedReluX",
+            f"{_REFERENCE}/requantize.h Requantize",
         ),
         Entry(
             ("DEQUANTIZE",),
@@ -88,6 +89,7 @@ LITERT_REF = ArithmeticProfile(
             Evidence.MEASURED,
             f"{_REFERENCE}/dequantize.h Dequantize",
         ),
+        *ELEMENTWISE_REF,
         *RESIZE_REF,
         *MOVE_ENTRIES,
         *FLOAT_ENTRIES,

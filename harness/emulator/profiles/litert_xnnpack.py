@@ -2,6 +2,7 @@
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles import delegation
+from harness.emulator.profiles.elementwise import elementwise_delegated
 from harness.emulator.profiles.litert_builtin import BUILTIN_ARM_ENTRIES, BUILTIN_X86_ENTRIES
 from harness.emulator.profiles.moves import MOVE_ENTRIES
 from harness.emulator.profiles.resize import resize_delegated
@@ -150,7 +151,7 @@ def _profile(
     )
 
 
-RESIZE_ARM = resize_delegated("q11-fused")
+_SAME_ON_ARM = (resize_delegated("q11-fused"), *elementwise_delegated("S6:single"))
 
 LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
     _profile(
@@ -159,6 +160,7 @@ LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
         (
             LONG_MEAN_X86,
             resize_delegated("q11"),
+            *elementwise_delegated("S5:single"),
             *delegated_entries("S5:single", "S5:single", "xnnpack"),
         ),
         BUILTIN_X86_ENTRIES,
@@ -167,7 +169,7 @@ LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
         "litert-xnnpack-arm",
         "aarch64, core not known: uint8 matrix kernels differ between cores",
         (
-            RESIZE_ARM,
+            *_SAME_ON_ARM,
             *delegated_entries("S6:single", "S6:single", "xnnpack-fused", Evidence.ASSUMED),
         ),
         BUILTIN_ARM_ENTRIES,
@@ -175,13 +177,13 @@ LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
     _profile(
         "litert-xnnpack-arm@cortex-a53",
         "aarch64, Cortex-A53",
-        (RESIZE_ARM, *delegated_entries("S7:single", "S6:single", "xnnpack-fused")),
+        (*_SAME_ON_ARM, *delegated_entries("S7:single", "S6:single", "xnnpack-fused")),
         BUILTIN_ARM_ENTRIES,
     ),
     _profile(
         "litert-xnnpack-arm@cortex-a76",
         "aarch64, Cortex-A76",
-        (RESIZE_ARM, *delegated_entries("S6:single", "S6:single", "xnnpack-fused")),
+        (*_SAME_ON_ARM, *delegated_entries("S6:single", "S6:single", "xnnpack-fused")),
         BUILTIN_ARM_ENTRIES,
     ),
 )

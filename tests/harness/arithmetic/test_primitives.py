@@ -13,15 +13,18 @@ from hypothesis import strategies as st
 from harness.arithmetic.expf import expf
 from harness.arithmetic.fixed_point import (
     doubling_high_mul,
+    doubling_high_mul_int16,
     round_half_away,
     shift_right_ties_away,
     shift_right_ties_up,
     to_int64,
+    wrap_int16,
     wrap_int32,
 )
 from harness.arithmetic.float_steps import fused_multiply_add
 from harness.arithmetic.gemmlowp import exp_of_negative, one_over_one_plus, reciprocal
 
+INT16 = st.integers(-(1 << 15), (1 << 15) - 1)
 INT32 = st.integers(-(1 << 31), (1 << 31) - 1)
 SMALL_FLOAT = st.floats(-1e6, 1e6, width=32).filter(lambda x: x == 0 or abs(x) > 1e-6)
 
@@ -42,8 +45,15 @@ def test_doubling_high_mul(a: int, b: int) -> None:
     assert int(doubling_high_mul(to_int64(a), to_int64(b))) == min(exact, (1 << 31) - 1)
 
 
+@given(a=INT16, b=INT16)
+def test_doubling_high_mul_int16(a: int, b: int) -> None:
+    exact = math.floor(Fraction(a * b, 1 << 15) + Fraction(1, 2))
+    assert int(doubling_high_mul_int16(to_int64(a), to_int64(b))) == min(exact, (1 << 15) - 1)
+
+
 @given(x=st.integers(-(1 << 62), 1 << 62))
 def test_wrap(x: int) -> None:
+    assert int(wrap_int16(to_int64(x))) == ctypes.c_int16(x & 0xFFFF).value
     assert int(wrap_int32(to_int64(x))) == ctypes.c_int32(x & 0xFFFFFFFF).value
 
 

@@ -1,0 +1,107 @@
+"""Entries of the element-wise ops: activations, products, extremes, roots and tables."""
+
+from harness.arithmetic.profile import Entry, Evidence, Signature
+from harness.emulator.profiles import delegation
+
+_KERNELS = "LiteRT tflite/kernels"
+_REFERENCE = f"{_KERNELS}/internal/reference"
+_OPTIMIZED = f"{_KERNELS}/internal/optimized"
+_X = "XNNPACK src"
+_EIGHT_BIT = ("int8", "uint8")
+_INTEGERS = (*_EIGHT_BIT, "int16")
+
+
+def _entry(op: str | tuple[str, ...], dtypes: tuple[str, ...], semantics: str, file: str) -> Entry:
+    ops = (op,) if isinstance(op, str) else op
+    return Entry(ops, dtypes, semantics, Evidence.MEASURED, file)
+
+
+_EVERYWHERE: tuple[Entry, ...] = (
+    _entry(("RELU", "RELU6"), _INTEGERS, "S1:single", f"{_KERNELS}/activations.cc QuantizedReluX"),
+    _entry("RELU_N1_TO_1", _EIGHT_BIT, "S1:single", f"{_KERNELS}/activations.cc QuantizedReluX"),
+    _entry("LEAKY_RELU", _EIGHT_BIT, "S1:single", f"{_REFERENCE}/leaky_relu.h QuantizeLeakyRelu"),
+    _entry("PRELU", _INTEGERS, "S1:single", f"{_REFERENCE}/prelu.h Prelu"),
+    _entry("MUL", ("int16",), "S1:single", f"{_REFERENCE}/integer_ops/mul.h MulElementwise"),
+    _entry(("MINIMUM", "MAXIMUM"), _INTEGERS, "raw", f"{_KERNELS}/maximum_minimum.cc"),
+    _entry("SQUARED_DIFFERENCE", ("int8",), "shifted-S1", f"{_KERNELS}/squared_difference.cc"),
+)
+"""The same kernel in every resolver."""
+
+
+def _fits_int16(s: Signature) -> bool:
+    """MUL: no scaled product leaves int16, where the vector code of the kernel would wrap."""
+    if [len(scale) for scale in s.scales] != [1, 1, 1]:
+        return False
+    (first,), (second,), (output,) = s.scales
+    return 255 * 255 * first * second < ((1 << 15) - 256) * output
+
+
+_BUILTIN: tuple[Entry, ...] = (
+    *_EVERYWHERE,
+    Entry(
+        ("MUL",),
+        _EIGHT_BIT,
+        "S1:single",
+        Evidence.MEASURED,
+        f"{_OPTIMIZED}/integer_ops/mul.h and {_OPTIMIZED}/optimized_ops.h MulElementwise",
+        _fits_int16,
+        "s1 s2 / sy below 1/2",
+    ),
+    _entry(
+        "LEAKY_RELU",
+        ("int16",),
+        "S1:single-signed",
+        f"{_OPTIMIZED}/integer_ops/leaky_relu.h QuantizeLeakyRelu",
+    ),
+    _entry(
+        "SUB",
+        _EIGHT_BIT,
+        "shifted-S1",
+        f"{_KERNELS}/sub.cc: 8-bit subtractions take the reference kernel",
+    ),
+)
+
+ELEMENTWISE_REF: tuple[Entry, ...] = (
+    *_EVERYWHERE,
+    _entry("LEAKY_RELU", ("int16",), "S1:single", f"{_REFERENCE}/leaky_relu.h QuantizeLeakyRelu"),
+    _entry("MUL", _EIGHT_BIT, "S1:single", f"{_REFERENCE}/integer_ops/mul.h, {_REFERENCE}/mul.h"),
+    _entry("HARD_SWISH", _EIGHT_BIT, "fixed-16", f"{_REFERENCE}/hard_swish.h HardSwish"),
+)
+ELEMENTWISE_BUILTIN_X86: tuple[Entry, ...] = (
+    *_BUILTIN,
+    _entry("HARD_SWISH", _EIGHT_BIT, "fixed-16", f"{_OPTIMIZED}/optimized_ops.h HardSwish"),
+)
+ELEMENTWISE_BUILTIN_ARM: tuple[Entry, ...] = (
+    *_BUILTIN,
+    _entry(
+        "HARD_SWISH", _EIGHT_BIT, "fixed-16-blocks-of-8", f"{_OPTIMIZED}/optimized_ops.h HardSwish"
+    ),
+)
+
+
+def elementwise_delegated(product: str) -> tuple[Entry, ...]:
+    """What XNNPACK computes of them.
+
+    Args:
+        product: semantics of MUL.
+    """
+    return (
+        Entry(
+            ("MUL",),
+            _EIGHT_BIT,
+            product,
+            Evidence.MEASURED,
+            f"{_X}/configs/binary-elementwise-config.c init_qs8_vmul_config, {_X}/qs8-vmul",
+            delegation.takes_product,
+            "delegated: s1 s2 / sy in [2^-16, 2^8)",
+        ),
+        Entry(
+            ("LEAKY_RELU",),
+            _EIGHT_BIT,
+            "rescale-8-bits",
+            Evidence.MEASURED,
+            f"{_X}/microparams-init.c xnn_init_qs8_lrelu_scalar_params, {_X}/qs8-vlrelu",
+            delegation.takes_leaky_relu,
+            "delegated: scales within [2^-8, 2^7] of each other, also times alpha",
+        ),
+    )
