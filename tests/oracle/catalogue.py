@@ -79,6 +79,24 @@ def _conv(dtype: str, per_channel: bool) -> Maker:
     return make
 
 
+def _grouped_conv(dtype: str, per_channel: bool) -> Maker:
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
+        groups, window = _pick(rng, (2, 3, 8)), _window(rng)
+        inputs, outputs = (groups * _pick(rng, (1, 2, 5)) for _ in range(2))
+        return models.conv(
+            seed,
+            shape=(*_image(rng)[:3], inputs),
+            channels=outputs * (8 if style in FOR_BIAS else 1),
+            groups=groups,
+            dtype=dtype,
+            per_channel=per_channel,
+            style=style,
+            **window,
+        )
+
+    return make
+
+
 def _depthwise(dtype: str, per_channel: bool) -> Maker:
     def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
         shape = _image(rng)
@@ -100,9 +118,13 @@ def _depthwise(dtype: str, per_channel: bool) -> Maker:
 
 def _fully_connected(dtype: str, per_channel: bool) -> Maker:
     def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
+        batch = _pick(rng, (1, 1, 2, 3, 4, 5, 9))
+        leading = _pick(rng, ((), (), (1,), (2, 1)))
         return models.fully_connected(
             seed,
-            batch=_pick(rng, (1, 1, 2, 3, 4, 5, 9)),
+            batch=batch,
+            leading=leading,
+            keep_dims=bool(leading) and bool(rng.integers(2)),
             depth=_pick(rng, (1, 3, 4, 5, 8, 16, 17, 33, 64, 100)),
             channels=_pick(rng, MANY if style in FOR_BIAS else CHANNELS),
             dtype=dtype,
@@ -288,6 +310,7 @@ def _families() -> dict[str, Maker]:
     for dtype, per_channel in (("int8", True), ("int8", False), ("uint8", False), ("int16", True)):
         suffix = f"{dtype}-{'pc' if per_channel else 'pt'}"
         made[f"CONV_2D-{suffix}"] = _conv(dtype, per_channel)
+        made[f"CONV_2D-grouped-{suffix}"] = _grouped_conv(dtype, per_channel)
         made[f"DEPTHWISE_CONV_2D-{suffix}"] = _depthwise(dtype, per_channel)
         made[f"FULLY_CONNECTED-{suffix}"] = _fully_connected(dtype, per_channel)
     made["FULLY_CONNECTED-int16-pt"] = _fully_connected("int16", False)

@@ -246,14 +246,15 @@ def conv(
     activation: str = "NONE",
     style: Style = "random",
     bias: bool = True,
+    groups: int = 1,
 ) -> Model:
     """CONV_2D; `shape` is NHWC. uint8 is always per-tensor."""
     draw, builder = Draw(seed, style), Builder()
     wtype = "uint8" if dtype == "uint8" else "int8"
     filters = draw.weights(
-        (channels, *kernel, shape[3]), wtype, channels, 0, per_channel and wtype == "int8"
+        (channels, *kernel, shape[3] // groups), wtype, channels, 0, per_channel and wtype == "int8"
     )
-    depth = kernel[0] * kernel[1] * shape[3]
+    depth = kernel[0] * kernel[1] * shape[3] // groups
     hw = [output_length(shape[1 + i], kernel[i], stride[i], dilation[i], padding) for i in (0, 1)]
     inputs, out = _weighted_tensors(
         builder,
@@ -279,7 +280,8 @@ def conv(
         ),
     )
     name = f"conv-{dtype}-{'x'.join(map(str, shape))}-c{channels}-k{kernel}-s{stride}-d{dilation}"
-    name += f"-{padding}-{_granularity(per_channel, dtype)}-{activation}-{style}-{seed}"
+    name += f"{f'-g{groups}' if groups > 1 else ''}-{padding}-{_granularity(per_channel, dtype)}"
+    name += f"-{activation}-{style}-{seed}"
     return model(name, builder, inputs[:1], [out])
 
 
@@ -340,6 +342,7 @@ def fully_connected(
     seed: int = 0,
     *,
     batch: int = 1,
+    leading: Sequence[int] = (),
     depth: int = 16,
     channels: int = 8,
     dtype: str = "int8",
@@ -347,15 +350,18 @@ def fully_connected(
     activation: str = "NONE",
     style: Style = "random",
     bias: bool = True,
+    keep_dims: bool = False,
 ) -> Model:
-    """FULLY_CONNECTED of (batch, depth) with (channels, depth)."""
+    """FULLY_CONNECTED of (*leading, batch, depth) with (channels, depth)."""
+    rows = (*leading, batch)
     draw, builder = Draw(seed, style), Builder()
     wtype = "uint8" if dtype == "uint8" else "int8"
     weights = draw.weights((channels, depth), wtype, channels, 0, per_channel and wtype == "int8")
+    kept = rows if keep_dims else (int(np.prod(rows)),)
     inputs, out = _weighted_tensors(
         builder,
         draw,
-        shapes=((batch, depth), (batch, channels)),
+        shapes=((*rows, depth), (*kept, channels)),
         weights=weights,
         depth=depth,
         dtype=dtype,
@@ -365,10 +371,15 @@ def fully_connected(
         "FULLY_CONNECTED",
         inputs if bias else [*inputs, -1],
         [out],
-        options("FullyConnected", fusedActivationFunction=activation_of(activation)),
+        options(
+            "FullyConnected",
+            fusedActivationFunction=activation_of(activation),
+            keepNumDims=keep_dims,
+        ),
     )
-    name = f"fc-{dtype}-{batch}x{depth}-c{channels}-{_granularity(per_channel, dtype)}"
-    return model(f"{name}-{activation}-{style}-{seed}", builder, inputs[:1], [out])
+    name = f"fc-{dtype}-{'x'.join(map(str, rows))}x{depth}-c{channels}"
+    name += f"-{_granularity(per_channel, dtype)}-{activation}-{style}-{seed}"
+    return model(name, builder, inputs[:1], [out])
 
 
 def transpose_conv(
