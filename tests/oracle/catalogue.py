@@ -340,7 +340,7 @@ def _families() -> dict[str, Maker]:
         for op in ("HARD_SWISH", "L2_NORMALIZATION", "LOG_SOFTMAX", "RELU_N1_TO_1"):
             made[f"{op}-{dtype}"] = _unary(op, dtype)
     made["SQUARED_DIFFERENCE-int8"] = _binary("SQUARED_DIFFERENCE", "int8")
-    made["EXP-int8"] = _unary("EXP", "int8")
+    made["EXP-int8"] = _unary("EXP", "int8", input_scale=0.02)
     return made
 
 

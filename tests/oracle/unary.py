@@ -88,7 +88,7 @@ def unary_families() -> dict[str, Maker]:
     made: dict[str, Maker] = {}
     for dtype in ("int8", "uint8", "int16"):
         made[f"PRELU-{dtype}"] = _prelu(dtype)
-    for op in ("LOG", "NEG", "ABS"):
+    for op in ("ELU", "LOG", "NEG", "ABS"):
         made[f"{op}-int8"] = _function(op, "int8")
     made["ABS-int16"] = _function("ABS", "int16")
     made["NEG-int16"] = _function("NEG", "int16")

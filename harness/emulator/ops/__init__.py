@@ -14,6 +14,7 @@ from harness.emulator.ops import (
     resize,
     shape,
     softmax,
+    tables,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "resize",
     "shape",
     "softmax",
+    "tables",
 ]

@@ -1,5 +1,12 @@
 """Entries of the element-wise ops: activations, products, extremes, roots and tables."""
 
+from harness.arithmetic.function_tables import (
+    TableQuantization,
+    are_equal,
+    litert_overflows,
+    litert_tables,
+    xnnpack_tables,
+)
 from harness.arithmetic.profile import Entry, Evidence, Signature
 from harness.emulator.profiles import delegation
 
@@ -16,6 +23,50 @@ def _entry(op: str | tuple[str, ...], dtypes: tuple[str, ...], semantics: str, f
     return Entry(ops, dtypes, semantics, Evidence.MEASURED, file)
 
 
+def _table_of(s: Signature) -> TableQuantization | None:
+    """What the table of an 8-bit function depends on; None where it is not quantized as it must."""
+    if [len(scale) for scale in s.scales] != [1, 1] or s.output != s.dtypes[0]:
+        return None
+    (s_x,), (s_y,) = s.scales
+    (z_x,), (z_y,) = s.zero_points
+    return TableQuantization(s_x, z_x, s_y, z_y, s.output) if s_x > 0 and s_y > 0 else None
+
+
+def _same_everywhere(s: Signature) -> bool:
+    """No entry of LiteRT's table depends on the C library or on the machine."""
+    q = _table_of(s)
+    name = "GELU approximate" if s.op == "GELU" and s.options.get("approximate") else s.op
+    return q is not None and are_equal(litert_tables(name, q)) and not litert_overflows(name, q)
+
+
+def _same_everywhere_even(s: Signature) -> bool:
+    """No entry of XNNPACK's table depends on the C library or on fused products."""
+    q = _table_of(s)
+    takes = delegation.takes_equal_dtypes(s)
+    return q is not None and takes and are_equal(xnnpack_tables(s.op, q))
+
+
+_SAME = "no entry depends on the last bits of the C library's function"
+_TABLE = f"{_KERNELS}/internal/common.h LUTPopulateInt8"
+
+
+def _tables(ops: tuple[str, ...], dtypes: tuple[str, ...]) -> tuple[Entry, Entry]:
+    return (
+        Entry(ops, dtypes, "table", Evidence.MEASURED, _TABLE, _same_everywhere, _SAME),
+        Entry(ops, dtypes, "table", Evidence.ASSUMED, _TABLE, condition="else"),
+    )
+
+
+def _tables_even(ops: tuple[str, ...], dtypes: tuple[str, ...]) -> tuple[Entry, Entry]:
+    file = f"{_X}/reference/unary-elementwise.cc; {_X}/operators/unary-elementwise-nc.c"
+    takes = delegation.takes_equal_dtypes
+    condition = f"delegated; {_SAME}"
+    return (
+        Entry(ops, dtypes, "table-even", Evidence.MEASURED, file, _same_everywhere_even, condition),
+        Entry(ops, dtypes, "table-even", Evidence.ASSUMED, file, takes, "delegated; else"),
+    )
+
+
 _EVERYWHERE: tuple[Entry, ...] = (
     _entry(("RELU", "RELU6"), _INTEGERS, "S1:single", f"{_KERNELS}/activations.cc QuantizedReluX"),
     _entry("RELU_N1_TO_1", _EIGHT_BIT, "S1:single", f"{_KERNELS}/activations.cc QuantizedReluX"),
@@ -24,6 +75,8 @@ _EVERYWHERE: tuple[Entry, ...] = (
     _entry("MUL", ("int16",), "S1:single", f"{_REFERENCE}/integer_ops/mul.h MulElementwise"),
     _entry(("MINIMUM", "MAXIMUM"), _INTEGERS, "raw", f"{_KERNELS}/maximum_minimum.cc"),
     _entry("SQUARED_DIFFERENCE", ("int8",), "shifted-S1", f"{_KERNELS}/squared_difference.cc"),
+    *_tables(("LOGISTIC", "TANH", "GELU"), _EIGHT_BIT),
+    *_tables(("EXP", "LOG"), ("int8",)),
 )
 """The same kernel in every resolver."""
 
@@ -38,6 +91,7 @@ def _fits_int16(s: Signature) -> bool:
 
 _BUILTIN: tuple[Entry, ...] = (
     *_EVERYWHERE,
+    *_tables(("ELU",), ("int8",)),
     Entry(
         ("MUL",),
         _EIGHT_BIT,
@@ -104,4 +158,6 @@ def elementwise_delegated(product: str) -> tuple[Entry, ...]:
             delegation.takes_leaky_relu,
             "delegated: scales within [2^-8, 2^7] of each other, also times alpha",
         ),
+        *_tables_even(("LOGISTIC", "TANH"), _EIGHT_BIT),
+        *_tables_even(("ELU",), ("int8",)),
     )

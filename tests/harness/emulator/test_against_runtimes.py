@@ -28,6 +28,9 @@ GOLDEN = Path(__file__).parents[2] / "golden/promised"
 PROMISED = {profile: (GOLDEN / f"{profile}.txt").read_text().split() for profile in PROFILES}
 """Families that a profile must promise to be exact; a promise beyond these is checked too."""
 
+ABSENT = {("litert-ref", "ELU-int8")}
+"""Ops that a resolver has no kernel for: the runtime refuses the file."""
+
 Case = tuple[Model, tuple[Array, ...]]
 
 
@@ -62,6 +65,9 @@ def test_equal_bit_for_bit(
 ) -> None:
     undefined = []
     for (model, inputs), answer in zip(cases(family), answers[profile, family], strict=True):
+        if (profile, family) in ABSENT:
+            assert "Registration failed" in answer.error
+            continue
         assert answer.error == "", model.name
         graph = read_tflite(model.data).main
         emulation = emulate(graph, get_profile(profile), inputs)
