@@ -16,13 +16,13 @@ Rng = np.random.Generator
 Move = Callable[[Rng, int, str], Model]
 
 
-def _pick(rng: Rng, values: Any) -> Any:
+def pick(rng: Rng, values: Any) -> Any:
     return values[int(rng.integers(len(values)))]
 
 
-def _shape(rng: Rng, lowest: int = 1, highest: int = 4) -> tuple[int, ...]:
+def any_shape(rng: Rng, lowest: int = 1, highest: int = 4) -> tuple[int, ...]:
     rank = int(rng.integers(lowest, highest + 1))
-    return (*(int(n) for n in rng.integers(1, 6, rank - 1)), _pick(rng, CHANNELS))
+    return (*(int(n) for n in rng.integers(1, 6, rank - 1)), pick(rng, CHANNELS))
 
 
 def single(
@@ -56,8 +56,8 @@ def single(
 
 
 def _squeeze(rng: Rng, seed: int, dtype: str) -> Model:
-    shape = (1, *_shape(rng, 1, 2), 1, 3)
-    axes = _pick(rng, ((), (0,), (0, -2), (-2,)))
+    shape = (1, *any_shape(rng, 1, 2), 1, 3)
+    axes = pick(rng, ((), (0,), (0, -2), (-2,)))
     gone = {a % len(shape) for a in axes} or {i for i, n in enumerate(shape) if n == 1}
     result = [n for i, n in enumerate(shape) if i not in gone]
     made = options("Squeeze", squeezeDims=list(axes))
@@ -65,28 +65,28 @@ def _squeeze(rng: Rng, seed: int, dtype: str) -> Model:
 
 
 def _expand_dims(rng: Rng, seed: int, dtype: str) -> Model:
-    shape = _shape(rng)
+    shape = any_shape(rng)
     axis = int(rng.integers(-len(shape) - 1, len(shape) + 1))
     result = np.expand_dims(np.empty(shape), axis).shape
     return single("EXPAND_DIMS", seed, dtype, [shape], [result], constants=[([axis], "int32")])
 
 
 def _transpose(rng: Rng, seed: int, dtype: str) -> Model:
-    shape = _shape(rng, 2, 5)
+    shape = any_shape(rng, 2, 5)
     order = [int(n) for n in rng.permutation(len(shape))]
     result = [shape[i] for i in order]
     return single("TRANSPOSE", seed, dtype, [shape], [result], constants=[(order, "int32")])
 
 
 def _slice(rng: Rng, seed: int, dtype: str) -> Model:
-    shape = _shape(rng)
+    shape = any_shape(rng)
     begin = [int(rng.integers(n)) for n in shape]
     size = [int(rng.integers(1, n - b + 1)) for n, b in zip(shape, begin, strict=True)]
     asked = [
         -1 if b + s == n and rng.integers(2) else s
         for n, b, s in zip(shape, begin, size, strict=True)
     ]
-    kind = _pick(rng, ("int32", "int64"))
+    kind = pick(rng, ("int32", "int64"))
     return single("SLICE", seed, dtype, [shape], [size], constants=[(begin, kind), (asked, kind)])
 
 
@@ -95,14 +95,14 @@ def _random_index(rng: Rng, n: int) -> tuple[int, int, int]:
     and count from the end."""
     while True:
         begin, end = (int(k) for k in rng.integers(-n - 2, n + 3, 2))
-        step = int(_pick(rng, (1, 1, 1, 2, 3, -1, -2)))
+        step = int(pick(rng, (1, 1, 1, 2, 3, -1, -2)))
         if len(range(n)[begin:end:step]):
             return begin, end, step
 
 
 def _plain_strided_slice(rng: Rng, seed: int, dtype: str) -> Model:
     """Of stride 1 with an index for each axis: what XNNPACK takes."""
-    shape = _shape(rng)
+    shape = any_shape(rng)
     begin = [int(rng.integers(n)) for n in shape]
     end = [int(rng.integers(b + 1, n + 1)) for b, n in zip(begin, shape, strict=True)]
     result = [e - b for b, e in zip(begin, end, strict=True)]
@@ -117,7 +117,7 @@ def _strided_slice(rng: Rng, seed: int, dtype: str) -> Model:
     """All masks: what they give is what Python's own indexing gives."""
     if rng.integers(3) == 0:
         return _plain_strided_slice(rng, seed, dtype)
-    shape = _shape(rng, 1, 4)
+    shape = any_shape(rng, 1, 4)
     masks = dict.fromkeys(("begin", "end", "ellipsis", "newAxis", "shrinkAxis"), 0)
     spec: list[tuple[int, int, int]] = []
     index: list[Any] = []
@@ -158,7 +158,7 @@ def _strided_slice(rng: Rng, seed: int, dtype: str) -> Model:
 
 
 def _split(rng: Rng, seed: int, dtype: str) -> Model:
-    parts, shape = _pick(rng, (1, 2, 3, 5)), list(_shape(rng))
+    parts, shape = pick(rng, (1, 2, 3, 5)), list(any_shape(rng))
     axis = int(rng.integers(-len(shape), len(shape)))
     result = list(shape)
     shape[axis] = result[axis] * parts
@@ -175,8 +175,8 @@ def _split(rng: Rng, seed: int, dtype: str) -> Model:
 
 
 def _split_v(rng: Rng, seed: int, dtype: str) -> Model:
-    lengths = [int(n) for n in rng.integers(1, 5, _pick(rng, (1, 2, 3)))]
-    shape = list(_shape(rng))
+    lengths = [int(n) for n in rng.integers(1, 5, pick(rng, (1, 2, 3)))]
+    shape = list(any_shape(rng))
     axis = int(rng.integers(-len(shape), len(shape)))
     shape[axis] = sum(lengths)
     results = [[n if i != axis % len(shape) else k for i, n in enumerate(shape)] for k in lengths]
@@ -194,7 +194,7 @@ def _split_v(rng: Rng, seed: int, dtype: str) -> Model:
 
 
 def _pack(rng: Rng, seed: int, dtype: str) -> Model:
-    shape, count = _shape(rng, 1, 3), _pick(rng, (1, 2, 3))
+    shape, count = any_shape(rng, 1, 3), pick(rng, (1, 2, 3))
     axis = int(rng.integers(-len(shape) - 1, len(shape) + 1))
     result = np.stack([np.empty(shape)] * count, axis).shape
     made = options("Pack", valuesCount=count, axis=axis)
@@ -202,19 +202,19 @@ def _pack(rng: Rng, seed: int, dtype: str) -> Model:
 
 
 def _unpack(rng: Rng, seed: int, dtype: str) -> Model:
-    shape = list(_shape(rng, 1, 4))
+    shape = list(any_shape(rng, 1, 4))
     axis = int(rng.integers(-len(shape), len(shape)))
-    shape[axis] = count = _pick(rng, (1, 2, 3))
+    shape[axis] = count = pick(rng, (1, 2, 3))
     result = [n for i, n in enumerate(shape) if i != axis % len(shape)]
     made = options("Unpack", num=count, axis=axis)
     return single("UNPACK", seed, dtype, [shape], [result] * count, made=made)
 
 
 def _gather(rng: Rng, seed: int, dtype: str) -> Model:
-    shape = _shape(rng)
+    shape = any_shape(rng)
     axis = int(rng.integers(len(shape)))
     batch = int(rng.integers(axis + 1))
-    index_shape = (*shape[:batch], *_shape(rng, 1, 2)[-2:])
+    index_shape = (*shape[:batch], *any_shape(rng, 1, 2)[-2:])
     indices = rng.integers(0, shape[axis], index_shape)
     result = (*shape[:axis], *index_shape[batch:], *shape[axis + 1 :])
     return single(
@@ -223,29 +223,29 @@ def _gather(rng: Rng, seed: int, dtype: str) -> Model:
         dtype,
         [shape],
         [result],
-        constants=[(indices, _pick(rng, ("int32", "int64")))],
-        made=options("Gather", axis=_pick(rng, (axis, axis - len(shape))), batchDims=batch),
+        constants=[(indices, pick(rng, ("int32", "int64")))],
+        made=options("Gather", axis=pick(rng, (axis, axis - len(shape))), batchDims=batch),
     )
 
 
 def _gather_nd(rng: Rng, seed: int, dtype: str) -> Model:
-    shape = _shape(rng)
+    shape = any_shape(rng)
     depth = int(rng.integers(1, len(shape) + 1))
-    lead = _pick(rng, ((4,), (2, 3)))
+    lead = pick(rng, ((4,), (2, 3)))
     indices = np.stack([rng.integers(0, n, lead) for n in shape[:depth]], -1)
     result = (*lead, *shape[depth:])
     return single("GATHER_ND", seed, dtype, [shape], [result], constants=[(indices, "int32")])
 
 
 def _tile(rng: Rng, seed: int, dtype: str) -> Model:
-    shape = _shape(rng)
+    shape = any_shape(rng)
     times = [int(n) for n in rng.integers(1, 4, len(shape))]
     result = [n * t for n, t in zip(shape, times, strict=True)]
     return single("TILE", seed, dtype, [shape], [result], constants=[(times, "int32")])
 
 
 def _broadcast_to(rng: Rng, seed: int, dtype: str) -> Model:
-    result = _shape(rng, 2, 5)
+    result = any_shape(rng, 2, 5)
     shape = [1 if rng.integers(3) == 0 else n for n in result][int(rng.integers(2)) :]
     return single(
         "BROADCAST_TO", seed, dtype, [shape], [result], constants=[(result, "int32")], version=2
@@ -253,10 +253,10 @@ def _broadcast_to(rng: Rng, seed: int, dtype: str) -> Model:
 
 
 def _padded(rng: Rng, seed: int, dtype: str, op: str) -> Model:
-    shape, made, value = _shape(rng), None, []
+    shape, made, value = any_shape(rng), None, []
     limit = 2
     if op == "MIRROR_PAD":
-        mode = _pick(rng, ("REFLECT", "SYMMETRIC"))
+        mode = pick(rng, ("REFLECT", "SYMMETRIC"))
         made = options("MirrorPad", mode=enum("MirrorPadMode", mode))
         limit = 1 if mode == "REFLECT" else 0
         most = [n - limit for n in shape]
@@ -266,13 +266,13 @@ def _padded(rng: Rng, seed: int, dtype: str, op: str) -> Model:
         value = [(np.array([1], dtype), dtype)]
     widths = [[int(rng.integers(0, m + 1)) for _ in range(2)] for m in most]
     result = [n + sum(pair) for n, pair in zip(shape, widths, strict=True)]
-    kind = _pick(rng, ("int32", "int64"))
+    kind = pick(rng, ("int32", "int64"))
     return single(op, seed, dtype, [shape], [result], constants=[(widths, kind), *value], made=made)
 
 
 def _space_to_depth(rng: Rng, seed: int, dtype: str) -> Model:
-    block, batch = _pick(rng, (1, 2, 3)), _pick(rng, (1, 2))
-    height, width, depth = (int(n) for n in (*rng.integers(1, 4, 2), _pick(rng, CHANNELS)))
+    block, batch = pick(rng, (1, 2, 3)), pick(rng, (1, 2))
+    height, width, depth = (int(n) for n in (*rng.integers(1, 4, 2), pick(rng, CHANNELS)))
     shape = (batch, height * block, width * block, depth)
     result = (batch, height, width, depth * block * block)
     made = options("SpaceToDepth", blockSize=block)
@@ -280,8 +280,8 @@ def _space_to_depth(rng: Rng, seed: int, dtype: str) -> Model:
 
 
 def _depth_to_space(rng: Rng, seed: int, dtype: str) -> Model:
-    block, batch = _pick(rng, (1, 2, 3)), _pick(rng, (1, 2))
-    height, width, depth = (int(n) for n in (*rng.integers(1, 4, 2), _pick(rng, CHANNELS)))
+    block, batch = pick(rng, (1, 2, 3)), pick(rng, (1, 2))
+    height, width, depth = (int(n) for n in (*rng.integers(1, 4, 2), pick(rng, CHANNELS)))
     shape = (batch, height, width, depth * block * block)
     result = (batch, height * block, width * block, depth)
     made = options("DepthToSpace", blockSize=block)
@@ -289,14 +289,14 @@ def _depth_to_space(rng: Rng, seed: int, dtype: str) -> Model:
 
 
 def _space_to_batch(rng: Rng, seed: int, dtype: str) -> Model:
-    axes = _pick(rng, (1, 2, 2))
+    axes = pick(rng, (1, 2, 2))
     block = [int(n) for n in rng.integers(1, 4, axes)]
     counts = [int(n) for n in rng.integers(2, 4, axes)]
     pads = [[int(rng.integers(2)), int(rng.integers(2))] for _ in block]
     space = [n * b - sum(p) for n, b, p in zip(counts, block, pads, strict=True)]
     if min(space) < 1:
         return _space_to_batch(rng, seed, dtype)
-    batch, depth = _pick(rng, (1, 2)), _pick(rng, CHANNELS)
+    batch, depth = pick(rng, (1, 2)), pick(rng, CHANNELS)
     result = (batch * int(np.prod(block)), *counts, depth)
     return single(
         "SPACE_TO_BATCH_ND",
@@ -309,14 +309,14 @@ def _space_to_batch(rng: Rng, seed: int, dtype: str) -> Model:
 
 
 def _batch_to_space(rng: Rng, seed: int, dtype: str) -> Model:
-    axes = _pick(rng, (1, 2, 2))
+    axes = pick(rng, (1, 2, 2))
     block = [int(n) for n in rng.integers(1, 4, axes)]
     counts = [int(n) for n in rng.integers(2, 4, axes)]
     crops = [[int(rng.integers(b)), int(rng.integers(2))] for b in block]
     space = [n * b - sum(c) for n, b, c in zip(counts, block, crops, strict=True)]
     if min(space) < 1:
         return _batch_to_space(rng, seed, dtype)
-    batch, depth = _pick(rng, (1, 2)), _pick(rng, CHANNELS)
+    batch, depth = pick(rng, (1, 2)), pick(rng, CHANNELS)
     shape = (batch * int(np.prod(block)), *counts, depth)
     return single(
         "BATCH_TO_SPACE_ND",
@@ -329,14 +329,14 @@ def _batch_to_space(rng: Rng, seed: int, dtype: str) -> Model:
 
 
 def _reverse(rng: Rng, seed: int, dtype: str) -> Model:
-    shape = _shape(rng)
+    shape = any_shape(rng)
     first = int(rng.integers(len(shape)))
     axes = list(range(first, int(rng.integers(first, len(shape))) + 1))
     return single("REVERSE_V2", seed, dtype, [shape], [shape], constants=[(axes, "int32")])
 
 
 def _shape_of(rng: Rng, seed: int, dtype: str) -> Model:
-    shape, kind = _shape(rng), _pick(rng, ("int32", "int64"))
+    shape, kind = any_shape(rng), pick(rng, ("int32", "int64"))
     made = options("Shape", outType=enum("TensorType", kind.upper()))
     return single("SHAPE", seed, dtype, [shape], [[len(shape)]], made=made, result_dtype=kind)
 
@@ -376,7 +376,7 @@ def move_families() -> dict[str, Callable[[Rng, int, str], Model]]:
     made: dict[str, Callable[[Rng, int, str], Model]] = {}
 
     def of(move: Move, dtypes: tuple[str, ...]) -> Callable[[Rng, int, str], Model]:
-        return lambda rng, seed, _style: move(rng, seed, _pick(rng, dtypes))
+        return lambda rng, seed, _style: move(rng, seed, pick(rng, dtypes))
 
     for op, (move, quantized, plain) in MOVES.items():
         for dtype in quantized:

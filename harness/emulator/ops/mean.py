@@ -1,4 +1,4 @@
-"""MEAN over chosen axes."""
+"""MEAN over chosen axes, and SUM where it goes the same way."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def make_reduction(call: Call) -> Reduction:
         if keep or axis not in reduced
     )
     if not elements:
-        raise CannotRun(f"a mean of no elements of {list(shape)}")
+        raise CannotRun(f"a reduction of no elements of {list(shape)}")
     return Reduction(reduced, elements, result)
 
 
@@ -87,7 +87,8 @@ def _multiply_then_add(a: Array, b: Array, c: Array) -> Array:
 
 
 def finish_xnnpack(call: Call) -> Finish:
-    """``rint(sum * t + (z_y - n z_x t))`` in float32, ``t = (s_x / s_y) * (1 / n)``.
+    """``rint(sum * t + (z_y - n z_x t))`` in float32, ``t = (s_x / s_y) * (1 / n)``, or of a SUM
+    ``t = s_x / s_y``.
 
     Every operation rounds to float32, in the order written; "fused" where the compiler makes one
     rounding of a product and its sum (aarch64).
@@ -99,7 +100,8 @@ def finish_xnnpack(call: Call) -> Finish:
     s_x, z_x = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
     z_y_float = np.float32(z_y)
-    per_element = np.float32(1) / np.float32(reduction.elements)
+    share = reduction.elements if call.node.op == "MEAN" else 1
+    per_element = np.float32(1) / np.float32(share)
     scale = np.float32(s_x) / np.float32(s_y) * per_element
     multiply_add = fused_multiply_add if call.semantics == "xnnpack-fused" else _multiply_then_add
     shifted = np.float32(reduction.elements) * np.float32(z_x)
@@ -121,6 +123,7 @@ FINISHES: dict[str, Callable[[Call], Finish]] = {
 }
 
 
+@define(["SUM"], ["xnnpack", "xnnpack-fused"])
 @define(["MEAN"], list(FINISHES))
 def bind_sums(call: Call) -> Run:
     """The exact sum over the reduced axes, and what the runtime makes of it."""

@@ -1,6 +1,6 @@
 """RESIZE_BILINEAR and RESIZE_NEAREST_NEIGHBOR."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -186,21 +186,38 @@ def bind_q11(call: Call) -> Run:
     return run
 
 
-@define(["RESIZE_BILINEAR"], ["float-by-rows"])
+def _weighted_sum(terms: Sequence[tuple[Array, Array]], *, fused: bool) -> Array:
+    """``a0 b0 + a1 b1 + a2 b2 + a3 b3`` from the left in float32; fused: ``a1 b1`` is rounded, then
+    every other product and its sum at once, the first one first."""
+    (a, b), (c, d), *rest = terms
+    y = fused_multiply_add(a, b, c * d) if fused else a * b + c * d
+    for p, q in rest:
+        y = fused_multiply_add(p, q, y) if fused else y + p * q
+    return y
+
+
+@define(["RESIZE_BILINEAR"], ["float-by-rows", "float-by-rows-fused"])
 def bind_float_by_rows(call: Call) -> Run:
     """``trunc(sum of x * wy * wx + 1/2)`` in float32, each product from the left, in the order top
-    left, bottom left, top right, bottom right.
+    left, bottom left, top right, bottom right; "fused" where the compiler rounds a product and its
+    sum once (aarch64).
 
     Source: LiteRT kernels/internal/reference/resize_bilinear.h, ResizeBilinear.
     """
     rows, columns = _both(call, _float_taps)
     v, h = rows.weight[:, None, None], columns.weight[:, None]
-    one = np.float32(1)
+    one, fused = np.float32(1), call.semantics.endswith("fused")
     dtype = np.dtype(call.output.dtype)
 
     def run(values: Values) -> tuple[Array]:
         tl, tr, bl, br = _four(required(values[0]).astype(np.float32), rows, columns)
-        y = tl * (one - v) * (one - h) + bl * v * (one - h) + tr * (one - v) * h + br * v * h
+        terms = [
+            (tl * (one - v), one - h),
+            (bl * v, one - h),
+            (tr * (one - v), h),
+            (br * v, h),
+        ]
+        y = _weighted_sum(terms, fused=fused)
         return ((y + np.float32(0.5)).astype(np.int64).astype(dtype),)
 
     return run
@@ -217,15 +234,13 @@ def bind_float_by_weights(call: Call) -> Run:
     rows, columns = _both(call, _float_taps)
     v, h = rows.weight[:, None, None], columns.weight[:, None]
     one = np.float32(1)
-    weights = [(one - v) * (one - h), (one - v) * h, v * (one - h), v * h]
+    weights: list[Array] = [(one - v) * (one - h), (one - v) * h, v * (one - h), v * h]
     fused = call.semantics.endswith("fused")
     dtype = np.dtype(call.output.dtype)
 
     def run(values: Values) -> tuple[Array]:
         corners = _four(required(values[0]).astype(np.float32), rows, columns)
-        y = corners[0] * weights[0]
-        for x, weight in zip(corners[1:], weights[1:], strict=True):
-            y = fused_multiply_add(x, np.asarray(weight), y) if fused else y + x * weight
+        y = _weighted_sum(list(zip(corners, weights, strict=True)), fused=fused)
         return ((y + np.float32(0.5)).astype(np.int64).astype(dtype),)
 
     return run

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness.arithmetic.fixed_point import round_half_away
+from harness.arithmetic.float_steps import fused_multiply_add
 from harness.emulator.definitions import (
     Call,
     CannotRun,
@@ -12,6 +14,7 @@ from harness.emulator.definitions import (
     Values,
     define,
     required,
+    scale_and_zero_point,
 )
 from harness.emulator.graph import Array, Tensor
 from harness.emulator.tflite import MAX_ELEMENTS
@@ -115,6 +118,42 @@ def bind_concatenation(call: Call) -> Run:
     same_quantization([*call.inputs, call.output])
     axis = int(call.node.options.get("axis", 0))
     return lambda values: (np.concatenate([required(v) for v in values], axis=axis),)
+
+
+@define(["CONCATENATION"], ["rescaled", "rescaled-fused"])
+def bind_rescaled_concatenation(call: Call) -> Run:
+    """Inputs quantized unlike the output: ``round(x * t + (-z_x) * t) + z_y``, ties away, with
+    ``t = s_x * (1 / s_y)``, in float32; "fused" where the compiler rounds a product and its sum
+    once (aarch64).
+
+    Source: LiteRT kernels/internal/reference/concatenation.h, ConcatenationWithScaling.
+    """
+    s_y, z_y = scale_and_zero_point(call.output)
+    inverse = np.float32(1) / np.float32(s_y)
+    fused = call.semantics.endswith("fused")
+    dtype = np.dtype(call.output.dtype)
+    limits = np.iinfo(dtype)
+    axis = int(call.node.options.get("axis", 0))
+
+    def rescale(value: Array, tensor: Tensor) -> Array:
+        s_x, z_x = scale_and_zero_point(tensor)
+        if (s_x, z_x) == (s_y, z_y):
+            return value
+        scale = np.float32(s_x) * inverse
+        bias = np.float32(-z_x) * scale
+        x = value.astype(np.float32)
+        real = x * scale + bias
+        if fused:
+            real = fused_multiply_add(x, np.full_like(x, scale), np.full_like(x, bias))
+        y = round_half_away(real).astype(np.int64) + z_y
+        return np.asarray(np.clip(y, limits.min, limits.max).astype(dtype))
+
+    tensors = [call.input(i) for i in range(len(call.inputs))]
+    return lambda values: (
+        np.concatenate(
+            [rescale(required(v), t) for v, t in zip(values, tensors, strict=True)], axis=axis
+        ),
+    )
 
 
 @define(["PACK"], [MOVE])

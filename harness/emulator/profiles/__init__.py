@@ -2,13 +2,19 @@
 
 from harness.arithmetic.profile import ArithmeticProfile
 from harness.emulator.profiles.litert_builtin import LITERT_BUILTIN_ARM, LITERT_BUILTIN_X86
-from harness.emulator.profiles.litert_ref import LITERT_REF
+from harness.emulator.profiles.litert_ref import LITERT_REF, LITERT_REF_ARM
 from harness.emulator.profiles.litert_xnnpack import LITERT_XNNPACK
 from harness.errors import UsageError
 
 PROFILES: dict[str, ArithmeticProfile] = {
     profile.name: profile
-    for profile in (LITERT_REF, LITERT_BUILTIN_X86, LITERT_BUILTIN_ARM, *LITERT_XNNPACK)
+    for profile in (
+        LITERT_REF,
+        LITERT_REF_ARM,
+        LITERT_BUILTIN_X86,
+        LITERT_BUILTIN_ARM,
+        *LITERT_XNNPACK,
+    )
 }
 
 

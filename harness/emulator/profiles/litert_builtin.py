@@ -5,7 +5,9 @@ from harness.emulator.profiles.elementwise import (
     ELEMENTWISE_BUILTIN_ARM,
     ELEMENTWISE_BUILTIN_X86,
 )
-from harness.emulator.profiles.moves import MOVE_ENTRIES
+from harness.emulator.profiles.logic import LOGIC_ENTRIES
+from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
+from harness.emulator.profiles.reductions import REDUCTIONS_BUILTIN_ARM, REDUCTIONS_BUILTIN_X86
 from harness.emulator.profiles.resize import RESIZE_BUILTIN_ARM, RESIZE_BUILTIN_X86
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
 
@@ -14,6 +16,7 @@ _OPTIMIZED = f"{_KERNELS}/internal/optimized"
 
 _COMMON: tuple[Entry, ...] = (
     *INT16_ENTRIES,
+    *LOGIC_ENTRIES,
     Entry(
         ("ADD",),
         ("int16",),
@@ -87,6 +90,8 @@ BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
     ),
     *ELEMENTWISE_BUILTIN_X86,
     *RESIZE_BUILTIN_X86,
+    *REDUCTIONS_BUILTIN_X86,
+    rescaled_concatenation("rescaled"),
     *_COMMON,
 )
 BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
@@ -101,6 +106,8 @@ BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
     ),
     *ELEMENTWISE_BUILTIN_ARM,
     *RESIZE_BUILTIN_ARM,
+    *REDUCTIONS_BUILTIN_ARM,
+    rescaled_concatenation("rescaled-fused"),
     *_COMMON,
 )
 

@@ -1,9 +1,12 @@
-"""LiteRT's reference kernels (BUILTIN_REF): the same bits on every machine."""
+"""LiteRT's reference kernels (BUILTIN_REF): the same bits on every machine, but for the few ops
+in float32 where aarch64 rounds a product and its sum once."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles.elementwise import ELEMENTWISE_REF
-from harness.emulator.profiles.moves import MOVE_ENTRIES
-from harness.emulator.profiles.resize import RESIZE_REF
+from harness.emulator.profiles.logic import LOGIC_ENTRIES
+from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
+from harness.emulator.profiles.reductions import REDUCTIONS_REF
+from harness.emulator.profiles.resize import RESIZE_REF, RESIZE_REF_ARM
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
 
 _KERNELS = "LiteRT tflite/kernels"
@@ -11,7 +14,7 @@ _REFERENCE = f"{_KERNELS}/internal/reference"
 
 LITERT_REF = ArithmeticProfile(
     "litert-ref",
-    "LiteRT 2.3.0, reference kernels (BUILTIN_REF), any machine",
+    "LiteRT 2.3.0, reference kernels (BUILTIN_REF), x86-64",
     (
         Entry(
             ("CONV_2D", "DEPTHWISE_CONV_2D"),
@@ -91,8 +94,18 @@ LITERT_REF = ArithmeticProfile(
         ),
         *ELEMENTWISE_REF,
         *RESIZE_REF,
+        *REDUCTIONS_REF,
+        rescaled_concatenation("rescaled"),
         *MOVE_ENTRIES,
+        *LOGIC_ENTRIES,
         *FLOAT_ENTRIES,
     ),
+    kernels="reference",
+)
+
+LITERT_REF_ARM = ArithmeticProfile(
+    "litert-ref-arm",
+    "LiteRT 2.3.0, reference kernels (BUILTIN_REF), aarch64",
+    (RESIZE_REF_ARM, rescaled_concatenation("rescaled-fused"), *LITERT_REF.entries),
     kernels="reference",
 )

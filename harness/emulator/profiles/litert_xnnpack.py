@@ -5,6 +5,7 @@ from harness.emulator.profiles import delegation
 from harness.emulator.profiles.elementwise import elementwise_delegated
 from harness.emulator.profiles.litert_builtin import BUILTIN_ARM_ENTRIES, BUILTIN_X86_ENTRIES
 from harness.emulator.profiles.moves import MOVE_ENTRIES
+from harness.emulator.profiles.reductions import sum_delegated
 from harness.emulator.profiles.resize import resize_delegated
 from harness.emulator.profiles.shared import FLOAT_ENTRIES
 
@@ -128,8 +129,8 @@ def delegated_entries(
     )
 
 
-LONG_MEAN_X86 = Entry(
-    ("MEAN",),
+LONG_SUMS_X86 = Entry(
+    ("MEAN", "SUM"),
     ("int8",),
     "xnnpack",
     Evidence.ASSUMED,
@@ -151,16 +152,21 @@ def _profile(
     )
 
 
-_SAME_ON_ARM = (resize_delegated("q11-fused"), *elementwise_delegated("S6:single"))
+_SAME_ON_ARM = (
+    resize_delegated("q11-fused"),
+    sum_delegated("xnnpack-fused"),
+    *elementwise_delegated("S6:single"),
+)
 
 LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
     _profile(
         "litert-xnnpack-x86",
         "x86-64",
         (
-            LONG_MEAN_X86,
+            LONG_SUMS_X86,
             resize_delegated("q11"),
             *elementwise_delegated("S5:single"),
+            sum_delegated("xnnpack"),
             *delegated_entries("S5:single", "S5:single", "xnnpack"),
         ),
         BUILTIN_X86_ENTRIES,

@@ -1,6 +1,6 @@
 """Entries of the ops that move values and compute none: they hold in every runtime."""
 
-from harness.arithmetic.profile import Entry, Evidence
+from harness.arithmetic.profile import Entry, Evidence, Signature
 
 _KERNELS = "LiteRT tflite/kernels"
 _INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
@@ -34,3 +34,21 @@ MOVE_ENTRIES: tuple[Entry, ...] = (
     ),
     _move(("SHAPE",), _ANY, "shape.cc"),
 )
+
+
+def _differ(s: Signature) -> bool:
+    return len({*zip(s.scales, s.zero_points, strict=True)}) > 1
+
+
+def rescaled_concatenation(semantics: str) -> Entry:
+    """CONCATENATION of uint8 inputs quantized unlike the output; every resolver computes it in
+    float32, and XNNPACK does not take it; `semantics` differs where products are fused."""
+    return Entry(
+        ("CONCATENATION",),
+        ("uint8",),
+        semantics,
+        Evidence.MEASURED,
+        f"{_KERNELS}/internal/reference/concatenation.h ConcatenationWithScaling",
+        _differ,
+        "an input is quantized unlike the output",
+    )

@@ -22,8 +22,8 @@ _NEAREST = Entry(
 )
 
 
-def _bilinear(semantics: str, reference: str, evidence: Evidence = Evidence.MEASURED) -> Entry:
-    return Entry(("RESIZE_BILINEAR",), ("uint8",), semantics, evidence, reference)
+def _bilinear(semantics: str, reference: str) -> Entry:
+    return Entry(("RESIZE_BILINEAR",), ("uint8",), semantics, Evidence.MEASURED, reference)
 
 
 _NEAREST_Q16 = Entry(
@@ -35,6 +35,9 @@ _NEAREST_Q16 = Entry(
 )
 _SMALL_CHANNEL = f"{_OPTIMIZED}/resize_bilinear.h ResizeBilinearGenericSmallChannel"
 
+RESIZE_REF_ARM = _bilinear(
+    "float-by-rows-fused", f"{_REFERENCE}/resize_bilinear.h ResizeBilinear, as compiled"
+)
 RESIZE_REF: tuple[Entry, ...] = (
     _INTEGER,
     _bilinear("float-by-rows", f"{_REFERENCE}/resize_bilinear.h ResizeBilinear"),
@@ -48,7 +51,7 @@ RESIZE_BUILTIN_X86: tuple[Entry, ...] = (
 )
 RESIZE_BUILTIN_ARM: tuple[Entry, ...] = (
     _INTEGER,
-    _bilinear("float-by-weights-fused", _SMALL_CHANNEL, Evidence.ASSUMED),
+    _bilinear("float-by-weights-fused", _SMALL_CHANNEL),
     _NEAREST_Q16,
     _NEAREST,
 )

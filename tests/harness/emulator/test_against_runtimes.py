@@ -75,6 +75,8 @@ def test_equal_bit_for_bit(
             if expected is None or emulation.promises[output] != "exact":
                 undefined.append(model.name)
                 continue
+            if not expected.size and output not in answer.tensors:
+                continue  # the runtime shows no tensor without elements
             got = answer.tensors[output].reshape(expected.shape)
             wrong = np.argwhere(expected != got)
             assert np.array_equal(expected, got), f"{model.name}: {wrong[:3]}"
