@@ -145,7 +145,11 @@ class Emulator:
         self._graph = graph
         self._profile = profile
         self._bind_core = core.binder()
-        self._last_use = {i: node.index for node in graph.nodes for i in node.inputs}
+        self._at_once = steps_at_once(graph)
+        last_use = {i: node.index for node in graph.nodes for i in node.inputs}
+        self._done_with = [
+            [i for i in set(node.inputs) if last_use[i] == node.index] for node in graph.nodes
+        ]
         self._bound: dict[int, tuple[list[tuple[int, ...]], Run]] = {}
         self._promises: dict[int, Promise] = dict.fromkeys(graph.inputs, "exact")
         self._unknown: dict[int, Undefined] = {}
@@ -160,7 +164,7 @@ class Emulator:
     ) -> Emulation:
         """As `emulate`."""
         count, stacked = stack_inputs(self._graph, inputs)
-        at_once = steps_at_once(self._graph)
+        at_once = self._at_once
         keep = set(self._graph.outputs)
         if all_tensors:
             keep |= {*self._graph.inputs, *(o for n in self._graph.nodes for o in n.outputs)}
@@ -191,8 +195,8 @@ class Emulator:
             started = time.perf_counter_ns()
             self._run(node, values, count)
             self._node_ns[position] += time.perf_counter_ns() - started
-            for used in node.inputs:
-                if self._last_use[used] == node.index and used not in keep:
+            for used in self._done_with[position]:
+                if used not in keep:
                     values.pop(used, None)
         return values
 
@@ -276,9 +280,9 @@ class Emulator:
 
     def _result(self, collected: dict[int, list[Array]]) -> Emulation:
         joined = {index: join_steps(parts) for index, parts in collected.items()}
-        constants = {i: t.data for i, t in enumerate(self._graph.tensors) if t.data is not None}
+        tensors = self._graph.tensors
         return Emulation(
-            tuple(joined.get(i, constants.get(i)) for i in self._graph.outputs),
+            tuple(joined.get(i, tensors[i].data) for i in self._graph.outputs),
             joined,
             dict(self._promises),
             tuple(self._unknown[i] for i in sorted(self._unknown)),
