@@ -40,6 +40,11 @@ CHUNK_BYTES = 64 << 20
 
 _COMMAND_TIMEOUT_S = 60.0
 _NO_SPACE = "No space left on device"
+_LOADER = "' not found (required by "  # of the dynamic linker: version `GLIBC_2.34' not found (…
+_REMEDY: dict[RunnerName, str] = {
+    "python": "install it, or name another interpreter as `python` in the device's entry",
+    "native": "LiteRT needs a newer or more complete C library than the device has",
+}
 _EXIT_NOT_EXECUTABLE = 126
 _EXIT_NOT_FOUND = 127
 
@@ -292,7 +297,7 @@ class _Session:
         limits = pull_limits(specs, slices)
         files = self.transport.pull(remote, local, limits=limits, timeout_s=self.timeout_s)
         if Path(RESULT) not in files:
-            raise no_result_error(ended, self.device.name)
+            raise no_result_error(ended, self.runner.name, self.device.name)
         result = read_result(local, files, specs, device=self.device.name)
         if result.failure is not None:
             raise failure_error(result, result.failure, self.artifact, ended, self.device.name)
@@ -306,16 +311,12 @@ class _Session:
         )
 
 
-def no_result_error(ended: CommandResult, device: str) -> DeviceError:
+def no_result_error(ended: CommandResult, runner: RunnerName, device: str) -> DeviceError:
     """The error for a runner that ended without a result."""
     status, stderr = ended.exit_status, _text(ended.stderr)
     kind: type[DeviceError] = RunnerKilled
-    if status in (_EXIT_NOT_FOUND, _EXIT_NOT_EXECUTABLE):
-        kind = RuntimeMissing
-        message = (
-            f"{ended.argv[0]} cannot be executed: install it, or name another interpreter as "
-            "`python` in the device's entry"
-        )
+    if status in (_EXIT_NOT_FOUND, _EXIT_NOT_EXECUTABLE) or _LOADER in stderr:
+        kind, message = RuntimeMissing, f"{ended.argv[0]} cannot be executed: {_REMEDY[runner]}"
     elif _NO_SPACE in stderr:
         kind, message = DeviceFull, "no space left for the runner's result"
     else:

@@ -220,6 +220,11 @@ def test_a_failure_the_runner_names_becomes_its_error(
         ("echo 'Illegal thing' >&2; exit 3", RunnerKilled, "with status 3"),
         ("echo 'x: No space left on device' >&2; exit 1", DeviceFull, "no space"),
         ("exit 0", RunnerKilled, "without a result"),
+        (
+            'echo "x: version \\`GLIBC_2.34\' not found (required by x)" >&2; exit 1',
+            RuntimeMissing,
+            "cannot be executed",
+        ),
     ],
 )
 def test_a_runner_without_a_result(
