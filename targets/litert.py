@@ -24,7 +24,7 @@ def litert_profile(device: Device, result: Result) -> str | None:
     if (result.runtime, result.runtime_version) not in _VERIFIED or machine is None:
         return None
     if result.kernels == "reference":
-        name = "litert-ref"
+        name = "litert-ref" if machine == "x86" else f"litert-ref-{machine}"
     else:
         delegated = result.kernels == "xnnpack" and result.delegated != 0
         name = f"litert-{'xnnpack' if delegated else 'builtin'}-{machine}"
