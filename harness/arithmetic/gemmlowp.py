@@ -27,6 +27,9 @@ _EXP_MINUS_POWERS = (
     (4, 242),
 )
 """(n, exp(-2^n) in Q0)."""
+_ONE_IN_Q3 = 1 << 28
+_THREE_HALVES_IN_Q3 = (1 << 28) + (1 << 27)
+_HALF_SQRT_2 = 1518500250
 _48_OVER_17 = 1515870810
 _MINUS_32_OVER_17 = -1010580540
 
@@ -95,3 +98,28 @@ def reciprocal(x: Int64, integer_bits: int) -> tuple[Int64, Int64]:
     headroom = 32 - (np.frexp(x.astype(np.float64))[1].astype(np.int64))
     shifted_minus_one = ((x << headroom) & 0xFFFFFFFF) - (1 << 31)
     return one_over_one_plus(shifted_minus_one), integer_bits - headroom
+
+
+def inverse_square_root(x: Int64) -> tuple[Int64, Int64]:
+    """``1 / sqrt(x)`` as (Q0 value, how many bits to shift it right); 0 counts as 1.
+
+    x is brought to [2^27, 2^29) in steps of 4, then five Newton-Raphson steps in Q3 from 1, and a
+    factor of ``sqrt(1/2)``. Domain: 0 <= x < 2^31.
+
+    Source: LiteRT kernels/internal/common.h, GetInvSqrtQuantizedMultiplierExp.
+    """
+    large = x >= 1 << 29
+    pairs = (31 - np.frexp(x.astype(np.float64))[1].astype(np.int64)) // 2 - 1
+    scaled = np.where(large, x >> 2, x << 2 * np.maximum(pairs, 0))
+    right = np.where(large, 12, 11 - np.maximum(pairs, 0))
+    a = scaled >> 1
+    half_a = shift_right_ties_away(a, to_int64(1))
+    y = np.full_like(x, _ONE_IN_Q3)
+    for _ in range(5):
+        cube = rescale_to_fewer_integer_bits(doubling_high_mul(doubling_high_mul(y, y), y), 6)
+        step = doubling_high_mul(to_int64(_THREE_HALVES_IN_Q3), y) - doubling_high_mul(half_a, cube)
+        y = rescale_to_fewer_integer_bits(step, 3)
+    y = doubling_high_mul(y, to_int64(_HALF_SQRT_2))
+    y = y << np.maximum(-right, 0)
+    one = x <= 1
+    return np.where(one, INT32_MAX, y), np.where(one, 0, np.maximum(right, 0))

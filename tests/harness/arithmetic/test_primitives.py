@@ -22,7 +22,12 @@ from harness.arithmetic.fixed_point import (
     wrap_int32,
 )
 from harness.arithmetic.float_steps import fused_multiply_add
-from harness.arithmetic.gemmlowp import exp_of_negative, one_over_one_plus, reciprocal
+from harness.arithmetic.gemmlowp import (
+    exp_of_negative,
+    inverse_square_root,
+    one_over_one_plus,
+    reciprocal,
+)
 
 INT16 = st.integers(-(1 << 15), (1 << 15) - 1)
 INT32 = st.integers(-(1 << 31), (1 << 31) - 1)
@@ -109,3 +114,11 @@ def test_expf_is_the_c_library_s() -> None:
     x = np.linspace(-80, 10, 40_001, dtype=np.float32)
     expected = np.asarray([c_expf(float(v)) for v in x], np.float32)
     np.testing.assert_array_equal(expf(x), expected)
+
+
+def test_inverse_square_root_over_its_whole_domain() -> None:
+    x = np.unique(np.geomspace(1, 2**31 - 1, 20000).astype(np.int64))
+    value, right = inverse_square_root(x)
+    assert np.allclose(value * 2.0 ** -(31 + right), 1 / np.sqrt(x), rtol=2e-6, atol=0)
+    zero, shift = inverse_square_root(to_int64([0]))
+    assert (int(zero[0]), int(shift[0])) == ((1 << 31) - 1, 0)
