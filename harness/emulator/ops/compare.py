@@ -7,6 +7,7 @@ import numpy as np
 from harness.arithmetic.fixed_point import Int64, to_int64
 from harness.arithmetic.requantize import quantize_multiplier, round_s1
 from harness.emulator.definitions import (
+    OUTPUT_SHAPES,
     Call,
     CannotRun,
     NoDefinition,
@@ -17,7 +18,8 @@ from harness.emulator.definitions import (
     scale_and_zero_point,
 )
 from harness.emulator.graph import Array, Tensor
-from harness.emulator.ops.shape import MOVE, same_quantization
+from harness.emulator.ops.add import broadcast_shape
+from harness.emulator.ops.shape import MOVE, check_size, output_dtype, same_quantization
 
 _COMPARE: dict[str, Callable[..., Array]] = {
     "EQUAL": np.equal,
@@ -31,6 +33,8 @@ _LOGIC: dict[str, Callable[..., Array]] = {
     "LOGICAL_AND": np.logical_and,
     "LOGICAL_OR": np.logical_or,
 }
+
+OUTPUT_SHAPES.update(dict.fromkeys((*_COMPARE, *_LOGIC, "FLOOR_DIV", "FLOOR_MOD"), broadcast_shape))
 
 
 @define([*_COMPARE, *_LOGIC], ["plain"])
@@ -79,7 +83,7 @@ def bind_floor_div(call: Call) -> Run:
 
     Source: LiteRT kernels/floor_div.cc; internal/reference/floor_div.h, FloorDiv.
     """
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         x, y = required(values[0]), required(values[1])
@@ -122,6 +126,7 @@ def bind_select(call: Call) -> Run:
         condition, x, y = (required(values[i]) for i in (0, 1, 2))
         if call.node.op == "SELECT" and condition.ndim == 1 and x.ndim > 1:
             condition = condition.reshape(-1, *[1] * (x.ndim - 1))
+        check_size(np.broadcast_shapes(condition.shape, x.shape, y.shape))
         return (np.where(condition, x, y),)
 
     return run

@@ -15,7 +15,7 @@ from harness.emulator.definitions import (
     required,
 )
 from harness.emulator.graph import Array
-from harness.emulator.ops.shape import MOVE, check_size, integers
+from harness.emulator.ops.shape import MOVE, check_size, integers, output_dtype
 
 
 @define(["CAST"], ["cast"])
@@ -25,7 +25,7 @@ def bind_cast(call: Call) -> Run:
 
     Source: LiteRT kernels/cast.cc, CastValue and SaturatingCastFloatingToInteger.
     """
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         x = required(values[0])
@@ -66,7 +66,7 @@ def bind_range(call: Call) -> Run:
 
     Source: LiteRT kernels/range.cc, GetSize and CalculateRange.
     """
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         start, limit, delta = (required(values[i]).reshape(-1)[0] for i in (0, 1, 2))

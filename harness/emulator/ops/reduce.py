@@ -19,7 +19,7 @@ from harness.emulator.definitions import (
 )
 from harness.emulator.graph import Array
 from harness.emulator.ops.mean import make_reduction
-from harness.emulator.ops.shape import integers, same_quantization
+from harness.emulator.ops.shape import integers, output_dtype, same_quantization
 
 
 @define(["SUM"], ["as-uint8-S1"])
@@ -35,7 +35,7 @@ def bind_sum_reference(call: Call) -> Run:
     s_x, z_x = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
     multiplier, shift = quantize_multiplier(np.asarray(s_x / s_y))
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         x = to_int64(required(values[0]).view(np.uint8))
@@ -59,7 +59,7 @@ def bind_sum_optimized(call: Call) -> Run:
     scale = np.float32(s_x) / np.float32(s_y)
     bias = np.float32(-z_x) * scale * np.float32(reduction.elements)
     fused = call.semantics.endswith("fused")
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -102,7 +102,7 @@ def bind_product(call: Call) -> Run:
     s_x, z_x = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
     multiplier, shift = quantize_multiplier(np.asarray(s_x / s_y ** (1.0 / reduction.elements)))
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -131,7 +131,7 @@ def bind_pick(call: Call) -> Run:
     """The largest or smallest, or whether any or all hold: nothing is rounded. Domain: no NaN."""
     same_quantization([call.inputs[0], call.output])
     reduction, operation = make_reduction(call), _PICK[call.node.op]
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         y = operation.reduce(required(values[0]), axis=reduction.axes)
@@ -147,7 +147,7 @@ def bind_position(call: Call) -> Run:
     Domain: no NaN. Source: LiteRT kernels/internal/reference/arg_min_max.h, ArgMinMax;
     optimized/optimized_ops.h, ArgMaxVector, gives the same.
     """
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
     position = np.argmax if call.node.op == "ARG_MAX" else np.argmin
 
     def run(values: Values) -> tuple[Array]:
@@ -166,7 +166,7 @@ def bind_top(call: Call) -> Run:
     Domain: no NaN. Source: LiteRT kernels/topk_v2.cc, TopContainer.
     """
     same_quantization([call.inputs[0], call.output])
-    dtype = np.dtype(call.outputs[1].dtype)
+    dtype = output_dtype(call.outputs[1])
 
     def run(values: Values) -> tuple[Array, ...]:
         x, count = required(values[0]), integers(values, 1)[0]

@@ -8,6 +8,7 @@ import numpy as np
 from harness.arithmetic.fixed_point import Int64, round_half_away, to_int64
 from harness.arithmetic.float_steps import fused_multiply_add
 from harness.emulator.definitions import (
+    OUTPUT_SHAPES,
     Call,
     CannotRun,
     NoDefinition,
@@ -17,7 +18,7 @@ from harness.emulator.definitions import (
     required,
 )
 from harness.emulator.graph import Array
-from harness.emulator.ops.shape import check_size, same_quantization
+from harness.emulator.ops.shape import check_size, output_dtype, same_quantization
 
 _Q10 = 1 << 10
 _Q11 = 1 << 11
@@ -129,6 +130,14 @@ def _size(call: Call, shape: tuple[int, ...]) -> tuple[int, int]:
     return height, width
 
 
+def _resized_shape(call: Call) -> tuple[int, ...]:
+    shape = call.input(0).shape
+    return (shape[0], *_size(call, shape), shape[3])
+
+
+OUTPUT_SHAPES.update(dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resized_shape))
+
+
 def _both(call: Call, rule: Rule) -> tuple[Taps, Taps]:
     same_quantization([call.inputs[0], call.output])
     shape = call.input(0).shape
@@ -155,7 +164,7 @@ def bind_q10(call: Call) -> Run:
     """
     rows, columns = _both(call, _q10_taps)
     v, h = rows.weight[:, None, None], columns.weight[:, None]
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         tl, tr, bl, br = _four(to_int64(required(values[0])), rows, columns)
@@ -175,7 +184,7 @@ def bind_q11(call: Call) -> Run:
     """
     rows, columns = _both(call, _q11_taps)
     v, h = rows.weight[:, None, None], columns.weight[:, None]
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         tl, tr, bl, br = _four(to_int64(required(values[0])), rows, columns)
@@ -207,7 +216,7 @@ def bind_float_by_rows(call: Call) -> Run:
     rows, columns = _both(call, _float_taps)
     v, h = rows.weight[:, None, None], columns.weight[:, None]
     one, fused = np.float32(1), call.semantics.endswith("fused")
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         tl, tr, bl, br = _four(required(values[0]).astype(np.float32), rows, columns)
@@ -236,7 +245,7 @@ def bind_float_by_weights(call: Call) -> Run:
     one = np.float32(1)
     weights: list[Array] = [(one - v) * (one - h), (one - v) * h, v * (one - h), v * h]
     fused = call.semantics.endswith("fused")
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         corners = _four(required(values[0]).astype(np.float32), rows, columns)

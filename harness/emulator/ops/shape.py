@@ -1,6 +1,7 @@
 """Ops that move values and compute none; every runtime agrees on them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from harness.emulator.definitions import (
     scale_and_zero_point,
 )
 from harness.emulator.graph import Array, Tensor
-from harness.emulator.tflite import MAX_ELEMENTS
+from harness.emulator.tflite import MAX_ELEMENTS, stored_dtype
 
 MOVE = "move"
 
@@ -38,6 +39,14 @@ def integers(values: Values, index: int) -> list[int]:
     if value.dtype.kind not in "iu" or value.size > MAX_ELEMENTS:
         raise CannotRun(f"input {index} is {value.dtype}, allowed: int32 or int64")
     return [int(v) for v in value.reshape(-1)]
+
+
+def output_dtype(tensor: Tensor) -> np.dtype[Any]:
+    """The dtype that holds a tensor's values; raises NoDefinition when there is none."""
+    stored = stored_dtype(tensor.dtype)
+    if stored is None:
+        raise NoDefinition(f"tensor {tensor.index} ({tensor.name!r}) is {tensor.dtype}")
+    return stored
 
 
 def same_quantization(tensors: Sequence[Tensor | None]) -> None:
@@ -131,7 +140,7 @@ def bind_rescaled_concatenation(call: Call) -> Run:
     s_y, z_y = scale_and_zero_point(call.output)
     inverse = np.float32(1) / np.float32(s_y)
     fused = call.semantics.endswith("fused")
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
     limits = np.iinfo(dtype)
     axis = int(call.node.options.get("axis", 0))
 
@@ -179,5 +188,5 @@ def bind_unpack(call: Call) -> Run:
 @define(["SHAPE"], [MOVE])
 def bind_shape(call: Call) -> Run:
     """The input's shape, as integers."""
-    dtype = np.dtype(call.output.dtype)
+    dtype = output_dtype(call.output)
     return lambda values: (np.asarray(required(values[0]).shape, dtype),)
