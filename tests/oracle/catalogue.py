@@ -341,6 +341,9 @@ def _families() -> dict[str, Maker]:
         for op in ("HARD_SWISH", "L2_NORMALIZATION", "LOG_SOFTMAX", "RELU_N1_TO_1"):
             made[f"{op}-{dtype}"] = _unary(op, dtype)
     made["SQUARED_DIFFERENCE-int8"] = _binary("SQUARED_DIFFERENCE", "int8")
+    for op in ("LOGISTIC", "TANH"):
+        made[f"{op}-2^-12-int16"] = _unary(op, "int16", input_scale=2**-12)
+    made["TANH-2^-11-int16"] = _unary("TANH", "int16", input_scale=2**-11)
     made["EXP-int8"] = _unary("EXP", "int8", input_scale=0.02)
     return made
 

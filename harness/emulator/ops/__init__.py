@@ -17,6 +17,7 @@ from harness.emulator.ops import (
     resize,
     roots,
     shape,
+    sigmoid_int16,
     softmax,
     tables,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "resize",
     "roots",
     "shape",
+    "sigmoid_int16",
     "softmax",
     "tables",
 ]

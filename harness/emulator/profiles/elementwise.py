@@ -1,5 +1,7 @@
 """Entries of the element-wise ops: activations, products, extremes, roots and tables."""
 
+from math import log2
+
 from harness.arithmetic.function_tables import (
     TableQuantization,
     are_equal,
@@ -14,6 +16,7 @@ _KERNELS = "LiteRT tflite/kernels"
 _REFERENCE = f"{_KERNELS}/internal/reference"
 _OPTIMIZED = f"{_KERNELS}/internal/optimized"
 _X = "XNNPACK src"
+_SIGMOID = f"{_REFERENCE}/integer_ops/logistic.h, tanh.h"
 _EIGHT_BIT = ("int8", "uint8")
 _INTEGERS = (*_EIGHT_BIT, "int16")
 
@@ -102,9 +105,26 @@ def _fits_int16(s: Signature) -> bool:
     return 255 * 255 * first * second < ((1 << 15) - 256) * output
 
 
+def _takes_multiplier(s: Signature) -> bool:
+    """LOGISTIC and TANH in int16: other scales than those of the fixed-point kernels."""
+    if len(s.scales[0]) != 1 or s.scales[0][0] <= 0:
+        return False
+    powers = (-12, -11) if s.op == "TANH" else (-12,)
+    return all(abs(log2(s.scales[0][0]) - power) >= 1e-3 for power in powers)
+
+
 _BUILTIN: tuple[Entry, ...] = (
     *_EVERYWHERE,
     *_tables(("ELU",), ("int8",)),
+    Entry(
+        ("LOGISTIC", "TANH"),
+        ("int16",),
+        "interpolated",
+        Evidence.MEASURED,
+        f"{_KERNELS}/activations.cc SigmoidEval, TanhEval, which take {_SIGMOID}",
+        _takes_multiplier,
+        "input scale not 2^-12, of TANH not 2^-11 either",
+    ),
     Entry(
         ("MUL",),
         _EIGHT_BIT,
@@ -130,6 +150,7 @@ _BUILTIN: tuple[Entry, ...] = (
 
 ELEMENTWISE_REF: tuple[Entry, ...] = (
     *_EVERYWHERE,
+    _entry(("LOGISTIC", "TANH"), ("int16",), "interpolated", _SIGMOID),
     _entry("LEAKY_RELU", ("int16",), "S1:single", f"{_REFERENCE}/leaky_relu.h QuantizeLeakyRelu"),
     _entry("MUL", _EIGHT_BIT, "S1:single", f"{_REFERENCE}/integer_ops/mul.h, {_REFERENCE}/mul.h"),
     _entry("HARD_SWISH", _EIGHT_BIT, "fixed-16", f"{_REFERENCE}/hard_swish.h HardSwish"),
