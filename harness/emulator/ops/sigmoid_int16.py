@@ -95,7 +95,7 @@ def _interpolate(x: Int64, bits: int) -> Int64:
     table = np.minimum(table, 65535)
     index = np.minimum(x >> bits, 255)
     low, high = table[index], table[index + 1]
-    return (low << bits) + (x & ((1 << bits) - 1)) * (high - low)
+    return to_int64((low << bits) + (x & ((1 << bits) - 1)) * (high - low))
 
 
 @define(["LOGISTIC", "TANH"], ["interpolated"])
@@ -113,12 +113,12 @@ def bind_interpolated(call: Call) -> Run:
     def logistic(x: Int64) -> Int64:
         size = np.abs(x)
         value = np.where(size >> 9 >= 255, 0x7FFF << 10, _interpolate(size, 9))
-        return np.where(x >= 0, value + (1 << 9), (1 << 25) - value + (1 << 9) - 1) >> 10
+        return to_int64(np.where(x >= 0, value + (1 << 9), (1 << 25) - value + (1 << 9) - 1)) >> 10
 
     def tanh(x: Int64) -> Int64:
         size = np.abs(x)
         value = np.where(size >> 8 >= 255, 0xFFFF << 8, _interpolate(size, 8)) - (1 << 23)
-        return np.where(x >= 0, value + (1 << 7), (1 << 7) - 1 - value) >> 8
+        return to_int64(np.where(x >= 0, value + (1 << 7), (1 << 7) - 1 - value)) >> 8
 
     def run(values: Values) -> tuple[Array]:
         x = (to_int64(required(values[0])) * multiplier + half) >> shift
