@@ -3,9 +3,11 @@
 from harness.emulator.ops import (
     activations,
     add,
+    add_blocks,
     blocks,
     compare,
     conv,
+    conv_blocks,
     fully_connected,
     indexing,
     make,
@@ -25,9 +27,11 @@ from harness.emulator.ops import (
 __all__ = [
     "activations",
     "add",
+    "add_blocks",
     "blocks",
     "compare",
     "conv",
+    "conv_blocks",
     "fully_connected",
     "indexing",
     "make",

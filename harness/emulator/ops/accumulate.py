@@ -94,6 +94,8 @@ def define_accumulating(op: str, bind_products: Callable[[Call], Products], axis
 
 def requantization(call: Call) -> Requantization:
     """The node's requantization parameters under its semantics."""
+    if call.semantics not in SEMANTICS:
+        raise NoDefinition(f"{call.semantics!r} is not one requantization for all channels")
     s_x, _ = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
     if s_y == 0:

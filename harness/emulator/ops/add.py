@@ -6,10 +6,8 @@ import numpy as np
 
 from harness.arithmetic.fixed_point import (
     Int64,
-    doubling_high_mul,
     shift_right_ties_up,
     to_int64,
-    wrap_int32,
 )
 from harness.arithmetic.requantize import quantize_multiplier, round_s1
 from harness.emulator.definitions import (
@@ -37,7 +35,7 @@ OUTPUT_SHAPES.update(dict.fromkeys(("ADD", "SUB", "MUL"), broadcast_shape))
 
 
 @dataclass(frozen=True)
-class _Shifted:
+class Shifted:
     """What LiteRT's ADD and SUB compute with; each multiplier as (multiplier, shift)."""
 
     zero_points: tuple[int, int, int]
@@ -48,7 +46,7 @@ class _Shifted:
     clamp: tuple[int, int]
 
 
-def _make_shifted(call: Call) -> _Shifted:
+def make_shifted(call: Call) -> Shifted:
     """``s1 / t``, ``s2 / t`` and ``t / (2^k s_y)`` in double, ``t = 2 max(s1, s2)`` in float32."""
     (s_1, z_1), (s_2, z_2) = (scale_and_zero_point(call.input(i)) for i in (0, 1))
     s_y, z_y = scale_and_zero_point(call.output)
@@ -58,7 +56,7 @@ def _make_shifted(call: Call) -> _Shifted:
     twice = 2.0 * max(s_1, s_2)
     m_2, shift_2 = quantize_multiplier(np.asarray(s_2 / twice))
     sign = -1 if call.node.op == "SUB" else 1
-    return _Shifted(
+    return Shifted(
         (z_1, z_2, z_y),
         quantize_multiplier(np.asarray(s_1 / twice)),
         (sign * m_2, shift_2),
@@ -73,11 +71,11 @@ def bind_tflite(call: Call) -> Run:
     """Both inputs are raised by 2^k, brought to twice the larger scale, added, and brought down.
 
     ``y = z_y + S1(S1((x1 - z1) 2^k, s1 / t) +- S1((x2 - z2) 2^k, s2 / t), t / (2^k s_y))``, k = 20
-    for 8 bits, 15 for 16; t and the multipliers as in `_make_shifted`.
+    for 8 bits, 15 for 16; t and the multipliers as in `make_shifted`.
 
     Source: LiteRT kernels/add.cc, Prepare; internal/reference/add.h, AddElementwise.
     """
-    p = _make_shifted(call)
+    p = make_shifted(call)
     dtype = np.dtype(call.output.dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -85,37 +83,6 @@ def bind_tflite(call: Call) -> Run:
         x_2 = (to_int64(required(values[1])) - p.zero_points[1]) << p.left
         y = round_s1(round_s1(x_1, *p.first) + round_s1(x_2, *p.second), *p.output)
         return (np.clip(y + p.zero_points[2], *p.clamp).astype(dtype),)
-
-    return run
-
-
-@define(["ADD"], ["shifted-once-blocks-of-16"])
-def bind_tflite_int16(call: Call) -> Run:
-    """int16: whole blocks of 16 elements round each input once, the rest is as "shifted-S1".
-
-    In a block ``(x - z) 2^(15 + shift)``, truncated when that is to the right, goes into the
-    doubling high product; the sum into S1.
-
-    Source: LiteRT kernels/internal/optimized/integer_ops/add.h, AddElementwiseInt16 with USE_NEON;
-    gemmlowp fixedpoint/fixedpoint_neon.h, RoundingDivideByPOT.
-    """
-    if call.input(0).shape != call.input(1).shape:
-        raise NoDefinition("its inputs are broadcast")
-    p, by_element = _make_shifted(call), bind_tflite(call)
-    dtype = np.dtype(call.output.dtype)
-
-    def once(x: Int64, multiplier: Int64, shift: Int64) -> Int64:
-        left = p.left + shift
-        moved = (x << np.maximum(left, 0)) >> np.maximum(-left, 0)
-        return doubling_high_mul(wrap_int32(moved), multiplier)
-
-    def run(values: Values) -> tuple[Array]:
-        x_1 = to_int64(required(values[0])) - p.zero_points[0]
-        x_2 = to_int64(required(values[1])) - p.zero_points[1]
-        y = round_s1(once(x_1, *p.first) + once(x_2, *p.second), *p.output)
-        blocks = np.clip(y + p.zero_points[2], *p.clamp).astype(dtype)
-        body = np.arange(blocks.size).reshape(blocks.shape) < blocks.size // 16 * 16
-        return (np.where(body, blocks, by_element(values)[0]),)
 
     return run
 

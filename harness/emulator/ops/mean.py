@@ -7,7 +7,7 @@ import numpy as np
 
 from harness.arithmetic.fixed_point import Int64, to_int64, wrap_int32
 from harness.arithmetic.float_steps import fused_multiply_add
-from harness.arithmetic.requantize import quantize_multiplier, round_s1
+from harness.arithmetic.requantize import quantize_multiplier, round_s1, round_s2
 from harness.emulator.definitions import (
     Call,
     CannotRun,
@@ -82,6 +82,39 @@ def finish_reference(call: Call) -> Finish:
     return finish
 
 
+def finish_blocks(call: Call) -> Finish:
+    """Over height and width of images, dimensions kept: ``S2(sum, t) + b`` in whole blocks of 16
+    channels, S1 in the rest; all other reductions as "folded-S1".
+
+    ``t = s_x / (n s_y)`` and ``b = z_y - round(z_x s_x / s_y)``, ties away from zero, in float32.
+    Domain: one thread; more cut the channels into parts first, each with a rest of its own.
+
+    Source: LiteRT kernels/internal/optimized/integer_ops/mean.h and optimized/reduce.h, Mean and
+    MeanImpl with USE_NEON (on x86 through SSE).
+    """
+    reduction = make_reduction(call)
+    kept = len(call.input(0).shape) == 4 and call.node.options.get("keep_dims")
+    if not kept or reduction.axes != (1, 2):
+        return finish_reference(call)
+    s_x, z_x = (np.float32(v) for v in scale_and_zero_point(call.input(0)))
+    s_y, z_y = scale_and_zero_point(call.output)
+    offset = z_x * s_x / np.float32(s_y)
+    bias = z_y - int(offset + np.float32(0.5 if offset > 0 else -0.5))
+    real = s_x / (np.float32(reduction.elements) * np.float32(s_y))
+    multiplier, shift = quantize_multiplier(np.asarray(real))
+    dtype = np.dtype(call.output.dtype)
+    limits = np.iinfo(dtype)
+
+    def finish(total: Int64) -> Array:
+        channels = total.shape[-1]
+        body = np.arange(channels) < channels // 16 * 16
+        rest = round_s1(total, multiplier, shift)
+        y = np.where(body, round_s2(total, multiplier, shift), rest) + bias
+        return np.clip(y, limits.min, limits.max).astype(dtype)
+
+    return finish
+
+
 def _multiply_then_add(a: Array, b: Array, c: Array) -> Array:
     return a * b + c
 
@@ -118,6 +151,7 @@ def finish_xnnpack(call: Call) -> Finish:
 
 FINISHES: dict[str, Callable[[Call], Finish]] = {
     "folded-S1": finish_reference,
+    "images-S2-blocks-of-16": finish_blocks,
     "xnnpack": finish_xnnpack,
     "xnnpack-fused": finish_xnnpack,
 }

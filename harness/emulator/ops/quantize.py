@@ -3,6 +3,7 @@
 import numpy as np
 
 from harness.arithmetic.fixed_point import round_half_away, to_int64
+from harness.arithmetic.float_steps import fused_multiply_add
 from harness.arithmetic.requantize import quantize_multiplier, round_s1, round_s2
 from harness.emulator.definitions import (
     OUTPUT_SHAPES,
@@ -153,6 +154,29 @@ def bind_dequantize(call: Call) -> Run:
     def run(values: Values) -> tuple[Array]:
         x = to_int64(required(values[0])) - zero_points
         return ((x * scales).astype(np.float32),)
+
+    return run
+
+
+@define(["DEQUANTIZE"], ["affine-blocks-of-8", "affine-fused-blocks-of-8"])
+def bind_dequantize_blocks(call: Call) -> Run:
+    """Whole blocks of 8: ``x * s + float32(-z * s)`` in float32, each step rounded, or the two as
+    one ("fused"); the rest as "affine".
+
+    Source: LiteRT kernels/internal/optimized/optimized_ops.h, Dequantize and ScaleWithNewZeroPoint
+    with USE_NEON (on x86 through SSE).
+    """
+    by_element = bind_dequantize(call)
+    scale, zero_point = scale_and_zero_point(call.input(0))
+    factor, offset = (np.asarray([v], np.float32) for v in (scale, -zero_point * scale))
+    fused = call.semantics == "affine-fused-blocks-of-8"
+
+    def run(values: Values) -> tuple[Array]:
+        x = required(values[0])
+        body = np.arange(x.size).reshape(x.shape) < x.size // 8 * 8
+        real = x.astype(np.float32)
+        y = fused_multiply_add(real, factor, offset) if fused else real * factor + offset
+        return (np.where(body, y, by_element(values)[0]).reshape(x.shape),)
 
     return run
 

@@ -1,11 +1,13 @@
 """LiteRT's optimized built-in kernels: on aarch64, and on x86-64, where NEON code runs as SSE."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
+from harness.emulator.profiles.additions import ADD_BUILTIN
 from harness.emulator.profiles.elementwise import (
     ELEMENTWISE_BUILTIN_ARM,
     ELEMENTWISE_BUILTIN_X86,
 )
 from harness.emulator.profiles.logic import LOGIC_ENTRIES
+from harness.emulator.profiles.matrix import MATRIX_ARM, MATRIX_X86
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
 from harness.emulator.profiles.reductions import REDUCTIONS_BUILTIN_ARM, REDUCTIONS_BUILTIN_X86
 from harness.emulator.profiles.resize import RESIZE_BUILTIN_ARM, RESIZE_BUILTIN_X86
@@ -14,18 +16,19 @@ from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
 _KERNELS = "LiteRT tflite/kernels"
 _OPTIMIZED = f"{_KERNELS}/internal/optimized"
 
+_MEAN = Entry(
+    ("MEAN",),
+    ("int8", "uint8"),
+    "images-S2-blocks-of-16",
+    Evidence.MEASURED,
+    f"{_KERNELS}/reduce.cc EvalMean; {_OPTIMIZED}/integer_ops/mean.h, {_OPTIMIZED}/reduce.h Mean",
+)
+
 _COMMON: tuple[Entry, ...] = (
     *INT16_ENTRIES,
     *LOGIC_ENTRIES,
-    Entry(
-        ("ADD",),
-        ("int16",),
-        "shifted-once-blocks-of-16",
-        Evidence.MEASURED,
-        f"{_OPTIMIZED}/integer_ops/add.h AddElementwiseInt16",
-        when=lambda s: s.shapes[0] == s.shapes[1],
-        condition="equal shapes",
-    ),
+    *ADD_BUILTIN,
+    _MEAN,
     Entry(
         ("ADD", "SUB"),
         ("int16",),
@@ -69,6 +72,19 @@ _COMMON: tuple[Entry, ...] = (
     ),
 )
 
+
+def _dequantize(semantics: str) -> Entry:
+    return Entry(
+        ("DEQUANTIZE",),
+        ("int8", "uint8", "int16"),
+        semantics,
+        Evidence.MEASURED,
+        f"{_OPTIMIZED}/optimized_ops.h Dequantize, ScaleWithNewZeroPoint",
+        lambda s: len(s.scales[0]) == 1,
+        "per tensor",
+    )
+
+
 BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
     Entry(
         ("SOFTMAX",),
@@ -89,6 +105,8 @@ BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
         condition="uint8 output",
     ),
     *ELEMENTWISE_BUILTIN_X86,
+    _dequantize("affine-blocks-of-8"),
+    *MATRIX_X86,
     *RESIZE_BUILTIN_X86,
     *REDUCTIONS_BUILTIN_X86,
     rescaled_concatenation("rescaled"),
@@ -105,6 +123,8 @@ BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
         condition="output of the same dtype",
     ),
     *ELEMENTWISE_BUILTIN_ARM,
+    _dequantize("affine-fused-blocks-of-8"),
+    *MATRIX_ARM,
     *RESIZE_BUILTIN_ARM,
     *REDUCTIONS_BUILTIN_ARM,
     rescaled_concatenation("rescaled-fused"),

@@ -1,0 +1,132 @@
+"""Entries of LiteRT's optimized kernels that accumulate: convolutions, fully connected."""
+
+from harness.arithmetic.profile import Entry, Evidence, Signature
+
+_KERNELS = "LiteRT tflite/kernels"
+_OPTIMIZED = f"{_KERNELS}/internal/optimized"
+_LARGEST_UNFOLDED = 1 << 30
+_GEMV_ROWS, _GEMV_DEPTH = 4, 8
+
+
+def _weights_alike(s: Signature) -> bool:
+    return len(s.dtypes) > 1 and s.dtypes[1] == s.dtypes[0] == s.output
+
+
+def _takes_reference(s: Signature) -> bool:
+    """A CONV_2D of groups, or one whose unfolded input would have 1 GB."""
+    _, height, width, depth = s.shapes[1]
+    o = s.options
+    plain = height == width == o.get("stride_h", 1) == o.get("stride_w", 1) == 1
+    unfolded = height * width * depth
+    for size in s.output_shape[:3]:
+        unfolded *= size
+    return s.shapes[0][-1] != depth or (not plain and unfolded >= _LARGEST_UNFOLDED)
+
+
+def _is_conv(s: Signature) -> bool:
+    return _weights_alike(s) and len(s.shapes[1]) == len(s.output_shape) == 4
+
+
+def _whole_blocks(s: Signature) -> bool:
+    return _weights_alike(s) and s.shapes[1][-1] % 8 == 0
+
+
+def _is_one_column(s: Signature) -> bool:
+    """The result is one column of at least 4 rows, from a depth of at least 8.
+
+    Source: cpu_backend_gemm.h Gemm, cpu_backend_gemm_custom_gemv.h CustomGemvImpl.
+    """
+    weights, columns, depth = s.shapes[1], 1, 1
+    for size in s.output_shape[:-1]:
+        columns *= size
+    for size in weights[1:]:
+        depth *= size
+    return columns == 1 and weights[0] >= _GEMV_ROWS and depth >= _GEMV_DEPTH
+
+
+_REFERENCE_CONV: tuple[Entry, ...] = tuple(
+    Entry(
+        ("CONV_2D",),
+        (dtype,),
+        f"S1:{multiplier}",
+        Evidence.SOURCE,
+        f"{_KERNELS}/conv.cc {function}: the reference kernel",
+        lambda s: _is_conv(s) and _takes_reference(s),
+        "groups, or an unfolded input of 1 GB",
+    )
+    for dtype, multiplier, function in (
+        ("int8", "double", "EvalQuantizedPerChannel"),
+        ("uint8", "product", "EvalQuantized"),
+    )
+)
+
+_DEPTHWISE: tuple[Entry, ...] = (
+    Entry(
+        ("DEPTHWISE_CONV_2D",),
+        ("int8",),
+        "S2:double",
+        Evidence.MEASURED,
+        f"{_OPTIMIZED}/integer_ops/depthwise_conv.h DepthwiseConvGeneral, "
+        f"{_OPTIMIZED}/optimized_ops.h Quantize",
+        _whole_blocks,
+        "a multiple of 8 channels",
+    ),
+    Entry(
+        ("DEPTHWISE_CONV_2D",),
+        ("int8",),
+        "S2-blocks-of-8:double",
+        Evidence.MEASURED,
+        f"{_OPTIMIZED}/integer_ops/depthwise_conv.h DepthwiseConvGeneral, "
+        f"{_OPTIMIZED}/optimized_ops.h Quantize",
+        _weights_alike,
+        "int8 weights",
+    ),
+    Entry(
+        ("DEPTHWISE_CONV_2D",),
+        ("uint8",),
+        "S1:product",
+        Evidence.MEASURED,
+        f"{_OPTIMIZED}/depthwiseconv_uint8.h DepthwiseConvGeneral",
+        _weights_alike,
+        "uint8 weights",
+    ),
+)
+
+
+def _products(rounding: str, reference: str, only_columns: bool = False) -> tuple[Entry, ...]:
+    """CONV_2D and FULLY_CONNECTED through one matrix kernel."""
+
+    def entry(op: str, dtype: str, multiplier: str, conditions: tuple[bool | None, str]) -> Entry:
+        per_channel, words = conditions
+
+        def when(s: Signature) -> bool:
+            fits = _is_conv(s) if op == "CONV_2D" else _weights_alike(s)
+            wanted = per_channel is None or s.per_channel == per_channel
+            return fits and wanted and (not only_columns or _is_one_column(s))
+
+        if only_columns:
+            words = f"{words}, one column of >= {_GEMV_ROWS} rows, depth >= {_GEMV_DEPTH}"
+        semantics = f"{rounding}:{multiplier}"
+        return Entry((op,), (dtype,), semantics, Evidence.MEASURED, reference, when, words)
+
+    return (
+        entry("CONV_2D", "int8", "double", (None, "int8 weights")),
+        entry("CONV_2D", "uint8", "product", (None, "uint8 weights")),
+        entry("FULLY_CONNECTED", "int8", "double", (True, "int8 weights, per channel")),
+        entry("FULLY_CONNECTED", "int8", "product", (False, "int8 weights, per tensor")),
+        entry("FULLY_CONNECTED", "uint8", "product", (None, "uint8 weights")),
+    )
+
+
+_GEMV = f"{_KERNELS}/cpu_backend_gemm_custom_gemv.h CustomGemvImpl"
+MATRIX_X86: tuple[Entry, ...] = (
+    *_REFERENCE_CONV,
+    *_DEPTHWISE,
+    *_products("S2", f"ruy kernel_avx512.cc, kernel_avx2_fma.cc; {_GEMV}"),
+)
+MATRIX_ARM: tuple[Entry, ...] = (
+    *_REFERENCE_CONV,
+    *_DEPTHWISE,
+    *_products("S2", _GEMV, only_columns=True),
+    *_products("S3", "ruy kernel_arm64.cc, apply_multiplier.cc"),
+)
