@@ -110,7 +110,7 @@ def finish_blocks(call: Call) -> Finish:
         body = np.arange(channels) < channels // 16 * 16
         rest = round_s1(total, multiplier, shift)
         y = np.where(body, round_s2(total, multiplier, shift), rest) + bias
-        return np.clip(y, limits.min, limits.max).astype(dtype)
+        return np.asarray(np.clip(y, limits.min, limits.max).astype(dtype))
 
     return finish
 

@@ -133,13 +133,13 @@ BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
 
 LITERT_BUILTIN_X86 = ArithmeticProfile(
     "litert-builtin-x86",
-    "LiteRT 2.3.0, optimized built-in kernels, x86-64",
+    "LiteRT 2.3.0, optimized built-in kernels, x86-64 with AVX2, one thread",
     (*BUILTIN_X86_ENTRIES, *MOVE_ENTRIES, *FLOAT_ENTRIES),
     kernels="builtin",
 )
 LITERT_BUILTIN_ARM = ArithmeticProfile(
     "litert-builtin-arm",
-    "LiteRT 2.3.0, optimized built-in kernels, aarch64",
+    "LiteRT 2.3.0, optimized built-in kernels, aarch64 Linux, one thread",
     (*BUILTIN_ARM_ENTRIES, *MOVE_ENTRIES, *FLOAT_ENTRIES),
     kernels="builtin",
 )

@@ -1,6 +1,9 @@
 """Entries of LiteRT's optimized kernels that accumulate: convolutions, fully connected."""
 
+import numpy as np
+
 from harness.arithmetic.profile import Entry, Evidence, Signature
+from harness.arithmetic.requantize import product_multiplier, quantize_multiplier
 
 _KERNELS = "LiteRT tflite/kernels"
 _OPTIMIZED = f"{_KERNELS}/internal/optimized"
@@ -42,6 +45,42 @@ def _is_one_column(s: Signature) -> bool:
     for size in weights[1:]:
         depth *= size
     return columns == 1 and weights[0] >= _GEMV_ROWS and depth >= _GEMV_DEPTH
+
+
+def _has_3x3_kernel(s: Signature) -> bool:
+    """Whether a uint8 depthwise convolution takes the kernel for windows of 3 x 3.
+
+    Source: depthwiseconv_3x3_filter_common.h, Fast3x3FilterKernelSupported.
+    """
+    if not _weights_alike(s) or len(s.shapes[0]) != 4 or s.shapes[1][1:3] != (3, 3):
+        return False
+    options, (_, height, width, depth) = s.options, s.shapes[0]
+    stride = options.get("stride_h", 1)
+    return (
+        s.shapes[1][3] == depth
+        and depth % 8 == 0
+        and stride == options.get("stride_w", 1)
+        and stride in {1, 2}
+        and options.get("dilation_h_factor", 1) == options.get("dilation_w_factor", 1) == 1
+        and _borders_fit((height, width), s.output_shape[1:3], stride)
+        and _shifts_right(s)
+    )
+
+
+def _borders_fit(size: tuple[int, ...], output: tuple[int, ...], stride: int) -> bool:
+    """Windows reach as far over the end as over the start: not at all, or by one."""
+    reach = [(o - 1) * stride + 3 - n for n, o in zip(size, output, strict=True)]
+    before = [max(0, over) // 2 for over in reach]
+    fits = all(over <= 2 * before[0] for over in reach)
+    in_line = before[0] == 1 and 1 in size and size[0] != size[1]
+    return before[0] == before[1] <= 1 and fits and not in_line
+
+
+def _shifts_right(s: Signature) -> bool:
+    """The multiplier is below 1."""
+    s_x, s_w, s_y = s.scales[0][0], s.scales[1], s.scales[-1][0]
+    real = product_multiplier(np.float32(s_x), np.asarray(s_w, np.float32), np.float32(s_y))
+    return bool(np.all(quantize_multiplier(real)[1] <= 0))
 
 
 _REFERENCE_CONV: tuple[Entry, ...] = tuple(
@@ -124,8 +163,19 @@ MATRIX_X86: tuple[Entry, ...] = (
     *_DEPTHWISE,
     *_products("S2", f"ruy kernel_avx512.cc, kernel_avx2_fma.cc; {_GEMV}"),
 )
+_DEPTHWISE_3X3 = Entry(
+    ("DEPTHWISE_CONV_2D",),
+    ("uint8",),
+    "S2:product",
+    Evidence.MEASURED,
+    f"{_OPTIMIZED}/depthwiseconv_uint8_3x3_filter.h DepthwiseConv3x3Filter",
+    _has_3x3_kernel,
+    "window 3x3, stride 1 or 2, a multiple of 8 channels, borders 0 or 1 on all sides, "
+    "multiplier below 1",
+)
 MATRIX_ARM: tuple[Entry, ...] = (
     *_REFERENCE_CONV,
+    _DEPTHWISE_3X3,
     *_DEPTHWISE,
     *_products("S2", _GEMV, only_columns=True),
     *_products("S3", "ruy kernel_arm64.cc, apply_multiplier.cc"),

@@ -16,6 +16,7 @@ from harness.emulator.tflite import read_tflite
 from tests.oracle import elementwise
 from tests.oracle.build import Array
 from tests.oracle.catalogue import FAMILIES, draw
+from tests.oracle.kernel_choice import CHOICES, assert_exact, inputs_of
 from tests.oracle.models import Model
 from tests.oracle.runtimes import Answer, Kernels, Request, run_all
 
@@ -81,6 +82,15 @@ def test_equal_bit_for_bit(
             wrong = np.argwhere(expected != got)
             assert np.array_equal(expected, got), f"{model.name}: {wrong[:3]}"
     assert not undefined or family not in PROMISED[profile]
+
+
+@pytest.mark.skipif("litert-builtin-x86" not in PROFILES, reason="the host is not x86-64")
+@pytest.mark.parametrize("choice", CHOICES)
+def test_optimized_kernels_at_the_shapes_where_they_change(choice: str) -> None:
+    work = [(model, x) for model in CHOICES[choice]() for x in inputs_of(model)]
+    answers = run_all([Request(model.data, x, "builtin") for model, x in work])
+    for (model, x), answer in zip(work, answers, strict=True):
+        assert_exact(model, x, answer, "litert-builtin-x86")
 
 
 @pytest.mark.parametrize(("width", "promise"), [(8, "exact"), (9, "assumed")])

@@ -19,7 +19,7 @@ FILES = (
 )
 PROFILES: dict[str, Kernels] = {"litert-ref": "reference"}
 if platform.machine() == "x86_64":
-    PROFILES["litert-xnnpack-x86"] = "xnnpack"
+    PROFILES |= {"litert-builtin-x86": "builtin", "litert-xnnpack-x86": "xnnpack"}
 SEEDS = 2
 
 pytestmark = pytest.mark.skipif(not FILES, reason="EDGEFARM_TEST_MODELS names no folder of models")

@@ -1,0 +1,150 @@
+"""Models at the shapes where LiteRT's optimized kernels change from one to the next.
+
+A draw of `tests.oracle.catalogue` meets these seldom or never.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.emulator.interpreter import emulate
+from harness.emulator.profiles import get_profile
+from harness.emulator.tflite import read_tflite
+from tests.oracle import elementwise, models
+from tests.oracle.build import Array
+from tests.oracle.models import Model, Style
+from tests.oracle.runtimes import Answer
+
+STYLES: tuple[Style, ...] = ("sharp", "ties", "random")
+WINDOWS_OF_3 = (
+    ((5, 6), (1, 1), "SAME"),
+    ((5, 5), (2, 2), "SAME"),
+    ((5, 6), (2, 2), "SAME"),
+    ((6, 6), (2, 2), "SAME"),
+    ((5, 6), (1, 1), "VALID"),
+    ((1, 6), (1, 1), "SAME"),
+    ((1, 1), (1, 1), "SAME"),
+    ((5, 6), (1, 2), "SAME"),
+)
+"""Image, stride, padding."""
+DTYPES = (("int8", True), ("int8", False), ("uint8", False))
+
+
+def one_column() -> Iterator[Model]:
+    """CONV_2D and FULLY_CONNECTED to one pixel or row: around 4 outputs and a depth of 8."""
+    seed = 0
+    for dtype, per_channel in DTYPES:
+        for depth, channels in ((7, 97), (8, 97), (8, 3), (8, 4), (33, 5)):
+            for style in STYLES[:2]:
+                seed += 1
+                kind = {"dtype": dtype, "per_channel": per_channel, "style": style}
+                yield models.conv(
+                    seed, shape=(1, 1, 1, depth), channels=channels, kernel=(1, 1), **kind
+                )
+                yield models.fully_connected(
+                    seed, batch=1, depth=depth, channels=channels, bias=True, **kind
+                )
+
+
+def depthwise() -> Iterator[Model]:
+    """Windows of 3 x 3 with and without a kernel of their own, around blocks of 8 channels."""
+    seed = 0
+    for dtype, per_channel in DTYPES:
+        for channels in (7, 8, 64, 129):
+            for shape, stride, padding in WINDOWS_OF_3:
+                seed += 1
+                yield models.depthwise(
+                    seed,
+                    shape=(2, *shape, channels),
+                    stride=stride,
+                    padding=padding,
+                    dtype=dtype,
+                    per_channel=per_channel,
+                    style=STYLES[seed % 2],
+                )
+
+
+def dilated() -> Iterator[Model]:
+    """Dilated windows of 3 x 3, which no kernel of their own takes."""
+    for seed, (dtype, per_channel) in enumerate(DTYPES):
+        yield models.depthwise(
+            seed,
+            shape=(2, 7, 7, 128),
+            dilation=(2, 1),
+            dtype=dtype,
+            per_channel=per_channel,
+            style="ties",
+        )
+
+
+def additions() -> Iterator[Model]:
+    """ADD along every way to walk over two shapes; runs longer and shorter than a block."""
+    shapes = (
+        ((2, 3, 40), (2, 3, 40)),
+        ((2, 3, 40), (3, 40)),
+        ((2, 3, 40), (2, 1, 40)),
+        ((2, 3, 40), (2, 3, 1)),
+        ((2, 3, 40), (1,)),
+        ((2, 3, 17, 1), (2, 3, 1, 1)),
+        ((2, 1, 5, 20), (1, 3, 5, 20)),
+        ((2, 3, 1, 9), (1, 3, 11, 9)),
+        ((1, 3, 1, 4, 1), (2, 1, 3, 1, 5)),
+        ((2, 1, 3, 1, 5, 1), (1, 4, 1, 2, 1, 9)),
+    )
+    for seed, (first, second) in enumerate(shapes):
+        for dtype in ("int8", "uint8"):
+            for turned in (False, True):
+                a, b = (second, first) if turned else (first, second)
+                yield elementwise.binary("ADD", seed, shape=a, other=b, dtype=dtype)
+
+
+def means() -> Iterator[Model]:
+    """MEAN beside the one reduction that has a kernel of its own, over axes of length 1 too."""
+    for seed, (shape, axes) in enumerate(
+        (
+            ((1, 4, 5, 50), (1, 2)),
+            ((3, 4, 5, 50), (2, 1)),
+            ((2, 4, 1, 50), (1,)),
+            ((2, 1, 1, 50), (1, 2)),
+            ((1, 4, 5, 50), (0, 1, 2)),
+            ((2, 4, 5, 1), (1, 2, 3)),
+            ((4, 5, 50), (0, 1)),
+        )
+    ):
+        for dtype in ("int8", "uint8"):
+            for keep in (False, True):
+                yield elementwise.reduce(
+                    "MEAN",
+                    seed,
+                    shape=shape,
+                    axes=axes,
+                    keep_dims=keep,
+                    dtype=dtype,
+                    style=STYLES[seed % 2 + 1],
+                )
+
+
+CHOICES = {
+    "one-column": one_column,
+    "depthwise": depthwise,
+    "dilated": dilated,
+    "add": additions,
+    "mean": means,
+}
+
+
+def inputs_of(model: Model) -> tuple[tuple[Array, ...], ...]:
+    """Random ones, and all at the zero point, where the biases show alone."""
+    return model.sample(0), model.extremes()[2]
+
+
+def assert_exact(model: Model, inputs: tuple[Array, ...], answer: Answer, profile: str) -> None:
+    """The profile promises every output to be exact, and it is what the runtime answered."""
+    assert answer.error == "", model.name
+    graph = read_tflite(model.data).main
+    emulation = emulate(graph, get_profile(profile), inputs)
+    for output, got in zip(graph.outputs, emulation.outputs, strict=True):
+        assert emulation.promises[output] == "exact", model.name
+        assert got is not None
+        expected = answer.tensors[output].reshape(got.shape)
+        np.testing.assert_array_equal(got, expected, err_msg=model.name)
