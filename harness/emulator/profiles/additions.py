@@ -60,7 +60,7 @@ ADD_BUILTIN: tuple[Entry, ...] = (
         ("ADD",),
         ("int8", "uint8"),
         "shifted-S1",
-        Evidence.SOURCE,
+        Evidence.MEASURED,
         f"{_KERNELS}/internal/reference/add.h BroadcastAdd6DSlow",
         _walks("generic"),
         "broadcast along more axes",

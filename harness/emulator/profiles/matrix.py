@@ -88,7 +88,7 @@ _REFERENCE_CONV: tuple[Entry, ...] = tuple(
         ("CONV_2D",),
         (dtype,),
         f"S1:{multiplier}",
-        Evidence.SOURCE,
+        Evidence.MEASURED,
         f"{_KERNELS}/conv.cc {function}: the reference kernel",
         lambda s: _is_conv(s) and _takes_reference(s),
         "groups, or an unfolded input of 1 GB",
