@@ -18,7 +18,7 @@ from harness.artifact import Artifact, from_device, to_device
 from harness.cache import Cache, default_cache
 from harness.cost import quantization_cost
 from harness.deploy import NONE, QUICK, STANDARD, MeasurePlan, choose_runner, run_job
-from harness.device import Connect, Device
+from harness.device import Connect, Device, Transport
 from harness.errors import DeviceError, DeviceTimeout, HarnessError, UsageError
 from harness.exactness import Emulated, compare_with_emulator
 from harness.latency import latency_from
@@ -107,13 +107,9 @@ def _walk(
     record.add(samples=len(samples.evaluation[0]))
     record.note(*samples.notes)
 
+    calibration = samples.calibration
     artifact = lower(
-        request.target,
-        model,
-        request.recipe,
-        samples.calibration,
-        cache=cache,
-        progress=progress,
+        request.target, model, request.recipe, calibration, cache=cache, progress=progress
     )
     record.add(manifest=artifact.manifest)
     record.note(*artifact.manifest.notes)
@@ -121,47 +117,54 @@ def _walk(
     inputs = [to_device(spec, x) for spec, x in zip(specs, samples.evaluation, strict=True)]
 
     with connect(request.device) as transport:
-        run = partial(
-            run_job,
-            transport,
-            choose_runner(transport, request.target, request.runner),
-            kernels=request.kernels,
-            threads=request.threads,
-            progress=progress,
-        )
-        on_device = run(artifact, inputs, request.measure)
-        record.add(
-            results=on_device.results,
-            latency=latency_from(on_device.results, request.device),
-        )
-        record.note(*on_device.notes)
-        emulated = compare_with_emulator(
-            artifact,
-            request.target.profile(request.device, on_device.results[0]),
-            inputs,
-            on_device.outputs,
-            lambda exposed, batch: run(exposed, batch, NONE).outputs,
-            progress=progress,
-        )
-    record.add(exactness=emulated.exactness, emulator_ns=_per_sample(emulated, inputs))
+        outputs, emulated = _run_and_compare(record, request, transport, artifact, inputs, progress)
+    record.add(host_latency=_host_latency(record, request, connect, artifact, inputs))
 
     in_float = float_outputs(model, samples.evaluation, cache=cache, progress=progress)
     traced = tuple(x[emulated.start : emulated.stop] for x in samples.evaluation)
+    inner = float_tensors(model, traced, cache=cache, progress=progress) if emulated.tensors else {}
     record.add(
         accuracy=accuracy_of(
-            _real(artifact, on_device.outputs)[0],
+            _real(artifact, outputs)[0],
             labels=samples.labels,
             float_logits=in_float[0] if in_float else None,
         ),
-        cost=_cost(
-            artifact,
-            emulated,
-            on_device.outputs,
-            in_float,
-            float_tensors(model, traced, cache=cache, progress=progress),
-        ),
-        host_latency=_host_latency(record, request, connect, artifact, inputs),
+        cost=_cost(artifact, emulated, outputs, in_float, inner),
     )
+
+
+def _run_and_compare(
+    record: "_Record",
+    request: Request,
+    transport: Transport,
+    artifact: Artifact,
+    inputs: Sequence[Array],
+    *,
+    progress: Progress,
+) -> tuple[tuple[Array, ...], Emulated]:
+    """Run on the device and hold what it gave against the emulator, over one connection."""
+    run = partial(
+        run_job,
+        transport,
+        choose_runner(transport, request.target, request.runner),
+        kernels=request.kernels,
+        threads=request.threads,
+        progress=progress,
+    )
+    on_device = run(artifact, inputs, request.measure)
+    results = on_device.results
+    record.add(results=results, latency=latency_from(results, request.device))
+    record.note(*on_device.notes)
+    emulated = compare_with_emulator(
+        artifact,
+        request.target.profile(request.device, results[0]),
+        inputs,
+        on_device.outputs,
+        lambda exposed, batch: run(exposed, batch, NONE).outputs,
+        progress=progress,
+    )
+    record.add(exactness=emulated.exactness, emulator_ns=_per_sample(emulated, inputs))
+    return on_device.outputs, emulated
 
 
 def _limited(samples: Split, most: int | None) -> Split:

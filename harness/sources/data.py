@@ -10,7 +10,6 @@
 
 import importlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,8 @@ import numpy.typing as npt
 from harness.errors import ModelError, UsageError
 from harness.isolate import run_isolated
 from harness.model import Model, ModelInput
+from harness.sources.dataset import Dataset
+from harness.sources.images import load_images
 from harness.sources.npz import read_npz
 from harness.sources.references import Reference, load_function, parse_reference
 from harness.target import Progress, no_progress
@@ -26,26 +27,6 @@ from harness.target import Progress, no_progress
 Array = npt.NDArray[Any]
 
 _TIMEOUT_S = 600.0
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Samples for one model.
-
-    Attributes:
-        inputs: one array for each input of the model; the first axis is the sample.
-        labels: (n,) integers, class of each sample; None without.
-        groups: (n,) integers or text; None without.
-        calibration: samples meant for calibration only, as `inputs`; None to take some of
-            `inputs`.
-        notes: what the reader of a result should know about the data.
-    """
-
-    inputs: tuple[Array, ...]
-    labels: Array | None = None
-    groups: Array | None = None
-    calibration: tuple[Array, ...] | None = None
-    notes: tuple[str, ...] = ()
 
 
 def load_data(text: str, model: Model, progress: Progress = no_progress) -> Dataset:
@@ -56,8 +37,6 @@ def load_data(text: str, model: Model, progress: Progress = no_progress) -> Data
         ModelError: the file is broken, or samples are not what the model takes; names the input,
             the sample, what it has and what is allowed.
     """
-    from harness.sources.images import load_images
-
     reference = parse_reference(text, what="data", suffixes=(".npz",), folder=True)
     progress("loading the data", 0, None)
     if reference.kind == "folder" and reference.path is not None:

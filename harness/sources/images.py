@@ -11,7 +11,7 @@ import csv
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,7 @@ from PIL import Image, ImageOps
 
 from harness.errors import ModelError, UsageError
 from harness.model import Model
-
-if TYPE_CHECKING:
-    from harness.sources.data import Dataset
+from harness.sources.dataset import Dataset
 
 _COLUMNS = {"file", "label", "group"}
 
@@ -34,15 +32,13 @@ class _Shape:
     channels_last: bool
 
 
-def load_images(folder: Path, model: Model) -> "Dataset":
+def load_images(folder: Path, model: Model) -> Dataset:
     """Read a folder of images for a model with one image input (NCHW, or NHWC in a ``.tflite``).
 
     Raises:
         UsageError: ``labels.csv`` is missing.
         ModelError: a row, a picture or ``data.toml`` is broken, or the model takes no image.
     """
-    from harness.sources.data import Dataset
-
     shape = _image_shape(model)
     rows = _read_rows(folder / "labels.csv")
     mean, std, notes = _normalization(folder / "data.toml", shape.channels)

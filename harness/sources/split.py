@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.sources.data import Dataset
+from harness.sources.dataset import Dataset
 
 DEFAULT_CALIBRATION = 64
 _SEED = 0

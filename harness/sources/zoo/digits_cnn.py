@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.cache import content_key, default_cache
-from harness.sources.data import Dataset
+from harness.sources.dataset import Dataset
 
 if TYPE_CHECKING:
     import torch

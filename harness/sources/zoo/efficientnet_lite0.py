@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from harness.extras import require_extra
-from harness.sources.data import Dataset
+from harness.sources.dataset import Dataset
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,8 @@ import pytest
 
 from harness.errors import ModelError, UsageError
 from harness.model import Model, ModelInput
-from harness.sources.data import Dataset, check, from_arrays, load_data
+from harness.sources.data import check, from_arrays, load_data
+from harness.sources.dataset import Dataset
 
 VECTOR = Model("m", "m", "0" * 64, (ModelInput((1, 3), "float32"),))
 TWO = Model("m", "m", "0" * 64, (ModelInput((1, 3), "float32"), ModelInput((1, 2, 2), "int32")))

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.sources.data import Dataset
+from harness.sources.dataset import Dataset
 from harness.sources.split import split
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from harness.model import Model, ModelInput
-from harness.sources.data import Dataset, load_data
+from harness.sources.data import load_data
+from harness.sources.dataset import Dataset
 from harness.sources.zoo import zoo_names
 
 
