@@ -117,7 +117,9 @@ def _walk(
     inputs = [to_device(spec, x) for spec, x in zip(specs, samples.evaluation, strict=True)]
 
     with connect(request.device) as transport:
-        outputs, emulated = _run_and_compare(record, request, transport, artifact, inputs, progress)
+        outputs, emulated = _run_and_compare(
+            record, request, transport, artifact, inputs, progress=progress
+        )
     record.add(host_latency=_host_latency(record, request, connect, artifact, inputs))
 
     in_float = float_outputs(model, samples.evaluation, cache=cache, progress=progress)
