@@ -17,19 +17,18 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_tree.py
 
-# torch first and alone: with 2.13.0 installed no other package asks for a CUDA build.
-$(VENV)/.torch:
+# One request with torch pinned: asked for later, by another package, pip may fetch a CUDA build.
+$(VENV)/.pip:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet torch==2.13.0
 	touch $@
 
-$(VENV)/.demo: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[demo]'
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml
+	$(BIN)/pip install --quiet torch==2.13.0 --editable '.[demo]'
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.torch pyproject.toml
-	$(BIN)/pip install --quiet --editable '.[dev]'
+$(VENV)/.dev: $(VENV)/.pip pyproject.toml
+	$(BIN)/pip install --quiet torch==2.13.0 --editable '.[dev]'
 	touch $@ $(VENV)/.demo
 
 clean:
