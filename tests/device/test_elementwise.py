@@ -37,6 +37,8 @@ def test_equal_bit_for_bit(core: str, request: pytest.FixtureRequest) -> None:
         f"litert-xnnpack-arm@{device.core}": "xnnpack",
     }
     models = [model for family in FAMILIES for model in draw(family, MODELS)]
+    # Two with products on ties, where S5 and S6 differ.
+    models += [draw("MUL-int8", 4, 6)[3], draw("MUL-uint8", 4, 7)[3]]
     cases = [(name, model) for name in profiles for model in models]
     requests = [Request(m.data, m.sample(0), profiles[name]) for name, m in cases]
     with connect(device) as transport:

@@ -161,8 +161,12 @@ ELEMENTWISE_BUILTIN_X86: tuple[Entry, ...] = (
 )
 ELEMENTWISE_BUILTIN_ARM: tuple[Entry, ...] = (
     *_BUILTIN,
-    _entry(
-        "HARD_SWISH", _EIGHT_BIT, "fixed-16-blocks-of-8", f"{_OPTIMIZED}/optimized_ops.h HardSwish"
+    Entry(
+        ("HARD_SWISH",),
+        _EIGHT_BIT,
+        "fixed-16-blocks-of-8",
+        Evidence.SOURCE,
+        f"{_OPTIMIZED}/optimized_ops.h HardSwish with __ARM_NEON",
     ),
 )
 
