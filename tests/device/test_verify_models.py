@@ -94,3 +94,9 @@ def test_xnnpack_on_a_board(model: str, core: str, request: pytest.FixtureReques
 @pytest.mark.parametrize("model", MODELS[:1])
 def test_reference_kernels_on_a_board(model: str, cortex_a76: Device) -> None:
     assert_exact(check(model, cortex_a76, "reference"), "litert-ref")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="kernels of x86-64")
+@pytest.mark.parametrize("model", MODELS)
+def test_built_in_kernels_on_this_host(model: str, host: Device) -> None:
+    assert_exact(check(model, host, "builtin"), "litert-builtin-x86")

@@ -11,7 +11,7 @@ from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
 from tests.oracle import elementwise, models
-from tests.oracle.build import Array
+from tests.oracle.build import Array, Builder, options, per_tensor
 from tests.oracle.models import Model, Style
 from tests.oracle.runtimes import Answer
 
@@ -98,12 +98,26 @@ def additions() -> Iterator[Model]:
                 yield elementwise.binary("ADD", seed, shape=a, other=b, dtype=dtype)
 
 
+def additions_beside_ties() -> Iterator[Model]:
+    """ADD of halves and of a second input too small to count: it moves a tie by the last bits, or
+    not, as it is rounded."""
+    for dtype in ("int8", "uint8"):
+        for first, second in (((3, 47), (3, 47)), ((3, 47), (3, 1)), ((5, 3, 47), (3, 47))):
+            builder = Builder()
+            zero = 0 if dtype == "int8" else 128
+            a = builder.tensor(first, dtype, per_tensor(1.0, zero))
+            b = builder.tensor(second, dtype, per_tensor(1.5 * 2.0**-25, zero))
+            y = builder.tensor(first, dtype, per_tensor(2.0, zero))
+            builder.op("ADD", [a, b], [y], options("Add", potScaleInt16=False))
+            yield models.model(f"add-ties-{dtype}-{first}-{second}", builder, [a, b], [y])
+
+
 def means() -> Iterator[Model]:
     """MEAN beside the one reduction that has a kernel of its own, over axes of length 1 too."""
     for seed, (shape, axes) in enumerate(
         (
-            ((1, 4, 5, 50), (1, 2)),
-            ((3, 4, 5, 50), (2, 1)),
+            ((1, 4, 4, 63), (1, 2)),
+            ((3, 4, 8, 63), (2, 1)),
             ((2, 4, 1, 50), (1,)),
             ((2, 1, 1, 50), (1, 2)),
             ((1, 4, 5, 50), (0, 1, 2)),
@@ -120,7 +134,7 @@ def means() -> Iterator[Model]:
                     axes=axes,
                     keep_dims=keep,
                     dtype=dtype,
-                    style=STYLES[seed % 2 + 1],
+                    style="dyadic",
                 )
 
 
@@ -129,6 +143,7 @@ CHOICES = {
     "depthwise": depthwise,
     "dilated": dilated,
     "add": additions,
+    "add-ties": additions_beside_ties,
     "mean": means,
 }
 
