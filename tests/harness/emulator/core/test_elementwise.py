@@ -19,7 +19,7 @@ from tests.harness.emulator.core.calls import (
 
 pytestmark = pytest.mark.skipif(not available_levels(), reason="the core is not built")
 
-PAIRS = ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "SQUARED_DIFFERENCE")
+PAIRS = ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM", "SQUARED_DIFFERENCE", "PRELU")
 UNARY = sorted(e for e in ELEMENTWISE if e[0] not in PAIRS)
 BINARY = sorted(e for e in ELEMENTWISE if e[0] in PAIRS)
 LEVEL = (available_levels() or ("",))[0]
@@ -29,7 +29,8 @@ LEVEL = (available_levels() or ("",))[0]
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_all_bytes(op: str, semantics: str, dtype: str) -> None:
     x = make_tensor((1, 256), dtype, 0.031, 7)
-    call = make_call(op, semantics, (x,), make_tensor((1, 256), dtype, 0.05, 3))
+    output = make_tensor((1, 256), dtype, 0.05, 3)
+    call = make_call(op, semantics, (x,), output, {"alpha": 0.1})
     steps = (np.random.default_rng(0).permutation(256).astype(np.uint8).view(dtype)[None, None],)
     np.testing.assert_array_equal(run_core(call, LEVEL, steps), define_each(call, steps))
 
