@@ -85,7 +85,6 @@ def convolution(**changes: Any) -> _core.Convolution:
         {"parameters": parameters(high=200)},
         {"parameters": parameters(zero_point=1000)},
     ],
-    ids=str,
 )
 def test_constants_that_do_not_fit(changes: dict[str, Any]) -> None:
     with pytest.raises(REFUSED):
