@@ -9,7 +9,7 @@ demo: $(VENV)/.demo
 	$(BIN)/edgefarm demo --out demo-out
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

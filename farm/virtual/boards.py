@@ -25,11 +25,8 @@ from harness.target import Progress, no_progress
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _START_LIMIT_S = 30.0
-_TARGETS: dict[RuntimeKind, tuple[str, ...]] = {
-    "ai-edge-litert": ("arm-neon-litert",),
-    "tflite-runtime": ("arm-neon-litert",),
-    "none": (),
-}
+_TARGETS = ("arm-neon-litert",)
+"""Of every kind: a board without Python runs it through the native runner."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ def device_of(board: Board) -> Device:
     return Device(
         name=board.name,
         transport="ssh",
-        targets=_TARGETS[board.runtime],
+        targets=_TARGETS,
         address=Address("127.0.0.1", board.port, USER, str(board.folder / "login_key")),
         host_key=board.host_key,
         tags=("virtual", board.core, board.runtime),
