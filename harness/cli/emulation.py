@@ -12,6 +12,7 @@ from harness.cli.output import JsonOption, print_json, print_rows, progress_bar,
 from harness.compare_npz import all_equal, compare_npz
 from harness.deploy import choose_runner
 from harness.device import Device
+from harness.emulator.core import level
 from harness.emulator.interpreter import Emulation, emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
@@ -79,11 +80,16 @@ def emulate_(
                 "promises": [emulation.promises.get(index, "unknown") for index in graph.outputs],
                 "unknown": emulation.unknown,
                 "elapsed_ns": emulation.elapsed_ns,
+                "core": level(),
             }
         )
     else:
         promised = ", ".join(sorted({emulation.promises.get(i, "unknown") for i in graph.outputs}))
-        stdout.print(f"{out}: {len(written)} arrays; promise of the outputs: {promised}")
+        core = level() or "not built, numpy definitions only"
+        stdout.print(
+            f"{out}: {len(written)} arrays; promise of the outputs: {promised}; core: {core}",
+            soft_wrap=True,
+        )
     for unknown in emulation.unknown:
         remark(f"unknown: node {unknown.node} ({unknown.op}, {unknown.tensor!r}): {unknown.reason}")
     if any(x is None for x in emulation.outputs):
