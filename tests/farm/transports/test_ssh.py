@@ -57,11 +57,12 @@ def impostor() -> Iterator[tuple[Address, Recorder]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            with suppress(OSError, EOFError, paramiko.SSHException):
+            with suppress(OSError):  # the listener was closed
                 while True:
                     server = paramiko.Transport(listener.accept()[0])
                     server.add_server_key(key)
-                    server.start_server(server=recorder)
+                    with suppress(OSError, EOFError, paramiko.SSHException):  # a client left early
+                        server.start_server(server=recorder)
 
         threading.Thread(target=serve, daemon=True).start()
         yield Address("127.0.0.1", listener.getsockname()[1], "edge"), recorder

@@ -104,7 +104,7 @@ def test_a_broken_file_is_named(
     recipe = ("--recipe", "float") if suffix == ".pt2" else ()
     ended = edgefarm("run", model, "--data", data, *recipe, *ON_HOST)
     assert ended.code == 1
-    assert broken.name in ended.out + ended.err
+    assert broken.name in "".join(ended.out.split())  # a table may break a long path
 
     if suffix == ".tflite":
         emulated = edgefarm(
