@@ -1,8 +1,7 @@
 """The command as a whole: what hides its packages, how unexpected errors end, what it lists."""
 
-import os
-import subprocess
-import sys
+import importlib.util
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +11,23 @@ from harness.cli import catalog
 from tests.harness.cli.command import Edgefarm
 from tests.harness.cli.conftest import Quantized
 
-ROOT = Path(__file__).resolve().parents[3]
 
+def test_a_folder_that_hides_a_package_is_named(
+    edgefarm: Edgefarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
 
-def test_a_folder_that_hides_a_package_is_named(tmp_path: Path) -> None:
-    (tmp_path / "reports").mkdir()
-    (tmp_path / "reports" / "__init__.py").write_text("")
-    ended = subprocess.run(
-        [sys.executable, "-m", "harness.cli", "targets"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 2
-    assert f"'reports' was found in {tmp_path / 'reports'}" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    def hidden(name: str) -> ModuleSpec | None:
+        if name != "reports":
+            return found(name)
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(tmp_path / name)]
+        return spec
+
+    monkeypatch.setattr(importlib.util, "find_spec", hidden)
+    ended = edgefarm("targets")
+    assert ended.code == 2
+    assert f"'reports' was found in {tmp_path / 'reports'}" in ended.err
 
 
 def test_a_defect_of_ours_is_one_line_and_a_file(
