@@ -11,11 +11,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import platformdirs
 
 CACHE_VARIABLE = "EDGEFARM_CACHE"
@@ -32,6 +35,15 @@ def cache_folder() -> Path:
 def content_key(parts: Mapping[str, object]) -> str:
     """Hex sha256 of named values (JSON, keys sorted)."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def arrays_key(arrays: Sequence[npt.NDArray[Any]]) -> str:
+    """Hex sha256 of arrays: dtypes, shapes and values."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import Artifact, load_artifact, save_manifest
-from harness.cache import Cache, content_key
+from harness.cache import Cache, arrays_key, content_key
 from harness.errors import UsageError
 from harness.isolate import run_isolated
 from harness.model import Model
@@ -116,11 +116,7 @@ def _check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:
 
 def _store_samples(calibration: tuple[Array, ...], cache: Cache) -> Path:
     """The samples as ``in0, in1, …`` in an ``.npz`` named by content."""
-    digest = hashlib.sha256()
-    for array in calibration:
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    key = digest.hexdigest()
+    key = arrays_key(calibration)
     path = cache.entry("samples", key) / "samples.npz"
     if not path.exists():
         named: dict[str, Any] = {f"in{index}": array for index, array in enumerate(calibration)}

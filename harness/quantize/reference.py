@@ -1,13 +1,12 @@
 """What the float model gives: what quantization is held against. Cached by content."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.cache import Cache, content_key
+from harness.cache import Cache, arrays_key, content_key
 from harness.isolate import run_isolated
 from harness.model import Model
 from harness.quantize.litert import float_model
@@ -75,15 +74,11 @@ def _cached(
     progress: Progress,
 ) -> dict[str, Array]:
     """What one of the two isolated functions below gives."""
-    digest = hashlib.sha256()
-    for x in inputs:
-        digest.update(f"{x.dtype}{x.shape}".encode())
-        digest.update(np.ascontiguousarray(x).data)
     key = content_key(
         {
             "function": function.__name__,
             "model": model.sha256,
-            "inputs": digest.hexdigest(),
+            "inputs": arrays_key(inputs),
             "tools": tool_versions(),
             "source": own_sources(),
         }
