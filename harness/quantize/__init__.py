@@ -1,7 +1,6 @@
 """From a model and a recipe to an artifact: in an isolated process, cached by content, and run
 once before anybody trusts it."""
 
-import hashlib
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
