@@ -1,24 +1,26 @@
 """`edgefarm emulate | compare | verify`: the emulator, by itself and against a runtime."""
 
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, cast, get_args
 
-import numpy as np
 import typer
 
 from farm.inventory import inventory_path, load_inventory
 from farm.transports import connect
+from harness import __version__
+from harness.artifact import sha256_file
+from harness.cache import content_key
 from harness.cli.output import JsonOption, print_json, print_rows, progress_bar, remark, stdout
 from harness.compare_npz import all_equal, compare_npz
 from harness.deploy import choose_runner
 from harness.device import Device
 from harness.emulator.core import level
-from harness.emulator.interpreter import Emulation, emulate
+from harness.emulator.interpreter import Emulator
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
-from harness.errors import ModelError, UsageError
+from harness.errors import UsageError
 from harness.protocol import Kernels
-from harness.sources.npz import read_npz
+from harness.streaming import emulate_file
 from harness.target import Target
 from harness.verify import VerifyReport, standing_for, verify
 from reports.tables import comparison_table
@@ -53,60 +55,51 @@ def emulate_(
 ) -> None:
     """Compute, bit for bit, what a runtime would compute on a device.
 
+    Any number of samples is streamed in bounded memory. Interrupted, it keeps OUT.partial; the same
+    command goes on from there.
+
     Example: edgefarm emulate model.tflite --profile litert-xnnpack-arm --inputs in.npz --out o.npz
     """
     graph = read_tflite(file).main
-    arithmetic = get_profile(profile)
-    arrays = read_npz(inputs)
-    expected = [f"in{index}" for index in range(len(graph.inputs))]
-    if sorted(arrays) != sorted(expected):
-        raise ModelError(
-            f"{inputs}: has arrays {', '.join(sorted(arrays)) or '(none)'}; "
-            f"the model {file} takes {', '.join(expected)}"
-        )
     with progress_bar() as progress:
-        emulation = emulate(
+        streamed = emulate_file(
+            Emulator(graph, get_profile(profile)),
             graph,
-            arithmetic,
-            [arrays[name] for name in expected],
+            inputs,
+            out,
+            key=content_key(
+                {
+                    "model": sha256_file(file),
+                    "inputs": sha256_file(inputs),
+                    "profile": profile,
+                    "all_tensors": all_tensors,
+                    "edgefarm": __version__,
+                }
+            ),
             all_tensors=all_tensors,
             progress=progress,
         )
-    written = _write(emulation, out)
     if as_json:
         print_json(
             {
-                "written": written,
-                "promises": [emulation.promises.get(index, "unknown") for index in graph.outputs],
-                "unknown": emulation.unknown,
-                "elapsed_ns": emulation.elapsed_ns,
+                "written": list(streamed.arrays),
+                "promises": streamed.promises,
+                "unknown": streamed.unknown,
+                "elapsed_ns": streamed.elapsed_ns,
                 "core": level(),
             }
         )
     else:
-        promised = ", ".join(sorted({emulation.promises.get(i, "unknown") for i in graph.outputs}))
         core = level() or "not built, numpy definitions only"
         stdout.print(
-            f"{out}: {len(written)} arrays; promise of the outputs: {promised}; core: {core}",
+            f"{out}: {len(streamed.arrays)} arrays of {streamed.samples} samples; promise of the "
+            f"outputs: {', '.join(sorted(set(streamed.promises)))}; core: {core}",
             soft_wrap=True,
         )
-    for unknown in emulation.unknown:
+    for unknown in streamed.unknown:
         remark(f"unknown: node {unknown.node} ({unknown.op}, {unknown.tensor!r}): {unknown.reason}")
-    if any(x is None for x in emulation.outputs):
+    if any(f"out{position}" not in streamed.arrays for position in range(len(graph.outputs))):
         raise typer.Exit(1)
-
-
-def _write(emulation: Emulation, out: Path) -> list[str]:
-    arrays: dict[str, Any] = {
-        f"out{index}": x for index, x in enumerate(emulation.outputs) if x is not None
-    }
-    arrays |= {f"t{index}": x for index, x in emulation.tensors.items()}
-    try:
-        with out.open("wb") as stream:
-            np.savez(stream, **arrays)
-    except OSError as error:
-        raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
-    return list(arrays)
 
 
 def compare(
