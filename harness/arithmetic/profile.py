@@ -60,6 +60,8 @@ class Entry:
         reference: source file and function, or device, runtime version and date.
         when: further condition on the signature; None for always.
         condition: that condition in words, for the table.
+        weights: dtypes of the second input it covers, where there is one; empty for any.
+        tried: of an ASSUMED entry, what was tried and why that is not proof.
     """
 
     ops: tuple[str, ...]
@@ -69,6 +71,8 @@ class Entry:
     reference: str
     when: Callable[[Signature], bool] | None = None
     condition: str = ""
+    weights: tuple[str, ...] = ()
+    tried: str = ""
 
     def covers(self, signature: Signature) -> bool:
         """Whether this row speaks for that node."""
@@ -76,6 +80,7 @@ class Entry:
             signature.op in self.ops
             and bool(signature.dtypes)
             and signature.dtypes[0] in self.dtypes
+            and (not self.weights or set(signature.dtypes[1:2]) <= {*self.weights})
             and (self.when is None or self.when(signature))
         )
 
