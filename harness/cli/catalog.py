@@ -1,11 +1,13 @@
 """`edgefarm targets | recipes | profiles`: what there is to choose from."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.cli.output import JsonOption, print_rows
+from harness.cli.output import JsonOption, print_rows, stdout
 from harness.emulator.profiles import PROFILES, get_profile
+from harness.emulator.promises import matrix_text, update
 from harness.recipe import RECIPES
 from targets import all_targets
 
@@ -86,3 +88,20 @@ def show(
         for entry in get_profile(name).entries
     ]
     print_rows(f"Profile {name}", rows, as_json=as_json)
+
+
+@profiles_app.command()
+def matrix(
+    update_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--update", help="Put it between the markers of this file, e.g. docs/numerics.md."
+        ),
+    ] = None,
+) -> None:
+    """Print, in Markdown, what every profile promises of every op: exact, assumed or float."""
+    if update_file is None:
+        stdout.print(matrix_text(tuple(PROFILES.values())), markup=False, soft_wrap=True, end="")
+    else:
+        changed = update(update_file)
+        stdout.print(f"{update_file}: {'updated' if changed else 'up to date'}", soft_wrap=True)
