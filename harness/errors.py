@@ -22,6 +22,14 @@ class UsageError(HarnessError):
     exit_code: ClassVar[int] = 2
 
 
+class NoDevice(UsageError):
+    """No device of the inventory is what was asked for."""
+
+
+class DevicesBusy(HarnessError):
+    """Every device that is what was asked for is in use, or not fit for use, for now."""
+
+
 class ModelError(HarnessError):
     """Unsupported op, bad recipe, broken model or data file. Never retried."""
 
