@@ -6,6 +6,9 @@ run for each step. Whoever computes faster (the C++ core) offers the same two fu
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from harness.emulator.graph import Array, Node, Quantization, Tensor
 
@@ -119,6 +122,14 @@ def scale_and_zero_point(tensor: Tensor) -> tuple[float, int]:
     if len(found.scales) != 1:
         raise NoDefinition(f"tensor {tensor.index} ({tensor.name!r}) is quantized per channel")
     return float(found.scales[0]), int(found.zero_points[0])
+
+
+def numpy_dtype(tensor: Tensor) -> np.dtype[Any]:
+    """A tensor's dtype, where numpy computes with it; NoDefinition where it does not."""
+    try:
+        return np.dtype(tensor.dtype)
+    except TypeError as error:
+        raise NoDefinition(f"tensor {tensor.index} ({tensor.name!r}) is {tensor.dtype}") from error
 
 
 def required(value: Array | None) -> Array:

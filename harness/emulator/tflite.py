@@ -5,6 +5,7 @@ checked besides, shared sub-objects are charged every time they are read, and wh
 ends in a ModelError that names the file and the reason.
 """
 
+import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -156,10 +157,8 @@ class _Reader:
         if rank > MAX_RANK:
             raise ReadError(f"{where} has {rank} dimensions, allowed: {MAX_RANK}")
         shape = tuple(int(d) for d in tensor.ShapeAsNumpy()) if rank else ()
-        elements = 1
-        for dimension in shape:
-            elements *= dimension
-        if any(d < 0 for d in shape) or elements > MAX_ELEMENTS:
+        elements = math.prod(shape)
+        if any(d < 0 for d in shape) or math.prod(max(1, d) for d in shape) > MAX_ELEMENTS:
             raise ReadError(f"{where} has shape {list(shape)}, allowed: {MAX_ELEMENTS} elements")
         return Tensor(
             index,

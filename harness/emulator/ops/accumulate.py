@@ -27,6 +27,7 @@ from harness.emulator.definitions import (
     Run,
     Values,
     define,
+    numpy_dtype,
     quantization,
     required,
     scale_and_zero_point,
@@ -71,7 +72,7 @@ def define_accumulating(op: str, bind_products: Callable[[Call], Products], axis
 
     def bind(call: Call) -> Run:
         accumulate, parameters = accumulators(call), requantization(call)
-        dtype = np.dtype(call.output.dtype)
+        dtype = numpy_dtype(call.output)
         return lambda values: (requantize(accumulate(values), parameters).astype(dtype),)
 
     def bind_float(call: Call) -> Run:

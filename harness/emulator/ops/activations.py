@@ -19,6 +19,7 @@ from harness.emulator.definitions import (
     Run,
     Values,
     define,
+    numpy_dtype,
     required,
     scale_and_zero_point,
 )
@@ -36,7 +37,7 @@ def bind_relu(call: Call) -> Run:
     s_y, z_y = scale_and_zero_point(call.output)
     multiplier, shift = quantize_multiplier(np.asarray(np.float32(s_x) / np.float32(s_y)))
     low, high = tflite_clamp(call.node.op, s_y, z_y, call.output.dtype)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         y = round_s1(to_int64(required(values[0])) - z_x, multiplier, shift) + z_y
@@ -64,7 +65,7 @@ def bind_leaky_relu(call: Call) -> Run:
     """
     s_x, z_x = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
-    alpha, dtype = _alpha(call), np.dtype(call.output.dtype)
+    alpha, dtype = _alpha(call), numpy_dtype(call.output)
     identity = np.float32(s_x) / np.float32(s_y)
     scaled = np.float32(s_x) * np.float32(abs(alpha)) / np.float32(s_y)
     above = quantize_multiplier(np.asarray(identity))
@@ -97,7 +98,7 @@ def bind_leaky_relu_xnnpack(call: Call) -> Run:
     positive = np.float32(s_x) / np.float32(s_y)
     negative = positive * np.float32(_alpha(call))
     above, below = (int(np.rint(np.float32(256) * scale)) for scale in (positive, negative))
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -119,7 +120,7 @@ def bind_prelu(call: Call) -> Run:
     product = np.float32(s_x) * np.float32(s_a) / np.float32(s_y)
     above = quantize_multiplier(np.asarray(np.float32(s_x) / np.float32(s_y)))
     below = quantize_multiplier(np.asarray(product))
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -159,7 +160,7 @@ def bind_hard_swish(call: Call) -> Run:
     if output_shift > 0:
         raise CannotRun(f"input scale {s_x} is over 128 times the output scale {s_y}")
     blocks = call.semantics.endswith("blocks-of-8")
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def compute(x: Int64, *, neon: bool) -> Int64:

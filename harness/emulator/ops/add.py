@@ -17,6 +17,7 @@ from harness.emulator.definitions import (
     Run,
     Values,
     define,
+    numpy_dtype,
     required,
     scale_and_zero_point,
 )
@@ -50,7 +51,9 @@ def make_shifted(call: Call) -> Shifted:
     """``s1 / t``, ``s2 / t`` and ``t / (2^k s_y)`` in double, ``t = 2 max(s1, s2)`` in float32."""
     (s_1, z_1), (s_2, z_2) = (scale_and_zero_point(call.input(i)) for i in (0, 1))
     s_y, z_y = scale_and_zero_point(call.output)
-    left = _LEFT_SHIFTS[call.output.dtype]
+    left = _LEFT_SHIFTS.get(call.output.dtype)
+    if left is None:
+        raise NoDefinition(f"its output is {call.output.dtype}")
     if call.output.dtype == "int16" and call.node.options.get("pot_scale_int16"):
         _refuse_powers_of_two((s_1, s_2, s_y))
     twice = 2.0 * max(s_1, s_2)
@@ -76,7 +79,7 @@ def bind_tflite(call: Call) -> Run:
     Source: LiteRT kernels/add.cc, Prepare; internal/reference/add.h, AddElementwise.
     """
     p = make_shifted(call)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         x_1 = (to_int64(required(values[0])) - p.zero_points[0]) << p.left
@@ -121,7 +124,7 @@ def bind_xnnpack(call: Call) -> Run:
     s_y, z_y = scale_and_zero_point(call.output)
     m_1, m_2, shift = xnnpack_multipliers(call)
     low, high = xnnpack_clamp(fused_activation(call), s_y, z_y, call.output.dtype)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         x_1 = to_int64(required(values[0])) - z_1

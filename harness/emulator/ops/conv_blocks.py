@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.arithmetic.requantize import requantize
-from harness.emulator.definitions import ACCUMULATORS, Call, Run, Values, define
+from harness.emulator.definitions import ACCUMULATORS, Call, Run, Values, define, numpy_dtype
 from harness.emulator.graph import Array
 from harness.emulator.ops.accumulate import requantization
 
@@ -21,7 +21,7 @@ def bind_depthwise_blocks(call: Call) -> Run:
     block, rest = (requantization(replace(call, semantics=f"{s}:double")) for s in ("S2", "S1"))
     channels = call.input(1).shape[-1]
     body = np.arange(channels) < channels // 8 * 8
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         acc = accumulate(values)

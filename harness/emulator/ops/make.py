@@ -113,6 +113,8 @@ def bind_embedding_lookup(call: Call) -> Run:
     """
     if call.input(1).dtype != call.output.dtype:
         raise NoDefinition("its rows are dequantized")
+    if not call.input(1).shape:
+        raise CannotRun("its table has no rows")
 
     def run(values: Values) -> tuple[Array]:
         indices, rows = required(values[0]), required(values[1])

@@ -15,6 +15,7 @@ from harness.emulator.definitions import (
     Run,
     Values,
     define,
+    numpy_dtype,
     required,
     scale_and_zero_point,
 )
@@ -71,7 +72,7 @@ def finish_reference(call: Call) -> Finish:
     fold = min(reduction.elements.bit_length() - 1, 32, 31 + exponent)
     multiplier = to_int64((whole << fold) // reduction.elements)
     shift = to_int64(exponent - fold)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def finish(total: Int64) -> Array:
@@ -102,7 +103,7 @@ def finish_blocks(call: Call) -> Finish:
     bias = z_y - int(offset + np.float32(0.5 if offset > 0 else -0.5))
     real = s_x / (np.float32(reduction.elements) * np.float32(s_y))
     multiplier, shift = quantize_multiplier(np.asarray(real))
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def finish(total: Int64) -> Array:
@@ -139,7 +140,7 @@ def finish_xnnpack(call: Call) -> Finish:
     multiply_add = fused_multiply_add if call.semantics == "xnnpack-fused" else _multiply_then_add
     shifted = np.float32(reduction.elements) * np.float32(z_x)
     offset = multiply_add(-np.atleast_1d(shifted), np.atleast_1d(scale), np.atleast_1d(z_y_float))
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def finish(total: Int64) -> Array:

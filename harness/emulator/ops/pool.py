@@ -9,6 +9,7 @@ from harness.emulator.definitions import (
     Run,
     Values,
     define,
+    numpy_dtype,
     required,
     scale_and_zero_point,
 )
@@ -70,7 +71,7 @@ def bind_average(call: Call) -> Run:
     AveragePool; the optimized kernels give the same.
     """
     windows, (low, high) = pool_windows(call), integer_clamp(call)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         total = _sums(required(values[0]).astype(np.int64), windows)
@@ -105,7 +106,7 @@ def bind_maximum(call: Call) -> Run:
     src/subgraph/max-pooling-2d.c.
     """
     windows, (low, high) = pool_windows(call), integer_clamp(call)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     lowest = int(np.iinfo(dtype).min)
 
     def run(values: Values) -> tuple[Array]:

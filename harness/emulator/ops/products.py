@@ -9,6 +9,7 @@ from harness.emulator.definitions import (
     Run,
     Values,
     define,
+    numpy_dtype,
     required,
     scale_and_zero_point,
 )
@@ -34,7 +35,7 @@ def bind_mul(call: Call) -> Run:
     apply = ROUNDINGS[name].apply
     rule = tflite_clamp if name == "S1" else xnnpack_clamp
     low, high = rule(fused_activation(call), s_y, z_y, call.output.dtype)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         x_1 = to_int64(required(values[0])) - z_1
@@ -60,7 +61,7 @@ def bind_squared_difference(call: Call) -> Run:
     first = quantize_multiplier(np.asarray(s_1 / twice))
     second = quantize_multiplier(np.asarray(s_2 / twice))
     output = quantize_multiplier(np.asarray(twice * twice / ((1 << 14) * s_y)))
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:

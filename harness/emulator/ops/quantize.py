@@ -12,6 +12,7 @@ from harness.emulator.definitions import (
     Run,
     Values,
     define,
+    numpy_dtype,
     quantization,
     required,
     same_shape,
@@ -33,7 +34,7 @@ def bind_quantize(call: Call) -> Run:
     Source: LiteRT kernels/internal/reference/quantize.h, AffineQuantize.
     """
     scale, zero_point = scale_and_zero_point(call.output)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -54,7 +55,7 @@ def bind_quantize_blocks(call: Call) -> Run:
     """
     scale, zero_point = scale_and_zero_point(call.output)
     inverse = np.float32(1.0 / scale)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -76,7 +77,7 @@ def bind_quantize_xnnpack(call: Call) -> Run:
     """
     scale, zero_point = scale_and_zero_point(call.output)
     inverse = np.float32(1) / np.float32(scale)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
     low, high = np.float32(limits.min - zero_point), np.float32(limits.max - zero_point)
 
@@ -98,7 +99,7 @@ def bind_rescale(call: Call) -> Run:
     s_x, z_x = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
     multiplier = int(np.rint(np.float32(256) * (np.float32(s_x) / np.float32(s_y))))
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -120,7 +121,7 @@ def bind_requantize(call: Call) -> Run:
     s_x, z_x = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
     multiplier, shift = quantize_multiplier(np.asarray(s_x / s_y))
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:

@@ -11,6 +11,7 @@ from harness.emulator.definitions import (
     Run,
     Values,
     define,
+    numpy_dtype,
     required,
     scale_and_zero_point,
 )
@@ -33,7 +34,7 @@ def bind_sqrt(call: Call) -> Run:
     """
     s_x, z_x = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -58,7 +59,7 @@ def bind_rsqrt(call: Call) -> Run:
     s_y, z_y = scale_and_zero_point(call.output)
     scale = 1.0 / float(np.sqrt(np.float32(s_x)) * np.float32(s_y))
     multiplier, shift = quantize_multiplier(np.asarray(scale))
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -81,7 +82,7 @@ def bind_abs(call: Call) -> Run:
     s_x, z_x = scale_and_zero_point(call.input(0))
     s_y, z_y = scale_and_zero_point(call.output)
     multiplier, shift = quantize_multiplier(np.asarray(np.float32(s_x) / np.float32(s_y)))
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -114,7 +115,7 @@ def bind_l2_normalization(call: Call) -> Run:
         raise CannotRun("its input has no dimension, allowed: 1 or more")
     z_x = scale_and_zero_point(call.input(0))[1]
     z_y = scale_and_zero_point(call.output)[1]
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:

@@ -21,6 +21,7 @@ from harness.emulator.definitions import (
     Run,
     Values,
     define,
+    numpy_dtype,
     required,
     same_shape,
     scale_and_zero_point,
@@ -52,7 +53,7 @@ def bind_gemmlowp(call: Call) -> Run:
         raise CannotRun(f"input scale {scale} is too small, allowed: > 2^-26")
     multiplier, left = (int(v) for v in quantize_multiplier(np.asarray(real)))
     radius = math.floor((2.0**_DIFF_BITS - 1) * 2.0 ** (31 - _DIFF_BITS) / 2.0**left)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -86,7 +87,7 @@ def bind_exp_table(call: Call) -> Run:
     steps = np.arange(256, dtype=np.float32)
     table = expf((-s_x * _beta(call)) * steps)
     half_added = call.semantics == "exp-table-half-added"
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def run(values: Values) -> tuple[Array]:
@@ -113,7 +114,7 @@ def bind_exp_table_16_bits(call: Call) -> Run:
     steps = -np.arange(256, dtype=np.float32)
     scaled = expf((s_x * _beta(call)) * steps) * np.float32(65535)
     table = np.minimum(to_int64(scaled.astype(np.float64) + 0.5), 65535)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
     depth = call.input(0).shape[-1]
     in_block = np.arange(depth) < depth // 16 * 16
