@@ -16,6 +16,7 @@ import numpy.typing as npt
 from harness.accuracy import accuracy_of
 from harness.artifact import Artifact, from_device, to_device
 from harness.cache import Cache, default_cache
+from harness.check import check
 from harness.cost import quantization_cost
 from harness.deploy import NONE, QUICK, STANDARD, MeasurePlan, choose_runner, run_job
 from harness.device import Connect, Device, Transport
@@ -113,6 +114,7 @@ def _walk(
     )
     record.add(manifest=artifact.manifest)
     record.note(*artifact.manifest.notes)
+    record.add(placement=check(request.target, artifact.path, progress=progress))
     specs = artifact.manifest.inputs
     inputs = [to_device(spec, x) for spec, x in zip(specs, samples.evaluation, strict=True)]
 
@@ -272,12 +274,15 @@ class _Record:
 
     def judged(self, limits: Limits) -> Run:
         """The complete run, held against the limits."""
+        results = self.run.results
         judgement = judge(
             limits,
             exactness=self.run.exactness,
             cost=self.run.cost,
             accuracy=self.run.accuracy,
             latency=self.run.latency,
+            placement=self.run.placement,
+            delegated=results[0].delegated if results else None,
         )
         self.note(*judgement.notes)
         return replace(self.run, outcome=judgement.outcome, reasons=judgement.reasons)

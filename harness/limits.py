@@ -23,6 +23,9 @@
     min_sqnr_db = 20.0
     min_cosine = 0.99
 
+    [placement]
+    full_delegation = true       # the accelerator or delegate takes every op
+
 Every key is optional. A limit that cannot be evaluated, because there are no labels for instance,
 fails with that reason: a gate that nobody closed is not open. A run whose device breaks an exact
 promise fails without any limit.
@@ -39,6 +42,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.compare import short_name
 from harness.errors import UsageError
+from harness.placement import PlacementReport, say_left
 from harness.records import Accuracy, Exactness, Latency, Outcome, Proportion, QuantizationCost
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -80,6 +84,12 @@ class CostLimits(_Table):
     min_cosine: Annotated[float, Field(ge=-1, le=1)] | None = None
 
 
+class PlacementLimits(_Table):
+    """Where the ops run."""
+
+    full_delegation: bool = False
+
+
 class Limits(_Table):
     """A whole ``limits.toml``; without one, `Limits()`."""
 
@@ -87,6 +97,7 @@ class Limits(_Table):
     accuracy: AccuracyLimits = AccuracyLimits()
     latency: LatencyLimits = LatencyLimits()
     cost: CostLimits = CostLimits()
+    placement: PlacementLimits = PlacementLimits()
 
 
 @dataclass(frozen=True)
@@ -151,14 +162,22 @@ def judge(
     cost: QuantizationCost | None,
     accuracy: Accuracy | None,
     latency: Latency | None,
+    placement: PlacementReport | None = None,
+    delegated: int | None = None,
 ) -> Judgement:
-    """Hold the comparisons of a run against the limits."""
+    """Hold the comparisons of a run against the limits.
+
+    Args:
+        placement: where the ops run, as found before the run.
+        delegated: how many nodes the device's delegate took; None when it does not tell.
+    """
     notes: list[str] = []
     reasons = [
         *_judge_exactness(limits.exactness, exactness),
         *_judge_accuracy(limits.accuracy, accuracy),
         *_judge_latency(limits.latency, latency, notes),
         *_judge_cost(limits.cost, cost),
+        *_judge_placement(limits.placement, placement, delegated),
     ]
     return Judgement(Outcome.FAIL if reasons else Outcome.PASS, tuple(reasons), tuple(notes))
 
@@ -254,6 +273,21 @@ def _judge_cost(limits: CostLimits, cost: QuantizationCost | None) -> Iterator[s
         got = getattr(worst, key)
         if got < limit:
             yield f"{required}, got {got:.4g}{unit} on {short_name(worst.name)!r}"
+
+
+def _judge_placement(
+    limits: PlacementLimits, placement: PlacementReport | None, delegated: int | None
+) -> Iterator[str]:
+    if not limits.full_delegation:
+        return
+    required = "placement.full_delegation is required"
+    if placement is None:
+        yield f"{required}, which cannot be evaluated: the placement is not known"
+    elif placement.left:
+        yield f"{required}, but {say_left(placement)}"
+    elif delegated is not None and delegated < len(placement.placement):
+        taken = f"took {delegated} of {len(placement.placement)} nodes"
+        yield f"{required}, but the delegate on the device {taken}"
 
 
 def _not_evaluated(required: str, need: str) -> str:

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, PlainSerializer, TypeAdapter, Validation
 from harness.artifact import Manifest
 from harness.device import Device
 from harness.errors import ModelError
+from harness.placement import PlacementReport
 from harness.protocol import Result
 
 RUN_SCHEMA = 1
@@ -212,6 +213,7 @@ class Run:
         device: as the inventory had it.
         samples: how many evaluation samples were run.
         manifest: of the artifact; None when lowering failed.
+        placement: where each op runs; None when lowering failed.
         results: what the runner reported, one for each restart; the first wrote the outputs.
         exactness, cost, accuracy, latency: the comparisons; None where they could not be made.
         host_latency: the host runtime's own time for the same invocation.
@@ -235,6 +237,7 @@ class Run:
     reasons: tuple[str, ...] = ()
     samples: int = 0
     manifest: Manifest | None = None
+    placement: PlacementReport | None = None
     results: tuple[Result, ...] = ()
     exactness: Exactness | None = None
     cost: QuantizationCost | None = None

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from harness.artifact import Artifact
 from harness.device import Device
 from harness.model import Model
+from harness.placement import PlacementReport
 from harness.protocol import Result
 from harness.recipe import Recipe
 
@@ -54,6 +55,11 @@ class Lower(Protocol):
         """Raise ModelError when the model, the recipe or the calibration data cannot be lowered."""
 
 
+Check = Callable[[Path, str | None, Progress], PlacementReport]
+"""Tells where each op of a lowered file would run, on which chip where the target has several. It
+opens and examines the file, never runs it. A module-level function: it runs in a subprocess."""
+
+
 @dataclass(frozen=True)
 class Runner:
     """The program that runs on the device and obeys the runner protocol.
@@ -85,6 +91,8 @@ class Target:
         profile: name of the emulator profile that stands for what `Result` says really ran, or
             None when no profile does; then the comparison reports "unknown".
         evidence: what was verified and on what, for ``edgefarm targets``.
+        check: where each op of a lowered file would run.
+        socs: the chips that an artifact can be compiled for; empty where it runs on any.
         native_runner: makes the runner for devices without Python, for a machine (``uname -m``);
             None when the target has none.
     """
@@ -99,4 +107,6 @@ class Target:
     runner: Runner
     profile: Callable[[Device, Result], str | None]
     evidence: str
+    check: Check
+    socs: tuple[str, ...] = ()
     native_runner: Callable[[str], Runner] | None = None

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness.placement import Placement
 from harness.records import Accuracy, Latency, Outcome, Run, TensorComparison
 from reports import words
 
@@ -54,6 +55,7 @@ def run_detail(run: Run) -> RenderableType:
     if run.failure is not None:
         parts.append(_bullet(f"{run.failure.kind}: {run.failure.message}", STYLES[run.outcome]))
     parts += [_bullet(note, "dim") for note in run.notes]
+    parts += _placement_part(run)
     parts += _exactness_part(run)
     parts += _cost_part(run)
     if run.accuracy is not None:
@@ -90,6 +92,38 @@ def comparison_table(compared: Sequence[TensorComparison], title: str | None = N
             style=style,
         )
     return table
+
+
+def placement_table(placed: Sequence[Placement]) -> Table:
+    """Ops with where they run and why."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Node", justify="right")
+    for header in ("Op", "Output", "Where", "Why"):
+        table.add_column(header, overflow="fold")
+    for one in placed:
+        table.add_row(
+            str(one.node),
+            Text(words.printable(one.op)),
+            Text(words.tensor(one.output)),
+            one.where,
+            Text(words.printable(one.why, 400)),
+            style="red" if one.where == "none" else "",
+        )
+    return table
+
+
+def _placement_part(run: Run) -> list[RenderableType]:
+    report = run.placement
+    if report is None:
+        return []
+    parts: list[RenderableType] = [
+        _heading("Placement"),
+        _indented(Text(words.placement(report))),
+        *(_bullet(note, "dim") for note in report.notes),
+    ]
+    if report.left:
+        parts.append(_indented(placement_table(report.left_ops[:_SHOWN_TENSORS])))
+    return parts
 
 
 def _exactness_part(run: Run) -> list[RenderableType]:

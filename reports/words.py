@@ -4,7 +4,10 @@ Names come from model files and devices, so every one passes through `printable`
 shown.
 """
 
+from collections import Counter
+
 from harness.compare import short_name
+from harness.placement import PlacementReport
 from harness.records import (
     Exactness,
     Latency,
@@ -189,6 +192,17 @@ def traced(found: Exactness) -> str:
         f"Tensors inside were compared on evaluation samples {first:,} to {end - 1:,}; "
         f"their indices count from sample {first:,}."
     )
+
+
+def placement(report: PlacementReport) -> str:
+    """How many ops run where, e.g. ``66 on edge-tpu, 2 on cpu; 2 left behind``."""
+    counts = Counter(one.where for one in report.placement)
+    said = ", ".join(
+        f"{number:,} {'nowhere' if where == 'none' else f'on {where}'}"
+        for where, number in counts.items()
+    )
+    left = f"; {len(report.left):,} left behind" if report.left else ""
+    return f"{said or 'no ops'}{left}"
 
 
 def tensor(name: str) -> str:

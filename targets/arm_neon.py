@@ -4,6 +4,8 @@ from harness.quantize.executorch import lower_executorch
 from harness.quantize.litert import lower_litert
 from harness.target import Target
 from targets import executorch, litert
+from targets.executorch_check import check_executorch
+from targets.litert_check import check_litert
 from targets.runner import PYTHON
 from targets.runner.build import native_runner
 
@@ -21,6 +23,7 @@ ARM_NEON_LITERT = Target(
         "the aarch64 wheel of ai-edge-litert 2.3.0 under QEMU (cortex-a53, cortex-a76); "
         "not on Arm hardware"
     ),
+    check=check_litert,
     native_runner=native_runner,
 )
 
@@ -38,4 +41,5 @@ ARM_NEON_EXECUTORCH = Target(
         "lowering only: no board here carries an ExecuTorch runtime; "
         "its arithmetic has no profile yet"
     ),
+    check=check_executorch,
 )

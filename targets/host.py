@@ -4,6 +4,8 @@ from harness.quantize.executorch import lower_executorch
 from harness.quantize.litert import lower_litert
 from harness.target import Target
 from targets import executorch, litert
+from targets.executorch_check import check_executorch
+from targets.litert_check import check_litert
 from targets.runner import PYTHON
 from targets.runner.build import native_runner
 
@@ -18,6 +20,7 @@ HOST_LITERT = Target(
     runner=PYTHON,
     profile=litert.litert_profile,
     evidence="ai-edge-litert 2.3.0 on x86-64; other versions and machines have no profile",
+    check=check_litert,
     native_runner=native_runner,
 )
 
@@ -32,4 +35,5 @@ HOST_EXECUTORCH = Target(
     runner=PYTHON,
     profile=executorch.executorch_profile,
     evidence="executorch 1.4.1 on x86-64 runs what is lowered; its arithmetic has no profile yet",
+    check=check_executorch,
 )

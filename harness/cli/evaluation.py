@@ -13,7 +13,7 @@ from harness.cli.output import JsonOption, print_json, progress_bar, remark, std
 from harness.deploy import QUICK, STANDARD
 from harness.errors import UsageError
 from harness.evaluate import Request, evaluate
-from harness.limits import Limits, load_limits
+from harness.limits import Limits, PlacementLimits, load_limits
 from harness.protocol import Kernels
 from harness.quantize import lower
 from harness.recipe import load_recipe
@@ -51,6 +51,14 @@ RecipeOption = Annotated[
     typer.Option(help="One of `edgefarm recipes`, or a .json file; none for a quantized .tflite."),
 ]
 
+RequireFullDelegation = Annotated[
+    bool,
+    typer.Option(
+        "--require-full-delegation",
+        help="Fail when the accelerator or delegate leaves an op to other kernels.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
@@ -80,6 +88,7 @@ def run(
         RunnerName | None,
         typer.Option(help="Program on the device; native where it has no Python."),
     ] = None,
+    require_full_delegation: RequireFullDelegation = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure latency briefly: one restart, few runs.")
     ] = False,
@@ -98,7 +107,7 @@ def run(
         recipe=load_recipe(recipe) if recipe else None,
         device=load_inventory(inventory_path()).get_device(device),
         host=host_device(),
-        limits=load_limits(limits) if limits else Limits(),
+        limits=_limits(limits, full_delegation=require_full_delegation),
         measure=QUICK if quick else STANDARD,
         kernels=kernels,
         threads=threads,
@@ -115,6 +124,14 @@ def run(
         stdout.print(run_detail(result))
         stdout.print(f"report: {page}", soft_wrap=True, highlight=False)
     raise typer.Exit(exit_code([result]))
+
+
+def _limits(path: Path | None, *, full_delegation: bool) -> Limits:
+    limits = load_limits(path) if path else Limits()
+    if full_delegation:
+        placement = PlacementLimits(full_delegation=True)
+        limits = limits.model_copy(update={"placement": placement})
+    return limits
 
 
 def exit_code(runs: list[Run]) -> int:

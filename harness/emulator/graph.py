@@ -59,6 +59,7 @@ class Node:
         inputs: tensor indices; -1 for an optional input that is absent.
         outputs: tensor indices.
         options: the op's own, by the schema's names in snake case; enums by name.
+        version: of the operator, as the file states it.
     """
 
     index: int
@@ -66,6 +67,7 @@ class Node:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
 
 
 @dataclass(frozen=True, eq=False)

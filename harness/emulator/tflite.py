@@ -97,10 +97,11 @@ class _Reader:
 
     def model(self) -> Model:
         root = self._root
-        self._ops = [
-            op_name(root.OperatorCodes(i))
+        codes = [
+            root.OperatorCodes(i)
             for i in range(self._count(root.OperatorCodesLength(), "operator codes"))
         ]
+        self._ops = [(op_name(code), int(code.Version())) for code in codes]
         self._buffers = self._count(root.BuffersLength(), "buffers")
         graphs = self._count(root.SubgraphsLength(), "subgraphs")
         if not graphs:
@@ -238,7 +239,8 @@ class _Reader:
         outputs = self._indices(operator.OutputsAsNumpy(), tensors, f"outputs of {where}")
         options = read_options(operator)
         self._budget -= sum(len(v) for v in options.values() if isinstance(v, tuple | str))
-        return Node(index, self._ops[code], inputs, outputs, options)
+        op, version = self._ops[code]
+        return Node(index, op, inputs, outputs, options, version)
 
     def _entry_point(self, signature: schema.SignatureDef, graphs: tuple[Graph, ...]) -> EntryPoint:
         name, graph = self._text(signature.SignatureKey()), signature.SubgraphIndex()

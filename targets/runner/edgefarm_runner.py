@@ -138,7 +138,8 @@ class LiteRt:
         inputs = self.interpreter.get_input_details()
         self.inputs = [detail["index"] for detail in inputs]
         self.shapes = [tuple(int(n) for n in detail["shape"]) for detail in inputs]
-        self.delegated = self.count_delegated()
+        taken = self.delegated_nodes()
+        self.delegated = None if taken is None else len(taken)
 
     def set_inputs(self, arrays: Sequence[Array]) -> None:
         """Give one slice to every input."""
@@ -154,8 +155,8 @@ class LiteRt:
         details = self.interpreter.get_output_details()
         return [self.interpreter.get_tensor(detail["index"]) for detail in details]
 
-    def count_delegated(self) -> int | None:
-        """How many of the model's nodes a delegate took.
+    def delegated_nodes(self) -> set[int] | None:
+        """Which of the model's nodes a delegate took; None when the runtime does not tell.
 
         A delegate's node is appended to the list and replaces the nodes between its outputs and its
         inputs, which stay listed: they are found by walking back along the tensors.
@@ -166,7 +167,7 @@ class LiteRt:
             return None
         original = [op for op in ops if op["op_name"] != "DELEGATE"]
         producer = {int(tensor): op for op in original for tensor in op["outputs"]}
-        taken = set()
+        taken: set[int] = set()
         for delegate in (op for op in ops if op["op_name"] == "DELEGATE"):
             known = {int(tensor) for tensor in delegate["inputs"]}
             waiting = [int(tensor) for tensor in delegate["outputs"]]
@@ -176,7 +177,7 @@ class LiteRt:
                 if op is not None and op["index"] not in taken:
                     taken.add(op["index"])
                     waiting.extend(int(source) for source in op["inputs"])
-        return len(taken)
+        return taken
 
 
 class ExecuTorch:

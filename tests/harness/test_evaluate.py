@@ -67,6 +67,8 @@ def test_a_quantized_file_is_exact_on_every_tensor(tmp_path: Path) -> None:
     assert done.latency is not None
     assert [len(part) for part in done.latency.samples_ns] == [3, 3]
     assert done.emulator_ns is not None
+    assert done.placement is not None
+    assert len(done.placement.placement) == 1 + max(one.node or 0 for one in compared)
     assert done.cost is None  # nobody has the float form of a quantized file
     assert parse_run(dump_run(done)) == done
 

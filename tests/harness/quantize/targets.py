@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from harness.placement import PlacementReport
 from harness.quantize.executorch import lower_executorch
 from harness.quantize.litert import lower_litert
 from harness.recipe import RECIPES
@@ -23,6 +24,7 @@ def target(name: str, lower: Lower | Callable[..., object], runtime: Runtime) ->
         NO_RUNNER,
         lambda *_: None,
         "",
+        lambda *_: PlacementReport(()),
     )
 
 

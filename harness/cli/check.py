@@ -1,0 +1,103 @@
+"""`edgefarm check`: where each op of a model would run on a target, without running anything."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cache import default_cache
+from harness.check import check, check_soc
+from harness.cli.evaluation import (
+    DataOption,
+    ModelArgument,
+    RecipeOption,
+    RequireFullDelegation,
+    TargetOption,
+    data_of,
+)
+from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
+from harness.placement import PlacementReport, say_left
+from harness.quantize import lower
+from harness.recipe import load_recipe
+from harness.sources.data import load_data
+from harness.sources.models import open_model
+from harness.sources.split import split
+from harness.target import Progress, Target
+from reports import words
+from reports.tables import placement_table
+from targets import get_target
+
+SocOption = Annotated[
+    str | None, typer.Option(help="The chip to compile for, where the target wants one.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("check", rich_help_panel="Evaluate a model")(check_)
+
+
+def check_(
+    model: ModelArgument,
+    target: TargetOption,
+    recipe: RecipeOption = None,
+    data: DataOption = None,
+    soc: SocOption = None,
+    require_full_delegation: RequireFullDelegation = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell for each op of a model where it would run on a target, why, and what would help.
+
+    A file of the target's own kind is examined as it is; any other model is lowered first. Nothing
+    is run on a device. Exit 1 when the model cannot run there.
+
+    Example: edgefarm check model.tflite --target edge-tpu
+    """
+    where = get_target(target)
+    check_soc(where, soc)
+    with progress_bar() as progress:
+        path = _lowered(model, where, recipe, data, progress)
+        report = check(where, path, soc, progress=progress)
+    left = say_left(report)
+    failed = bool(report.impossible) or (require_full_delegation and bool(left))
+    _show(report, where, soc, as_json=as_json)
+    for one in report.impossible[:1]:
+        remark(f"cannot run: node {one.node} ({one.op}, {one.output!r}): {one.why}")
+    if require_full_delegation and left:
+        remark(f"not fully delegated: {left}")
+    raise typer.Exit(int(failed))
+
+
+def _lowered(
+    model: str, target: Target, recipe: str | None, data: str | None, progress: Progress
+) -> Path:
+    """The file to examine: the model itself where it is one of the target's."""
+    if model.endswith(target.suffix) and recipe is None:
+        return Path(model)
+    opened = open_model(model, progress)
+    chosen = load_recipe(recipe) if recipe else None
+    parts = split(load_data(data_of(model, data), opened, progress))
+    made = lower(
+        target, opened, chosen, parts.calibration, cache=default_cache(), progress=progress
+    )
+    return made.path
+
+
+def _show(report: PlacementReport, target: Target, soc: str | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "target": target.name,
+                "soc": soc,
+                "runs": not report.impossible,
+                "fully_delegated": not report.left,
+                "placement": report.placement,
+                "left": report.left,
+                "notes": report.notes,
+            }
+        )
+        return
+    stdout.print(f"{target.name}: {words.placement(report)}", highlight=False)
+    stdout.print(placement_table(report.placement))
+    for note in report.notes:
+        remark(f"note: {note}")
