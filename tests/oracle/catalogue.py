@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tests.oracle import elementwise, models
+from tests.oracle.hybrid_families import hybrid_families
 from tests.oracle.logic import logic_families
 from tests.oracle.models import Model, Style
 from tests.oracle.moves import move_families
@@ -348,7 +349,7 @@ def _families() -> dict[str, Maker]:
     return made
 
 
-FAMILIES = _families() | move_families() | unary_families() | logic_families()
+FAMILIES = _families() | move_families() | unary_families() | logic_families() | hybrid_families()
 
 
 def draw(family: str, count: int, seed: int = 0) -> list[Model]:

@@ -6,6 +6,7 @@ from harness.emulator.profiles.elementwise import (
     ELEMENTWISE_BUILTIN_ARM,
     ELEMENTWISE_BUILTIN_X86,
 )
+from harness.emulator.profiles.hybrid import HYBRID_BUILTIN_X86
 from harness.emulator.profiles.logic import LOGIC_ENTRIES
 from harness.emulator.profiles.matrix import MATRIX_ARM, MATRIX_X86
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
@@ -109,6 +110,7 @@ BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
     *MATRIX_X86,
     *RESIZE_BUILTIN_X86,
     *REDUCTIONS_BUILTIN_X86,
+    *HYBRID_BUILTIN_X86,
     rescaled_concatenation("rescaled"),
     *_COMMON,
 )

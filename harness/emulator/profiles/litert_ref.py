@@ -3,6 +3,7 @@ in float32 where aarch64 rounds a product and its sum once."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles.elementwise import ELEMENTWISE_REF
+from harness.emulator.profiles.hybrid import HYBRID_REF_X86
 from harness.emulator.profiles.logic import LOGIC_ENTRIES
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
 from harness.emulator.profiles.reductions import REDUCTIONS_REF
@@ -12,100 +13,102 @@ from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
 _KERNELS = "LiteRT tflite/kernels"
 _REFERENCE = f"{_KERNELS}/internal/reference"
 
+_EVERYWHERE: tuple[Entry, ...] = (
+    Entry(
+        ("CONV_2D", "DEPTHWISE_CONV_2D"),
+        ("int8",),
+        "S1:double",
+        Evidence.MEASURED,
+        f"{_REFERENCE}/integer_ops/conv.h ConvPerChannel, depthwise_conv.h "
+        "DepthwiseConvPerChannel; kernel_util.cc PopulateConvolutionQuantizationParams",
+    ),
+    Entry(
+        ("CONV_2D", "DEPTHWISE_CONV_2D"),
+        ("uint8",),
+        "S1:product",
+        Evidence.MEASURED,
+        f"{_REFERENCE}/conv.h Conv, depthwiseconv_uint8.h DepthwiseConvImpl; "
+        "kernel_util.cc GetQuantizedConvolutionMultipler",
+    ),
+    *INT16_ENTRIES,
+    Entry(
+        ("FULLY_CONNECTED",),
+        ("int8", "uint8"),
+        "S4:double",
+        Evidence.MEASURED,
+        f"{_REFERENCE}/integer_ops/fully_connected.h, {_REFERENCE}/fully_connected.h: "
+        "the overloads that take float scales",
+        when=lambda s: s.dtypes[1] in {s.dtypes[0], "int4"} and s.output == s.dtypes[0],
+        condition="weights of the same dtype or int4, output of the same dtype",
+    ),
+    Entry(
+        ("ADD", "SUB"),
+        ("int8", "uint8", "int16"),
+        "shifted-S1",
+        Evidence.MEASURED,
+        f"{_REFERENCE}/add.h AddElementwise; {_KERNELS}/add.cc Prepare",
+    ),
+    Entry(
+        ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
+        ("int8", "uint8", "int16"),
+        "integer",
+        Evidence.MEASURED,
+        f"{_REFERENCE}/integer_ops/pooling.h, {_REFERENCE}/pooling.h",
+    ),
+    Entry(
+        ("MEAN",),
+        ("int8", "uint8"),
+        "folded-S1",
+        Evidence.MEASURED,
+        f"{_REFERENCE}/reduce.h QuantizedMeanOrSum",
+    ),
+    Entry(
+        ("SOFTMAX",),
+        ("int8", "uint8"),
+        "gemmlowp",
+        Evidence.MEASURED,
+        f"{_REFERENCE}/softmax.h Softmax",
+    ),
+    Entry(
+        ("QUANTIZE",),
+        ("float32",),
+        "affine-away",
+        Evidence.MEASURED,
+        f"{_REFERENCE}/quantize.h AffineQuantize",
+    ),
+    Entry(
+        ("QUANTIZE",),
+        ("int8", "uint8"),
+        "requantize-S1",
+        Evidence.MEASURED,
+        f"{_REFERENCE}/requantize.h Requantize",
+    ),
+    Entry(
+        ("DEQUANTIZE",),
+        ("int8", "uint8", "int16", "float16"),
+        "affine",
+        Evidence.MEASURED,
+        f"{_REFERENCE}/dequantize.h Dequantize",
+    ),
+    *ELEMENTWISE_REF,
+    *RESIZE_REF,
+    *REDUCTIONS_REF,
+    rescaled_concatenation("rescaled"),
+    *MOVE_ENTRIES,
+    *LOGIC_ENTRIES,
+    *FLOAT_ENTRIES,
+)
+
 LITERT_REF = ArithmeticProfile(
     "litert-ref",
     "LiteRT 2.3.0, reference kernels (BUILTIN_REF), x86-64",
-    (
-        Entry(
-            ("CONV_2D", "DEPTHWISE_CONV_2D"),
-            ("int8",),
-            "S1:double",
-            Evidence.MEASURED,
-            f"{_REFERENCE}/integer_ops/conv.h ConvPerChannel, depthwise_conv.h "
-            "DepthwiseConvPerChannel; kernel_util.cc PopulateConvolutionQuantizationParams",
-        ),
-        Entry(
-            ("CONV_2D", "DEPTHWISE_CONV_2D"),
-            ("uint8",),
-            "S1:product",
-            Evidence.MEASURED,
-            f"{_REFERENCE}/conv.h Conv, depthwiseconv_uint8.h DepthwiseConvImpl; "
-            "kernel_util.cc GetQuantizedConvolutionMultipler",
-        ),
-        *INT16_ENTRIES,
-        Entry(
-            ("FULLY_CONNECTED",),
-            ("int8", "uint8"),
-            "S4:double",
-            Evidence.MEASURED,
-            f"{_REFERENCE}/integer_ops/fully_connected.h, {_REFERENCE}/fully_connected.h: "
-            "the overloads that take float scales",
-            when=lambda s: s.dtypes[1] in {s.dtypes[0], "int4"} and s.output == s.dtypes[0],
-            condition="weights of the same dtype or int4, output of the same dtype",
-        ),
-        Entry(
-            ("ADD", "SUB"),
-            ("int8", "uint8", "int16"),
-            "shifted-S1",
-            Evidence.MEASURED,
-            f"{_REFERENCE}/add.h AddElementwise; {_KERNELS}/add.cc Prepare",
-        ),
-        Entry(
-            ("AVERAGE_POOL_2D", "MAX_POOL_2D"),
-            ("int8", "uint8", "int16"),
-            "integer",
-            Evidence.MEASURED,
-            f"{_REFERENCE}/integer_ops/pooling.h, {_REFERENCE}/pooling.h",
-        ),
-        Entry(
-            ("MEAN",),
-            ("int8", "uint8"),
-            "folded-S1",
-            Evidence.MEASURED,
-            f"{_REFERENCE}/reduce.h QuantizedMeanOrSum",
-        ),
-        Entry(
-            ("SOFTMAX",),
-            ("int8", "uint8"),
-            "gemmlowp",
-            Evidence.MEASURED,
-            f"{_REFERENCE}/softmax.h Softmax",
-        ),
-        Entry(
-            ("QUANTIZE",),
-            ("float32",),
-            "affine-away",
-            Evidence.MEASURED,
-            f"{_REFERENCE}/quantize.h AffineQuantize",
-        ),
-        Entry(
-            ("QUANTIZE",),
-            ("int8", "uint8"),
-            "requantize-S1",
-            Evidence.MEASURED,
-            f"{_REFERENCE}/requantize.h Requantize",
-        ),
-        Entry(
-            ("DEQUANTIZE",),
-            ("int8", "uint8", "int16", "float16"),
-            "affine",
-            Evidence.MEASURED,
-            f"{_REFERENCE}/dequantize.h Dequantize",
-        ),
-        *ELEMENTWISE_REF,
-        *RESIZE_REF,
-        *REDUCTIONS_REF,
-        rescaled_concatenation("rescaled"),
-        *MOVE_ENTRIES,
-        *LOGIC_ENTRIES,
-        *FLOAT_ENTRIES,
-    ),
+    (*HYBRID_REF_X86, *_EVERYWHERE),
     kernels="reference",
 )
 
 LITERT_REF_ARM = ArithmeticProfile(
     "litert-ref-arm",
     "LiteRT 2.3.0, reference kernels (BUILTIN_REF), aarch64",
-    (RESIZE_REF_ARM, rescaled_concatenation("rescaled-fused"), *LITERT_REF.entries),
+    (RESIZE_REF_ARM, rescaled_concatenation("rescaled-fused"), *_EVERYWHERE),
     kernels="reference",
 )

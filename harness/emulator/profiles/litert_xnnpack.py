@@ -3,6 +3,7 @@
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles import delegation
 from harness.emulator.profiles.elementwise import elementwise_delegated
+from harness.emulator.profiles.hybrid import HYBRID_DELEGATED
 from harness.emulator.profiles.litert_builtin import BUILTIN_ARM_ENTRIES, BUILTIN_X86_ENTRIES
 from harness.emulator.profiles.moves import MOVE_ENTRIES
 from harness.emulator.profiles.reductions import sum_delegated
@@ -172,6 +173,7 @@ LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
         "x86-64",
         (
             LONG_SUMS_X86,
+            *HYBRID_DELEGATED,
             resize_delegated("q11"),
             *elementwise_delegated("S5:single"),
             sum_delegated("xnnpack"),

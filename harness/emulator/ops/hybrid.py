@@ -1,0 +1,153 @@
+"""Hybrid ops: float32 activations, integer weights.
+
+Activations are quantized while the op runs, row by row; the sums of products are integers, exact
+in any order; one float32 expression makes each output of its sum. So every output bit is defined,
+though the op is one on floats. A semantics names how rows are quantized and what that expression
+is: ``hybrid:rows:expression``.
+"""
+
+import math
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+
+from harness.arithmetic import dynamic
+from harness.arithmetic.dynamic import Float32, QuantizedRows
+from harness.arithmetic.fixed_point import wrap_int32
+from harness.emulator.definitions import (
+    Call,
+    NoDefinition,
+    Run,
+    Values,
+    define,
+    quantization,
+    required,
+)
+from harness.emulator.graph import Array, Tensor
+from harness.emulator.ops.accumulate import Products
+from harness.emulator.ops.clamp import clamp_float, fused_activation
+from harness.emulator.ops.conv import bind_conv, bind_depthwise
+from harness.emulator.ops.fully_connected import bind_fully_connected
+
+QuantizeRows = Callable[[Float32], QuantizedRows]
+
+ROWS: dict[str, Callable[[bool], QuantizeRows]] = {
+    "qd8": lambda _asymmetric: dynamic.quantize_qd8,
+    "away": lambda asymmetric: _litert(asymmetric, dynamic.round_rows_away),
+    "half-added": lambda asymmetric: _litert(asymmetric, dynamic.round_rows_half_added),
+}
+"""How rows are quantized, by name: from whether the op asks for zero points."""
+
+EXPRESSIONS = {
+    "qd8": dynamic.scale_qd8,
+    "fused": dynamic.scale_fused,
+    "product": dynamic.scale_product,
+    "weights-first": dynamic.scale_weights_first,
+    "blocks-of-4": dynamic.scale_blocks_of_4,
+}
+"""What becomes of an accumulator, by name."""
+
+SEMANTICS = tuple(f"hybrid:{rows}:{scaling}" for rows, scaling in product(ROWS, EXPRESSIONS))
+
+
+def _litert(asymmetric: bool, round_rows: dynamic.RoundRows) -> QuantizeRows:
+    quantize = dynamic.quantize_asymmetric if asymmetric else dynamic.quantize_symmetric
+    return lambda rows: quantize(rows, round_rows)
+
+
+def define_hybrid(
+    op: str,
+    bind_products: Callable[[Call], Products],
+    axis: int,
+    depth: Callable[[Call], int],
+    asymmetric: Callable[[Call], bool],
+) -> None:
+    """Enter an op under every hybrid semantics.
+
+    Args:
+        op: the operator.
+        bind_products: prepares its sums of products for a call.
+        axis: of the output channels in the weights.
+        depth: elements of a row.
+        asymmetric: whether LiteRT's own kernels give rows zero points.
+    """
+
+    @define([op], SEMANTICS)
+    def bind(call: Call) -> Run:
+        _, rows_name, scaling = call.semantics.split(":")
+        quantize, expression = ROWS[rows_name](asymmetric(call)), EXPRESSIONS[scaling]
+        products, n = bind_products(call), depth(call)
+        activation = fused_activation(call)
+        weight_scales = symmetric_scales(call.input(1), axis)
+        channels = call.input(1).shape[axis]
+        bias_tensor = call.optional(2)
+        if bias_tensor is not None and bias_tensor.shape != (channels,):
+            raise ValueError(f"bias of shape {list(bias_tensor.shape)}, allowed: [{channels}]")
+        constant = call.input(1).data
+        prepared = None if constant is None else constant.astype(np.float64)
+
+        def run(values: Values) -> tuple[Array]:
+            x = required(values[0])
+            q = quantize(x.reshape(-1, n))
+            centred = (q.values - q.zero_points).astype(np.float64).reshape(x.shape)
+            w = required(values[1]).astype(np.float64) if prepared is None else prepared
+            acc = wrap_int32(products(centred, w).astype(np.int64))
+            bias = values[2] if len(values) > 2 and values[2] is not None else np.float32(0)
+            y = expression(
+                acc.reshape(len(q.scales), -1, channels),
+                q.scales[:, :, np.newaxis],
+                weight_scales,
+                np.asarray(bias),
+            )
+            return (clamp_float(y.reshape(acc.shape), activation),)
+
+        return run
+
+
+def symmetric_scales(weights: Tensor, axis: int) -> Float32:
+    """The weights' scales, one or one an output channel; zero points are none of theirs."""
+    found = quantization(weights)
+    if np.any(found.zero_points):
+        raise NoDefinition("its weights have zero points")
+    if len(found.scales) > 1 and found.axis % len(weights.shape) != axis % len(weights.shape):
+        raise NoDefinition(f"its weights are quantized along axis {found.axis}, not {axis}")
+    return found.scales
+
+
+def _image(call: Call) -> int:
+    """Elements of a row of a convolution: an image; XNNPACK makes a 1 x 1 convolution, but of one
+    channel to one, a fully connected layer, whose rows are pixels.
+
+    Source: XNNPACK src/subgraph/convolution-2d.c, xnn_define_convolution_2d.
+    """
+    (_, *size, channels), weights = call.input(0).shape, call.input(1).shape
+    strides = [call.node.options.get(f"stride_{name}", 1) for name in "hw"]
+    dense = weights[1:] == (1, 1, channels) and strides == [1, 1] and weights[0] + channels > 2
+    if dense and call.semantics.startswith("hybrid:qd8"):
+        return int(channels)
+    return math.prod(size) * int(channels)
+
+
+def _asks_for_zero_points(call: Call) -> bool:
+    return bool(call.node.options.get("asymmetric_quantize_inputs", False))
+
+
+def _takes_per_channel(call: Call) -> bool:
+    """Scales that differ, or groups: LiteRT's kernel per channel, which is asymmetric.
+
+    Source: LiteRT kernels/conv.cc, Prepare and EvalImpl.
+    """
+    groups = call.input(0).shape[-1] != call.input(1).shape[-1]
+    return groups or len(set(quantization(call.input(1)).scales.tolist())) > 1
+
+
+define_hybrid(
+    "FULLY_CONNECTED",
+    bind_fully_connected,
+    0,
+    lambda call: call.input(1).shape[1],
+    _asks_for_zero_points,
+)
+define_hybrid("CONV_2D", bind_conv, 0, _image, _takes_per_channel)
+define_hybrid("DEPTHWISE_CONV_2D", bind_depthwise, 3, _image, lambda _call: True)
