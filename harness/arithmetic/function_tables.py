@@ -59,6 +59,14 @@ def _elu(v: Float32) -> Candidates:
     return tuple(np.where(v < 0, y, v) for y in below)
 
 
+def _elu_by_exp(v: Float32) -> Candidates:
+    """``exp(v) - 1`` below 0, two roundings.
+
+    Source: TFLM micro/kernels/elu.cc, CalculateOpData.
+    """
+    return (np.where(v < 0, expf(np.minimum(v, 0)) - np.float32(1), v),)
+
+
 def _log(v: Float32) -> Candidates:
     """Minus infinity for 0 and below: it ends at the lowest output, as the runtime's value does."""
     above = _around(np.log(np.where(v > 0, v, 1).astype(np.float64)))
@@ -102,6 +110,7 @@ LITERT_FUNCTIONS: dict[str, Function] = {
     "LOGISTIC": _logistic,
     "TANH": _tanh,
     "ELU": _elu,
+    "ELU by exp": _elu_by_exp,
     "GELU": _gelu,
     "GELU approximate": _gelu_approximate,
     "EXP": lambda v: (expf(v),),

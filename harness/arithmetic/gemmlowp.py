@@ -27,6 +27,7 @@ _EXP_MINUS_POWERS = (
     (4, 242),
 )
 """(n, exp(-2^n) in Q0)."""
+_ONE_IN_Q2 = 1 << 29
 _ONE_IN_Q3 = 1 << 28
 _THREE_HALVES_IN_Q3 = (1 << 28) + (1 << 27)
 _HALF_SQRT_2 = 1518500250
@@ -77,17 +78,48 @@ def exp_of_negative(a: Int64, integer_bits: int) -> Int64:
     return np.where(a == 0, INT32_MAX, result)
 
 
-def one_over_one_plus(a: Int64) -> Int64:
-    """``1 / (1 + a)`` for a in [0, 1), Q0 to Q0: three Newton-Raphson steps.
-
-    Source: one_over_one_plus_x_for_x_in_0_1.
-    """
+def _over_half_one_plus(a: Int64) -> Int64:
+    """``2 / (1 + a)`` for a in [0, 1), Q0 to Q2: three Newton-Raphson steps."""
     half_denominator = (a + INT32_MAX + 1) >> 1
     x = _48_OVER_17 + doubling_high_mul(half_denominator, to_int64(_MINUS_32_OVER_17))
     for _ in range(3):
-        error = (1 << 29) - doubling_high_mul(half_denominator, x)
+        error = _ONE_IN_Q2 - doubling_high_mul(half_denominator, x)
         x = x + rescale_to_fewer_integer_bits(doubling_high_mul(x, error), 2)
-    return rescale_to_fewer_integer_bits(x, 1)
+    return x
+
+
+def one_over_one_plus(a: Int64) -> Int64:
+    """``1 / (1 + a)`` for a in [0, 1), Q0 to Q0.
+
+    Source: one_over_one_plus_x_for_x_in_0_1.
+    """
+    return rescale_to_fewer_integer_bits(_over_half_one_plus(a), 1)
+
+
+def one_minus_over_one_plus(a: Int64) -> Int64:
+    """``(1 - a) / (1 + a)`` for a in [0, 1), Q0 to Q0.
+
+    Source: one_minus_x_over_one_plus_x_for_x_in_0_1.
+    """
+    return rescale_to_fewer_integer_bits(_over_half_one_plus(a) - _ONE_IN_Q2, 2)
+
+
+def logistic(a: Int64, integer_bits: int) -> Int64:
+    """``1 / (1 + exp(-a))`` for a in Q(integer_bits), to Q0. Domain: integer_bits <= 5.
+
+    Source: logistic.
+    """
+    positive = one_over_one_plus(exp_of_negative(-np.abs(a), integer_bits))
+    return np.where(a == 0, 1 << 30, np.where(a > 0, positive, INT32_MAX - positive))
+
+
+def tanh(a: Int64, integer_bits: int) -> Int64:
+    """``tanh(a)`` for a in Q(integer_bits), to Q0. Domain: integer_bits <= 4.
+
+    Source: tanh.
+    """
+    positive = one_minus_over_one_plus(exp_of_negative(-np.abs(a), integer_bits + 1))
+    return to_int64(np.sign(a) * positive)
 
 
 def reciprocal(x: Int64, integer_bits: int) -> tuple[Int64, Int64]:

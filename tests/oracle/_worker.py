@@ -16,9 +16,14 @@ from typing import Any
 
 import numpy as np
 
+_TFLM_ARENA_BYTES = 64 << 20
+
 
 def _litert(job: dict[str, Any], model: bytes) -> Any:
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError:  # an older board
+        from tflite_runtime.interpreter import Interpreter, OpResolverType
 
     resolver = {
         "reference": OpResolverType.BUILTIN_REF,
@@ -61,7 +66,8 @@ def _run_litert(job: dict[str, Any], model: bytes, inputs: list[Any]) -> dict[st
 def _run_tflm(job: dict[str, Any], model: bytes, inputs: list[Any]) -> dict[str, Any]:
     from tflite_micro.python.tflite_micro import runtime
 
-    interpreter = runtime.Interpreter.from_bytes(model)
+    # The default, ten times the file, is too little for a single op.
+    interpreter = runtime.Interpreter.from_bytes(model, arena_size=_TFLM_ARENA_BYTES)
     for slot, x in enumerate(inputs):
         interpreter.set_input(x, slot)
     interpreter.invoke()

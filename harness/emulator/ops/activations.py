@@ -11,7 +11,7 @@ from harness.arithmetic.fixed_point import (
     to_int64,
     wrap_int16,
 )
-from harness.arithmetic.requantize import quantize_multiplier, round_s1
+from harness.arithmetic.requantize import MULTIPLIERS, quantize_multiplier, round_s1
 from harness.emulator.definitions import (
     Call,
     CannotRun,
@@ -109,17 +109,21 @@ def bind_leaky_relu_xnnpack(call: Call) -> Run:
     return run
 
 
-@define(["PRELU"], ["S1:single"], elementwise=1)
+@define(["PRELU"], ["S1:single", "S1:double"], elementwise=1)
 def bind_prelu(call: Call) -> Run:
-    """``S1(x - z_x, s_x / s_y)``; below z_x ``S1((x - z_x) (a - z_a), s_x s_a / s_y)``, in float32.
+    """``S1(x - z_x, s_x / s_y)``; below z_x ``S1((x - z_x) (a - z_a), s_x s_a / s_y)``.
 
-    Source: LiteRT kernels/activations.cc, PreluPrepare; internal/reference/prelu.h, Prelu.
+    The multipliers in float32 or double.
+
+    Source: LiteRT kernels/activations.cc, PreluPrepare; internal/reference/prelu.h, Prelu. In
+    double: TFLM micro/kernels/prelu_common.cc, CalculatePreluParams.
     """
     (s_x, z_x), (s_a, z_a) = (scale_and_zero_point(call.input(i)) for i in (0, 1))
     s_y, z_y = scale_and_zero_point(call.output)
-    product = np.float32(s_x) * np.float32(s_a) / np.float32(s_y)
-    above = quantize_multiplier(np.asarray(np.float32(s_x) / np.float32(s_y)))
-    below = quantize_multiplier(np.asarray(product))
+    make = MULTIPLIERS[call.semantics.partition(":")[2]]
+    slopes = np.asarray([1, s_a], np.float32)
+    multiplier, shift = quantize_multiplier(make(np.float32(s_x), slopes, np.float32(s_y)))
+    above, below = (multiplier[0], shift[0]), (multiplier[1], shift[1])
     dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 

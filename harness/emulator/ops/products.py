@@ -3,7 +3,12 @@
 import numpy as np
 
 from harness.arithmetic.fixed_point import to_int64
-from harness.arithmetic.requantize import ROUNDINGS, quantize_multiplier, round_s1
+from harness.arithmetic.requantize import (
+    MULTIPLIERS,
+    ROUNDINGS,
+    quantize_multiplier,
+    round_s1,
+)
 from harness.emulator.definitions import (
     Call,
     Run,
@@ -17,20 +22,24 @@ from harness.emulator.graph import Array
 from harness.emulator.ops.clamp import fused_activation, tflite_clamp, xnnpack_clamp
 
 
-@define(["MUL"], ["S1:single", "S5:single", "S6:single"], elementwise=1)
+@define(["MUL"], ["S1:single", "S1:double", "S5:single", "S6:single"], elementwise=1)
 def bind_mul(call: Call) -> Run:
-    """``clip(round((x1 - z1) (x2 - z2), s1 s2 / sy) + zy)``, the multiplier in float32.
+    """``clip(round((x1 - z1) (x2 - z2), s1 s2 / sy) + zy)``, the multiplier in float32 or
+    double.
 
-    S1 is LiteRT's, S5 and S6 are XNNPACK's, each with its own rule for the fused clamp. Domain of
-    S5 and S6: the multiplier in [2^-16, 2^8), which LiteRT's delegate checks.
+    S1 is LiteRT's and, in double, TFLM's; S5 and S6 are XNNPACK's, each with its own rule for the
+    fused clamp. Domain of S5 and S6: the multiplier in [2^-16, 2^8), which LiteRT's delegate
+    checks.
 
     Source: LiteRT kernels/mul.cc, Prepare; internal/reference/integer_ops/mul.h, MulElementwise.
+    TFLM micro/kernels/mul_common.cc, CalculateOpDataMul.
     XNNPACK src/qs8-vmul/scalar.c.in, rndnu-neon.c.in; microparams-init.c.
     """
     (s_1, z_1), (s_2, z_2) = (scale_and_zero_point(call.input(i)) for i in (0, 1))
     s_y, z_y = scale_and_zero_point(call.output)
-    name = call.semantics.partition(":")[0]
-    real = np.asarray(np.float32(s_1) * np.float32(s_2) / np.float32(s_y), np.float32)
+    name, _, precision = call.semantics.partition(":")
+    make = MULTIPLIERS[precision]
+    real = make(np.float32(s_1), np.asarray(s_2, np.float32), np.float32(s_y))
     multiplier, shift = ROUNDINGS[name].encode(real)
     apply = ROUNDINGS[name].apply
     rule = tflite_clamp if name == "S1" else xnnpack_clamp

@@ -24,9 +24,11 @@ def _quantization(call: Call) -> TableQuantization:
 
 
 @define(["LOGISTIC", "TANH", "ELU", "GELU", "EXP", "LOG"], ["table"], elementwise=1)
+@define(["ELU"], ["table-exp"], elementwise=1)
 @define(["LOGISTIC", "TANH", "ELU"], ["table-even"], elementwise=1)
 def bind_table(call: Call) -> Run:
-    """The float32 function of each of the 256 inputs, rounded; "even" as XNNPACK does it.
+    """The float32 function of each of the 256 inputs, rounded; "even" as XNNPACK does it,
+    "exp" as TFLM does it.
 
     Source: `harness.arithmetic.function_tables`. LiteRT kernels/activations.cc, exp.cc and
     elementwise.cc, the Prepare functions; XNNPACK src/operators/unary-elementwise-nc.c,
@@ -34,6 +36,7 @@ def bind_table(call: Call) -> Run:
     """
     approximate = call.node.op == "GELU" and call.node.options.get("approximate")
     name = "GELU approximate" if approximate else call.node.op
+    name = "ELU by exp" if call.semantics == "table-exp" else name
     make = xnnpack_tables if call.semantics == "table-even" else litert_tables
     table = make(name, _quantization(call))[0].astype(call.output.dtype)
 

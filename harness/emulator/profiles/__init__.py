@@ -4,6 +4,7 @@ from harness.arithmetic.profile import ArithmeticProfile
 from harness.emulator.profiles.litert_builtin import LITERT_BUILTIN_ARM, LITERT_BUILTIN_X86
 from harness.emulator.profiles.litert_ref import LITERT_REF, LITERT_REF_ARM
 from harness.emulator.profiles.litert_xnnpack import LITERT_XNNPACK
+from harness.emulator.profiles.tflm import TFLM
 from harness.errors import UsageError
 
 PROFILES: dict[str, ArithmeticProfile] = {
@@ -14,6 +15,7 @@ PROFILES: dict[str, ArithmeticProfile] = {
         LITERT_BUILTIN_X86,
         LITERT_BUILTIN_ARM,
         *LITERT_XNNPACK,
+        TFLM,
     )
 }
 
