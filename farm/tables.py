@@ -30,6 +30,7 @@ DEVICES = sa.Table(
     sa.Column("health", sa.Text, nullable=False, default="healthy"),
     sa.Column("cause", sa.Text, nullable=False, default=""),
     sa.Column("failed_probes", sa.Integer, nullable=False, default=0),
+    sa.Column("numeric_probes", sa.Integer, nullable=False, default=0),
     sa.Column("health_since", sa.Double, nullable=False),
     sa.Column("next_probe", sa.Double, nullable=False),
     sa.Column("last_seen", sa.Double),
@@ -62,13 +63,18 @@ JOBS = sa.Table(
     sa.Column("preparation", sa.Text, nullable=False),
     sa.Column("depends_on", sa.Text, index=True),
     sa.Column("state", sa.Text, nullable=False, default="live"),
+    sa.Column("cancelled", sa.Boolean, nullable=False, default=False),
     sa.Column("outcome", sa.Text),
     comment="what was submitted; state is live or done",
 )
+_LIVE = (JOBS.c.state == "live") & JOBS.c.cancelled.is_(False)
 sa.Index(
-    "one_live_job_by_content", JOBS.c.content, unique=True,
-    sqlite_where=JOBS.c.state == "live", postgresql_where=JOBS.c.state == "live",
-)  # fmt: skip
+    "one_live_job_by_content",
+    JOBS.c.content,
+    unique=True,
+    sqlite_where=_LIVE,
+    postgresql_where=_LIVE,
+)
 
 PARTS = sa.Table(
     "parts",
@@ -92,9 +98,10 @@ PARTS = sa.Table(
     sa.Column("outcome", sa.Text),
     sa.Column("failure", sa.Text),
     sa.Column("message", sa.Text, nullable=False, default=""),
-    sa.Index("parts_to_claim", "state", "selector", "priority", "sequence"),
     comment="what a job does on one device; state is waiting, ready, running or done",
 )
+sa.Index("parts_to_claim", PARTS.c.state, PARTS.c.selector, PARTS.c.priority.desc(),
+         PARTS.c.sequence)  # fmt: skip
 sa.Index("running_parts", PARTS.c.device, sqlite_where=PARTS.c.state == "running",
          postgresql_where=PARTS.c.state == "running")  # fmt: skip
 

@@ -1,0 +1,154 @@
+"""JobRequest: what a submitter asks of the farm. The command, the server and nightly fill it in."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from farm.selection import Selector, parse_selector
+from harness.artifact import sha256_file
+from harness.cache import content_key
+from harness.deploy import QUICK, STANDARD
+from harness.device import Device
+from harness.errors import ModelError, UsageError
+from harness.evaluate import Request
+from harness.limits import Limits
+from harness.protocol import Kernels
+from harness.recipe import Recipe
+from harness.target import RunnerName
+from targets import get_target
+
+_NOT_CONTENT = {"priority", "submitter", "depends_on", "attempts"}
+
+
+class JobRequest(BaseModel):
+    """A model, its data, a target and what to do there.
+
+    Attributes:
+        model, data: references, see `harness.sources`; files by absolute path.
+        target: name of the target.
+        recipe: None for a model file that came quantized.
+        limits, measure, kernels, threads, runner, samples: see `harness.evaluate.Request`.
+        selector: which devices of the target, see `farm.selection`.
+        priority: higher goes first.
+        depends_on: a job that must PASS first.
+        time_limit_s: of one attempt on a device.
+        attempts: how often a machine may fail before the job ends as ERROR or TIMEOUT.
+        label: the submitter's own words; two jobs with different ones are never the same.
+        submitter: who; the server writes it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    model: Annotated[str, Field(min_length=1, max_length=4096)]
+    data: Annotated[str, Field(min_length=1, max_length=4096)]
+    target: str
+    recipe: Recipe | None = None
+    limits: Limits = Limits()
+    measure: Literal["standard", "quick"] = "standard"
+    kernels: Kernels = "xnnpack"
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+    runner: RunnerName | None = None
+    samples: Annotated[int, Field(ge=1)] | None = None
+    selector: Annotated[str, Field(max_length=1000)] = ""
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    depends_on: str | None = None
+    time_limit_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 3600.0
+    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    label: Annotated[str, Field(max_length=200)] = ""
+    submitter: Annotated[str, Field(max_length=200)] = ""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        try:
+            get_target(self.target)
+            self.choice()
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def choice(self) -> Selector:
+        """The selector, of devices that run the target."""
+        chosen = parse_selector(self.selector)
+        if chosen.target not in {"", self.target}:
+            raise UsageError(
+                f"selector {self.selector!r}: target={chosen.target}, but the job's target is "
+                f"{self.target}"
+            )
+        return replace(chosen, target=self.target)
+
+    def content(self) -> str:
+        """Digest of all that the result depends on, the files' content included."""
+        fields = self.model_dump(mode="json", exclude=_NOT_CONTENT)
+        return content_key(fields | self._digests())
+
+    def preparation(self) -> str:
+        """Digest of all that the artifact depends on."""
+        fields = self.model_dump(mode="json", include={"model", "data", "target", "recipe"})
+        return content_key(fields | self._digests())
+
+    def on(self, device: Device) -> Request:
+        """What is evaluated on one device."""
+        return Request(
+            model=self.model,
+            data=self.data,
+            target=get_target(self.target),
+            recipe=self.recipe,
+            device=device,
+            limits=self.limits,
+            measure=QUICK if self.measure == "quick" else STANDARD,
+            kernels=self.kernels,
+            threads=self.threads,
+            runner=self.runner,
+            samples=self.samples,
+        )
+
+    def _digests(self) -> dict[str, str]:
+        return {"model_sha256": _digest(self.model), "data_sha256": _digest(self.data)}
+
+
+def job_request(fields: dict[str, Any]) -> JobRequest:
+    """Build a request from what a person or a file gave.
+
+    Raises:
+        UsageError: a field is wrong; the message says which and why.
+    """
+    try:
+        return JobRequest.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"job: {where}: {reason}" if where else f"job: {reason}") from None
+
+
+def parse_request(text: str) -> JobRequest:
+    """Read a stored request.
+
+    Raises:
+        ModelError: it was written by another version that knew other fields.
+    """
+    try:
+        return JobRequest.model_validate_json(text)
+    except ValidationError as error:
+        raise ModelError(f"stored job: {error.errors()[0]['msg']}; submit it again") from None
+
+
+def _digest(reference: str) -> str:
+    """Of the file or folder behind a reference; empty for references by name, as ``zoo:…``."""
+    path = Path(reference)
+    if not path.exists():
+        path = Path(reference.rpartition(":")[0] or "/nonexistent")  # file.py:function
+    if path.is_file():
+        return sha256_file(path)
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for file in sorted(path.rglob("*")):
+            status = file.stat()
+            digest.update(
+                f"{file.relative_to(path)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode()
+            )
+        return digest.hexdigest()
+    return ""

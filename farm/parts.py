@@ -1,0 +1,339 @@
+"""Parts: what a job does on one device. Every change of state is one guarded transaction.
+
+::
+
+    waiting ─► ready ─► running ─► done
+                 ▲         │
+                 └─────────┘  the machine failed, or the worker and its lease were lost
+
+A part is running exactly as long as its device's lease holds; `attempt` rises with every start, so
+what an earlier attempt brings is not accepted any more.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from farm.database import now
+from farm.devices import Known
+from farm.events import add_event
+from farm.job import JobRequest, parse_request
+from farm.leases import TTL_S, Lease, release, take
+from farm.selection import parse_selector
+from farm.tables import DEVICES, JOBS, PARTS, PREPARATIONS, RUNS
+from harness.records import Failure, Outcome, Run, dump_run
+
+MOST_LOSSES = 10
+"""So often may the worker under a part be lost before the part is given up."""
+
+_AVOID_S = 60.0
+_RETRY_AFTER_S = 1.0
+_WORST_FIRST = (
+    Outcome.ERROR, Outcome.TIMEOUT, Outcome.FAIL, Outcome.CANCELLED, Outcome.PASS,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A part that a worker may run now.
+
+    Attributes:
+        part, job: ids.
+        attempt: which start of the part this is.
+        failures: how many earlier ones ended by the machine's fault.
+        request: what to do.
+        lease: of the device.
+    """
+
+    part: str
+    job: str
+    attempt: int
+    failures: int
+    request: JobRequest
+    lease: Lease
+
+
+def ready_selectors(connection: sa.Connection) -> list[str]:
+    """What the ready parts ask for, each spelling once."""
+    query = sa.select(PARTS.c.selector).where(PARTS.c.state == "ready").distinct()
+    return list(connection.execute(query).scalars())
+
+
+def matching(selectors: Sequence[str], known: Known, host: str) -> list[str]:
+    """Those of the selectors that choose a device."""
+    return [text for text in selectors if parse_selector(text).matches(known.device, host)]
+
+
+def claim(
+    connection: sa.Connection,
+    device: str,
+    host: str,
+    selectors: Sequence[str],
+    holder: str,
+    *,
+    ttl_s: float = TTL_S,
+) -> Claimed | None:
+    """Take a free device and the first part in line for it; None when there is none.
+
+    Args:
+        connection: of a transaction; without a claim there is nothing to commit.
+        device: name of the device.
+        host: the lab host that it is attached to, which has the artifact.
+        selectors: those that choose the device, see `matching`.
+        holder: of the lease.
+        ttl_s: of the lease.
+    """
+    candidates = [_first_in_line(connection, device, host, text) for text in selectors]
+    found = [row for row in candidates if row is not None]
+    if not found:
+        return None
+    best = min(found, key=lambda row: (-row.priority, row.sequence))
+    lease = take(connection, device, holder, ttl_s=ttl_s)
+    if lease is None:
+        return None
+    statement = (
+        PARTS.update()
+        .where(PARTS.c.id == best.id, PARTS.c.state == "ready")
+        .values(
+            state="running",
+            attempt=PARTS.c.attempt + 1,
+            device=device,
+            token=lease.token,
+            host=host,
+            started=now(),
+        )
+        .returning(PARTS.c.attempt, PARTS.c.failures, PARTS.c.job)
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        release(connection, lease)
+        return None
+    request = connection.execute(sa.select(JOBS.c.request).where(JOBS.c.id == row.job)).scalar_one()
+    add_event(
+        connection, "started", f"attempt {row.attempt} on {device}",
+        job=row.job, part=best.id, device=device,
+    )  # fmt: skip
+    return Claimed(best.id, row.job, row.attempt, row.failures, parse_request(request), lease)
+
+
+def _first_in_line(
+    connection: sa.Connection, device: str, host: str, selector: str
+) -> sa.Row[str, int, int] | None:
+    """The first ready part of a selector that is prepared on the host, may start now, was not
+    just failed by this device, and has no sibling on it."""
+    sibling = PARTS.alias()
+    query = (
+        sa.select(PARTS.c.id, PARTS.c.priority, PARTS.c.sequence)
+        .where(
+            PARTS.c.state == "ready",
+            PARTS.c.selector == selector,
+            PARTS.c.not_before <= now(),
+            PARTS.c.avoid.is_(None)
+            | (PARTS.c.avoid != device)
+            | (PARTS.c.not_before < now() - _AVOID_S),
+            sa.exists().where(
+                PREPARATIONS.c.key == PARTS.c.preparation,
+                PREPARATIONS.c.host == host,
+                PREPARATIONS.c.state == "done",
+            ),
+            ~sa.exists().where(
+                sibling.c.job == PARTS.c.job,
+                sibling.c.id != PARTS.c.id,
+                sibling.c.device == device,
+                sibling.c.state.in_(("running", "done")),
+            ),
+        )
+        .order_by(PARTS.c.priority.desc(), PARTS.c.sequence)
+        .limit(1)
+        .with_for_update(skip_locked=True, of=PARTS)
+    )
+    found: sa.Row[str, int, int] | None = connection.execute(query).one_or_none()
+    return found
+
+
+def accept(connection: sa.Connection, claimed: Claimed, run: Run) -> bool:
+    """Make a run the part's result and give the device back.
+
+    Returns:
+        False when the part is not this attempt's any more: the result is thrown away.
+    """
+    failure = run.failure or Failure("", "; ".join(run.reasons))
+    return _end_attempt(
+        connection,
+        claimed,
+        "ended",
+        f"{run.outcome}: {failure.message}" if failure.message else str(run.outcome),
+        {
+            "state": "done",
+            "ended": now(),
+            "outcome": run.outcome,
+            "failure": failure.kind or None,
+            "message": failure.message,
+        },
+        run=run,
+    )
+
+
+def retry(connection: sa.Connection, claimed: Claimed, cause: str, *, elsewhere: bool) -> bool:
+    """Put a part back in line after a failed attempt and give the device back.
+
+    Args:
+        connection: of a transaction.
+        claimed: the attempt that failed.
+        cause: why, in words.
+        elsewhere: leave the device to others for a while, for there is another one.
+    """
+    values: dict[str, object] = {
+        "state": "ready",
+        "failures": PARTS.c.failures + 1,
+        "not_before": now() + _RETRY_AFTER_S,
+        "avoid": claimed.lease.device if elsewhere else None,
+        "device": None,
+        "message": cause,
+    }
+    return _end_attempt(connection, claimed, "retried", cause, values)
+
+
+def _end_attempt(
+    connection: sa.Connection,
+    claimed: Claimed,
+    kind: str,
+    message: str,
+    values: dict[str, object],
+    *,
+    run: Run | None = None,
+) -> bool:
+    _lock_job(connection, claimed.job)
+    statement = (
+        PARTS.update()
+        .where(
+            PARTS.c.id == claimed.part,
+            PARTS.c.state == "running",
+            PARTS.c.attempt == claimed.attempt,
+            sa.exists().where(DEVICES.c.name == PARTS.c.device, DEVICES.c.token == PARTS.c.token),
+        )
+        .values(**values)
+    )
+    if connection.execute(statement).rowcount == 0:
+        return False
+    if run is not None:
+        document = zlib.compress(dump_run(run))
+        connection.execute(
+            RUNS.insert().values(
+                part=claimed.part, id=run.id, job=claimed.job, at=now(), document=document
+            )
+        )
+    device = claimed.lease.device
+    add_event(connection, kind, message, job=claimed.job, part=claimed.part, device=device)
+    release(connection, claimed.lease)
+    close_job(connection, claimed.job)
+    return True
+
+
+def take_back(connection: sa.Connection) -> list[str]:
+    """Put parts back in line whose lease is over: their worker was killed, or it hung too long.
+
+    Returns:
+        The parts. Anybody may call this at any time.
+    """
+    held = sa.exists().where(
+        DEVICES.c.name == PARTS.c.device,
+        DEVICES.c.token == PARTS.c.token,
+        DEVICES.c.holder.is_not(None),
+        DEVICES.c.lease_expires > now(),
+    )
+    lost = connection.execute(
+        sa.select(PARTS.c.id, PARTS.c.job, PARTS.c.attempt, PARTS.c.device).where(
+            PARTS.c.state == "running", ~held
+        )
+    ).all()
+    taken = []
+    for row in lost:
+        _lock_job(connection, row.job)
+        changed = connection.execute(
+            PARTS.update()
+            .where(PARTS.c.id == row.id, PARTS.c.state == "running", ~held)
+            .where(PARTS.c.attempt == row.attempt)
+            .values(state="ready", device=None)
+            .returning(PARTS.c.attempt, PARTS.c.failures)
+        ).one_or_none()
+        if changed is None:
+            continue
+        taken.append(row.id)
+        add_event(
+            connection, "lost", "the worker or its lease was lost",
+            job=row.job, part=row.id, device=row.device,
+        )  # fmt: skip
+        if changed.attempt - changed.failures > MOST_LOSSES:
+            message = f"given up: {MOST_LOSSES} workers were lost under it"
+            end_parts(connection, [row.id], Outcome.ERROR, "WorkerLost", message)
+        elif _is_cancelled(connection, row.job):
+            end_parts(connection, [row.id], Outcome.CANCELLED, None, "cancelled")
+    return taken
+
+
+def end_parts(
+    connection: sa.Connection,
+    parts: Sequence[str],
+    outcome: Outcome,
+    failure: str | None,
+    message: str,
+) -> None:
+    """End parts that are not running, without a run; those that have begun meanwhile stay."""
+    for part in parts:
+        row = connection.execute(
+            PARTS.update()
+            .where(PARTS.c.id == part, PARTS.c.state.in_(("waiting", "ready")))
+            .values(state="done", ended=now(), outcome=outcome, failure=failure, message=message)
+            .returning(PARTS.c.job)
+        ).one_or_none()
+        if row is not None:
+            add_event(connection, "ended", f"{outcome}: {message}", job=row.job, part=part)
+            close_job(connection, row.job)
+
+
+def close_job(connection: sa.Connection, job: str) -> None:
+    """End a job whose parts are all done, and let those that depend on it go on or end."""
+    _lock_job(connection, job)
+    states = connection.execute(
+        sa.select(PARTS.c.state, PARTS.c.outcome).where(PARTS.c.job == job)
+    ).all()
+    if any(state != "done" for state, _ in states):
+        return
+    outcome = min((Outcome(one) for _, one in states), key=_WORST_FIRST.index)
+    ended = connection.execute(
+        JOBS.update()
+        .where(JOBS.c.id == job, JOBS.c.state == "live")
+        .values(state="done", ended=now(), outcome=outcome)
+    ).rowcount
+    if ended:
+        settle_dependents(connection, job)
+
+
+def settle_dependents(connection: sa.Connection, job: str) -> None:
+    """Parts that wait for a job: ready when it has passed, ended when it has not."""
+    _lock_job(connection, job)
+    outcome = connection.execute(
+        sa.select(JOBS.c.outcome).where(JOBS.c.id == job, JOBS.c.state == "done")
+    ).scalar_one_or_none()
+    if outcome is None:
+        return
+    dependents = sa.select(JOBS.c.id).where(JOBS.c.depends_on == job, JOBS.c.state == "live")
+    waiting = (PARTS.c.job.in_(dependents), PARTS.c.state == "waiting")
+    if outcome == Outcome.PASS:
+        connection.execute(PARTS.update().where(*waiting).values(state="ready"))
+        return
+    ids = connection.execute(sa.select(PARTS.c.id).where(*waiting)).scalars().all()
+    end_parts(connection, ids, Outcome.CANCELLED, None, f"job {job} ended {outcome}")
+
+
+def _lock_job(connection: sa.Connection, job: str) -> None:
+    """Let the changes of a job's parts happen one after the other; SQLite has one writer anyway."""
+    connection.execute(sa.select(JOBS.c.id).where(JOBS.c.id == job).with_for_update())
+
+
+def _is_cancelled(connection: sa.Connection, job: str) -> bool:
+    query = sa.select(JOBS.c.cancelled).where(JOBS.c.id == job)
+    return bool(connection.execute(query).scalar_one_or_none())
