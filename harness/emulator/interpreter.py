@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from harness.emulator.steps import Ragged, each_step, join_steps, stack_inputs, 
 from harness.errors import ModelError
 from harness.records import Promise
 from harness.target import Progress, no_progress
+
+if TYPE_CHECKING:
+    from harness.emulator.core.chains import Chain
 
 _ORDER: tuple[Promise, ...] = ("exact", "assumed", "float", "unknown")
 _IMPOSSIBLE = (CannotRun, ValueError, IndexError, ZeroDivisionError, OverflowError, MemoryError)
@@ -153,7 +157,8 @@ class Emulator:
         self._bound: dict[int, tuple[list[tuple[int, ...]], Run]] = {}
         self._promises: dict[int, Promise] = dict.fromkeys(graph.inputs, "exact")
         self._unknown: dict[int, Undefined] = {}
-        self._node_ns: list[int] = []
+        self._node_ns = np.zeros(len(graph.nodes), np.int64)
+        self._chains: tuple[set[int], dict[int, Chain]] | None = None
 
     def run(
         self,
@@ -169,7 +174,7 @@ class Emulator:
         if all_tensors:
             keep |= {*self._graph.inputs, *(o for n in self._graph.nodes for o in n.outputs)}
         collected: dict[int, list[Array]] = {}
-        self._node_ns = [0] * len(self._graph.nodes)
+        self._node_ns = np.zeros(len(self._graph.nodes), np.int64)
         for done in range(0, count, at_once):
             progress("emulate", done, count)
             batches = self._advance([array[done : done + at_once] for array in stacked], keep)
@@ -191,14 +196,40 @@ class Emulator:
     def _run_all(self, inputs: Sequence[Array], keep: set[int]) -> dict[int, Array]:
         values: dict[int, Array] = dict(zip(self._graph.inputs, inputs, strict=True))
         count = len(inputs[0]) if inputs else 1
-        for position, node in enumerate(self._graph.nodes):
-            started = time.perf_counter_ns()
-            self._run(node, values, count)
-            self._node_ns[position] += time.perf_counter_ns() - started
-            for used in self._done_with[position]:
-                if used not in keep:
-                    values.pop(used, None)
+        chains = self._find_chains(keep)
+        position = 0
+        while position < len(self._graph.nodes):
+            end = position + self._run_chain(chains.get(position), position, values)
+            if end == position:
+                end, node = position + 1, self._graph.nodes[position]
+                started = time.perf_counter_ns()
+                self._run(node, values, count)
+                self._node_ns[position] += time.perf_counter_ns() - started
+            for done_with in self._done_with[position:end]:
+                for used in done_with:
+                    if used not in keep:
+                        values.pop(used, None)
+            position = end
         return values
+
+    def _find_chains(self, keep: set[int]) -> dict[int, "Chain"]:
+        """Chains among the nodes bound so far; found once for what is to be kept."""
+        if self._chains is None or self._chains[0] != keep:
+            self._chains = (keep, core.join_nodes(self._graph, self._bound, keep))
+        return self._chains[1]
+
+    def _run_chain(self, chain: "Chain | None", position: int, values: dict[int, Array]) -> int:
+        """Run the chain if it fits the values; how many nodes that were."""
+        if chain is None or chain.takes not in values:
+            return 0
+        x, node = values[chain.takes], self._graph.nodes[position]
+        if x.shape[1:] != self._bound[node.index][0][0]:
+            return 0
+        try:
+            values[chain.gives] = chain.run(x, self._node_ns[position : position + chain.length])
+        except MemoryError as error:
+            raise ModelError(f"{_where(self._graph, node)}: {error}") from error
+        return chain.length
 
     def _run(self, node: Node, values: dict[int, Array], count: int) -> None:
         arrays = _node_values(self._graph, node, values)
@@ -251,6 +282,7 @@ class Emulator:
             if (node.op, entry.semantics) not in ROWWISE or not all(computed):
                 run = each_step(run, computed)
         self._bound[node.index] = (shapes, run)
+        self._chains = None
         self._promise(node, entry)
         return run
 
@@ -286,7 +318,7 @@ class Emulator:
             joined,
             dict(self._promises),
             tuple(self._unknown[i] for i in sorted(self._unknown)),
-            tuple(self._node_ns),
+            tuple(self._node_ns.tolist()),
         )
 
 

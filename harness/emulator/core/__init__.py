@@ -9,11 +9,16 @@ variable EDGEFARM_CORE forces a level: `portable`, `avx2`, `avx512-vnni`, `neon-
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from harness.emulator.definitions import Call, Run
+from harness.emulator.graph import Graph
 from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.emulator.core.chains import Chain
 
 try:
     from harness.emulator.core import _core
@@ -60,6 +65,19 @@ def binder() -> Callable[[Call], Run | None]:
     from harness.emulator.core.bindings import bind
 
     return partial(bind, level=name)
+
+
+def join_nodes(
+    graph: Graph,
+    bound: Mapping[int, tuple[Sequence[tuple[int, ...]], Run]],
+    keep: Collection[int],
+) -> "dict[int, Chain]":
+    """As `core.chains.find_chains`; none when the core is not built or switched off."""
+    if level() is None:
+        return {}
+    from harness.emulator.core.chains import find_chains
+
+    return find_chains(graph, bound, keep)
 
 
 def threads() -> int:

@@ -14,6 +14,7 @@ from harness.arithmetic.requantize import Requantization
 from harness.emulator.core.kernels import (
     Accumulation,
     Kernel,
+    Layer,
     Terms,
     Window,
     make_addition,
@@ -39,6 +40,7 @@ from harness.emulator.graph import Array
 from harness.emulator.ops.accumulate import check_bias, requantization, weight_zero_point
 from harness.emulator.ops.add import xnnpack_multipliers
 from harness.emulator.ops.clamp import fused_activation, xnnpack_clamp
+from harness.emulator.ops.conv_blocks import BLOCKS_OF_8
 from harness.emulator.ops.fully_connected import output_shape
 from harness.emulator.ops.mean import FINISHES, make_reduction
 from harness.emulator.ops.pool import (
@@ -140,13 +142,31 @@ def _accumulation(call: Call, axis: int) -> Accumulation:
     )
 
 
+class LayerRun:
+    """A layer as a `Run`; several that follow each other make a chain (`core.chains`)."""
+
+    def __init__(self, layer: Layer, shape: tuple[int, ...]) -> None:
+        self.layer = layer
+        self.shape = shape
+        """Of one step's output."""
+
+    def __call__(self, values: Values) -> tuple[Array]:
+        """As a `Run`."""
+        x = required(values[0])
+        return (self.layer.run(x, (len(x), *self.shape)),)
+
+
+def _over_images(call: Call, layer: Layer) -> LayerRun:
+    return LayerRun(layer, (call.input(0).shape[0], *layer.image))
+
+
 def _bind_convolution(call: Call, level: str) -> Run:
     weights, channels = call.input(1).shape, call.input(0).shape[-1]
     _require(len(weights) == 4 and weights[3] > 0 and channels % weights[3] == 0)
     windows = make_windows(call, (weights[1], weights[2]))
     window = _window(windows, (channels, weights[0]))
     layer = _accumulation(call, axis=0)
-    return _run_images(make_convolution(level, window, channels // weights[3], layer))
+    return _over_images(call, make_convolution(level, window, channels // weights[3], layer))
 
 
 def _bind_depthwise(call: Call, level: str) -> Run:
@@ -155,22 +175,21 @@ def _bind_depthwise(call: Call, level: str) -> Run:
     multiplier = weights[3] // channels
     windows = make_windows(call, (weights[1], weights[2]))
     window = _window(windows, (weights[3], weights[3]))
-    kernel = make_depthwise(level, window, _accumulation(call, axis=3))
+    blocks = call.semantics == BLOCKS_OF_8
+    body, rest = (replace(call, semantics=f"{s}:double") if blocks else call for s in ("S2", "S1"))
+    layer, cut = _accumulation(rest, axis=3), weights[3] // 8 * 8 if blocks else 0
+    parts = ((0, cut, requantization(body)), (cut, weights[3], layer.requantization))
+    kernel = make_depthwise(level, window, layer, [part for part in parts if part[0] < part[1]])
     if multiplier == 1:
-        return _run_images(kernel)
+        return _over_images(call, kernel)
     return _run_images(lambda x: kernel(np.repeat(x, multiplier, axis=3)))
 
 
 def _bind_fully_connected(call: Call, level: str) -> Run:
-    shape, (units, depth) = output_shape(call), call.input(1).shape
+    units, depth = call.input(1).shape
     window = Window(in_h=1, in_w=1, in_c=depth, out_h=1, out_w=1, out_c=units)
-    kernel = make_convolution(level, window, 1, _accumulation(call, axis=0))
-
-    def run(values: Values) -> tuple[Array]:
-        x = required(values[0])
-        return (kernel(x.reshape(-1, 1, 1, depth)).reshape(len(x), *shape),)
-
-    return run
+    layer = make_convolution(level, window, 1, _accumulation(call, axis=0))
+    return LayerRun(layer, output_shape(call))
 
 
 # Pools -------------------------------------------------------------------------------------------

@@ -55,6 +55,53 @@ class Terms:
 
 
 @dataclass(frozen=True, eq=False)
+class Layer:
+    """Kernels that fill the same image together, each its channels; runs as a `Kernel`.
+
+    Attributes:
+        kernels: prepared; usually one.
+        image: shape of an output image.
+        dtype: of the output.
+        workers: how many threads.
+    """
+
+    kernels: tuple[_core.Convolution | _core.Depthwise, ...]
+    image: tuple[int, int, int]
+    dtype: str
+    workers: int
+
+    def __call__(self, x: Array) -> Array:
+        """As a `Kernel`."""
+        return self.run(x, (len(x), *self.image))
+
+    def run(self, x: Array, shape: tuple[int, ...]) -> Array:
+        """The images of x, any number of them, as an array of that shape."""
+        x, out = np.ascontiguousarray(x), np.empty(shape, self.dtype)
+        for kernel in self.kernels:
+            kernel(x, out, self.workers)
+        return out
+
+
+def chain_layers(layers: Sequence[Layer]) -> Callable[[Array, tuple[int, ...], Array], Array]:
+    """Layers that feed each other as one call: (x, shape of the output, ns) to the output.
+
+    The nanoseconds that each layer took are added to `ns`, int64.
+
+    Raises:
+        ValueError: a layer does not take what the one before it gives.
+    """
+    chain = _core.Chain([layer.kernels for layer in layers])
+    dtype, workers = layers[-1].dtype, layers[-1].workers
+
+    def run(x: Array, shape: tuple[int, ...], ns: Array) -> Array:
+        out = np.empty(shape, dtype)
+        chain(np.ascontiguousarray(x), out, workers, ns)
+        return out
+
+    return run
+
+
+@dataclass(frozen=True, eq=False)
 class Accumulation:
     """What a convolution, depthwise convolution or fully connected layer computes with.
 
@@ -76,7 +123,7 @@ class Accumulation:
     requantization: Requantization
 
 
-def make_convolution(level: str, window: Window, groups: int, layer: Accumulation) -> Kernel:
+def make_convolution(level: str, window: Window, groups: int, layer: Accumulation) -> Layer:
     """CONV_2D; weights (outputs, height, width, inputs / groups).
 
     A fully connected layer is one with an image of a single pixel.
@@ -94,7 +141,7 @@ def make_convolution(level: str, window: Window, groups: int, layer: Accumulatio
         _boundary(layer),
         _parameters(layer.requantization, window.out_c),
     )
-    return _windowed([prepared], window, layer.output_dtype)
+    return _layer((prepared,), window, layer)
 
 
 def make_depthwise(
@@ -102,7 +149,7 @@ def make_depthwise(
     window: Window,
     layer: Accumulation,
     parts: Sequence[tuple[int, int, Requantization]] = (),
-) -> Kernel:
+) -> Layer:
     """DEPTHWISE_CONV_2D with multiplier 1; weights (1, height, width, channels).
 
     Args:
@@ -115,7 +162,7 @@ def make_depthwise(
     Raises:
         ValueError: as for `make_convolution`.
     """
-    prepared = [
+    prepared = tuple(
         _core.make_depthwise(
             level,
             astuple(window),
@@ -128,8 +175,8 @@ def make_depthwise(
             _parameters(requantization, window.out_c),
         )
         for first, last, requantization in parts or ((0, window.in_c, layer.requantization),)
-    ]
-    return _windowed(prepared, window, layer.output_dtype)
+    )
+    return _layer(prepared, window, layer)
 
 
 def make_max_pool(window: Window) -> Kernel:
@@ -185,18 +232,11 @@ def make_look_up_pair(table: Array) -> Callable[[Array, Array], Array]:
     return run
 
 
-def _windowed(
-    prepared: Sequence[_core.Convolution | _core.Depthwise], window: Window, dtype: str
-) -> Kernel:
-    image, workers = (window.out_h, window.out_w, window.out_c), threads()
-
-    def run(x: Array) -> Array:
-        x, out = np.ascontiguousarray(x), np.empty((len(x), *image), dtype)
-        for kernel in prepared:
-            kernel(x, out, workers)
-        return out
-
-    return run
+def _layer(
+    kernels: tuple[_core.Convolution | _core.Depthwise, ...], window: Window, layer: Accumulation
+) -> Layer:
+    image = (window.out_h, window.out_w, window.out_c)
+    return Layer(kernels, image, layer.output_dtype, threads())
 
 
 def _pooled(

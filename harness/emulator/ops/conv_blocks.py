@@ -9,8 +9,10 @@ from harness.emulator.definitions import ACCUMULATORS, Call, Run, Values, define
 from harness.emulator.graph import Array
 from harness.emulator.ops.accumulate import requantization
 
+BLOCKS_OF_8 = "S2-blocks-of-8:double"
 
-@define(["DEPTHWISE_CONV_2D"], ["S2-blocks-of-8:double"])
+
+@define(["DEPTHWISE_CONV_2D"], [BLOCKS_OF_8])
 def bind_depthwise_blocks(call: Call) -> Run:
     """S2 in whole blocks of 8 channels, S1 in the rest; the multiplier in double.
 

@@ -6,10 +6,14 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <array>
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "pack.h"
 #include "run.h"
@@ -22,6 +26,7 @@ namespace {
 
 using Source = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 using Target = nb::ndarray<nb::c_contig, nb::device::cpu>;
+using Times = nb::ndarray<int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Bias = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 // Sizes in the order of Window's members.
@@ -113,6 +118,80 @@ struct Prepared {
 
 using PreparedConvolution = Prepared<Convolution>;
 using PreparedDepthwise = Prepared<Depthwise>;
+
+// Layers that feed each other: one call, and no array of Python's between them. Several kernels of
+// one link fill its output together, each its channels.
+class Chain {
+ public:
+  explicit Chain(const std::vector<std::vector<nb::object>>& links) {
+    if (links.empty()) throw std::invalid_argument("a chain has at least one link");
+    for (const auto& kernels : links) {
+      if (kernels.empty()) throw std::invalid_argument("a link has at least one kernel");
+      Link link;
+      for (const nb::object& kernel : kernels) {
+        if (nb::isinstance<PreparedConvolution>(kernel)) {
+          add(link, nb::cast<const PreparedConvolution&>(kernel), kernel);
+        } else {
+          add(link, nb::cast<const PreparedDepthwise&>(kernel), kernel);
+        }
+      }
+      if (!links_.empty() && (links_.back().out_size != link.in_size ||
+                              links_.back().output_unsigned != link.input_unsigned)) {
+        throw std::invalid_argument("a link does not take what the one before it gives");
+      }
+      links_.push_back(std::move(link));
+    }
+  }
+
+  // Adds the nanoseconds of each link to `ns`.
+  void operator()(const Source& in, const Target& out, int threads, const Times& ns) const {
+    require_bytes(in, links_.front().input_unsigned, "the input");
+    require_bytes(Source(out), links_.back().output_unsigned, "the output");
+    if (ns.size() != links_.size()) throw std::invalid_argument("a time for each link");
+    const int64_t batch =
+        batch_of(in, links_.front().in_size, out.size(), links_.back().out_size);
+    int64_t largest = 0;
+    for (const Link& link : links_) largest = std::max(largest, link.out_size);
+    checked_threads(threads);
+    const auto* from = (const uint8_t*)in.data();
+    auto* const last = (uint8_t*)out.data();
+    int64_t* time = ns.data();
+    nb::gil_scoped_release release;
+    std::unique_ptr<uint8_t[]> between[2];
+    for (size_t i = 0; i < links_.size(); ++i) {
+      const auto started = std::chrono::steady_clock::now();
+      auto& buffer = between[i % 2];
+      const bool is_last = i + 1 == links_.size();
+      if (!is_last && !buffer) buffer.reset(new uint8_t[batch * largest]);
+      uint8_t* to = is_last ? last : buffer.get();
+      for (const auto& kernel : links_[i].kernels) kernel(from, to, batch, threads);
+      from = to;
+      time[i] += std::chrono::nanoseconds(std::chrono::steady_clock::now() - started).count();
+    }
+  }
+
+ private:
+  struct Link {
+    std::vector<std::function<void(const uint8_t*, uint8_t*, int64_t, int)>> kernels;
+    int64_t in_size, out_size;
+    bool input_unsigned, output_unsigned;
+  };
+
+  template <class Layer>
+  void add(Link& link, const Prepared<Layer>& kernel, const nb::object& owner) {
+    link.in_size = kernel.layer.window.in_size();
+    link.out_size = kernel.layer.window.out_size();
+    link.input_unsigned = kernel.input_unsigned;
+    link.output_unsigned = kernel.output_unsigned;
+    link.kernels.push_back([&kernel](const uint8_t* in, uint8_t* out, int64_t batch, int threads) {
+      run(kernel.level, kernel.layer, in, out, batch, threads);
+    });
+    owners_.push_back(owner);
+  }
+
+  std::vector<Link> links_;
+  std::vector<nb::object> owners_;  // keeps the kernels alive
+};
 
 struct PreparedAddition {
   const Level& level;
@@ -266,6 +345,10 @@ NB_MODULE(_core, m) {
       .def("__call__", &PreparedDepthwise::operator(), "x"_a.noconvert(), "out"_a.noconvert(),
            "threads"_a)
       .def_prop_ro("packed_bytes", &PreparedDepthwise::packed_bytes);
+  nb::class_<Chain>(m, "Chain")
+      .def(nb::init<const std::vector<std::vector<nb::object>>&>(), "links"_a)
+      .def("__call__", &Chain::operator(), "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a,
+           "ns"_a.noconvert());
   nb::class_<PreparedAddition>(m, "Addition")
       .def("__call__", &PreparedAddition::operator(), "x1"_a.noconvert(), "x2"_a.noconvert(),
            "out"_a.noconvert(), "threads"_a);
