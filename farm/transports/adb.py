@@ -32,6 +32,7 @@ DEFAULT_PORT = 5137
 READY_TIMEOUT_S = 20.0
 _REQUEST_TIMEOUT_S = 15.0
 _LOOK_AGAIN_S = 0.5
+_SETTLE_S = 1.5  # a phone that accepts our key for the first time is unauthorized for a moment
 _RECONNECT_AGAIN_S = 4.0  # adb itself may be reconnecting: give it time
 _PIECE_BYTES = 64 << 10
 
@@ -145,9 +146,12 @@ def _make_ready(port: int, serial: str, device: str) -> None:
     """
     now = reconnect_at = time.monotonic()
     deadline = now + READY_TIMEOUT_S
+    asked_at: float | None = None
     while (state := find_state(port, serial, device)) is not None:
         now = time.monotonic()
-        if state.policy == "ask" or now >= deadline:
+        asks = state.policy == "ask"
+        asked_at = None if not asks else asked_at or now
+        if now >= deadline or (asked_at is not None and now - asked_at >= _SETTLE_S):
             raise PhoneNotReady(state, device=device, serial=serial)
         if state.policy == "reconnect" and now >= reconnect_at:
             _reconnect(port, serial, device)

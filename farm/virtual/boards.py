@@ -1,11 +1,13 @@
 """Virtual boards: real Debian arm64 under QEMU's user mode emulation, each with its own sshd.
 
 A board is a folder ``home/boards/NAME``: an overlay over a shared root file system, two key pairs
-and `board.json`. It starts in its own namespaces and outlives the process that started it.
+and `board.json`. It starts in its own namespaces and outlives the process that started it. A phone
+(`farm.virtual.phone`) is a board of another kind: an adb daemon in place of the sshd.
 """
 
 import re
 import shutil
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -15,10 +17,23 @@ from farm.virtual import processes
 from farm.virtual.binfmt import ensure_registered
 from farm.virtual.commands import host_faults
 from farm.virtual.cpuinfo import CORES, Core, cpuinfo
-from farm.virtual.folders import all_boards, fill, free_port, is_free, read_record, write_record
+from farm.virtual.folders import (
+    all_boards,
+    fill,
+    fill_phone,
+    free_port,
+    is_free,
+    read_record,
+    write_record,
+)
+from farm.virtual.phone import control
+from farm.virtual.phone.faults import Fault
+from farm.virtual.phone.system import CORES as PHONE_CORES
+from farm.virtual.phone.system import DATA_BYTES, WORKDIR
+from farm.virtual.processes import Kind
 from farm.virtual.requirements import missing
 from farm.virtual.rootfs import SPECS, RuntimeKind, ensure_rootfs
-from farm.virtual.settings import PID_FILE, USER, make_folder, write_file
+from farm.virtual.settings import PID_FILE, UID, USER, make_folder, write_file
 from harness.device import Address, Device
 from harness.errors import DeviceError, UsageError
 from harness.target import Progress, no_progress
@@ -27,6 +42,8 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _START_LIMIT_S = 30.0
 _TARGETS = ("arm-neon-litert",)
 """Of every kind: a board without Python runs it through the native runner."""
+_LISTENS: dict[Kind, str] = {"board": PID_FILE, "phone": control.PID_FILE}
+"""File in a board's ``run`` that is there once it listens."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +52,18 @@ class Board:
 
     Attributes:
         name: its folder's and its host name.
+        kind: ``board`` (SSH) or ``phone`` (adb).
         core: the core that QEMU emulates.
         runtime: the inference runtime it carries.
         folder: everything that is the board's own.
-        port: of its sshd, on 127.0.0.1; kept from start to start unless somebody took it.
-        host_key: fingerprint of its host key.
+        port: of its sshd or its adb daemon, on 127.0.0.1; kept from start to start unless somebody
+            took it.
+        host_key: fingerprint of its host key; empty for a phone.
         pid: of the process all its others descend from; None when it is stopped.
     """
 
     name: str
+    kind: Kind
     core: Core
     runtime: RuntimeKind
     folder: Path
@@ -60,33 +80,47 @@ class Board:
 def create_board(
     name: str,
     *,
+    kind: Kind = "board",
     core: Core = "cortex-a76",
-    runtime: RuntimeKind = "ai-edge-litert",
+    runtime: RuntimeKind | None = None,
     home: Path,
     progress: Progress = no_progress,
 ) -> Board:
     """Make a board, stopped; the first of its runtime kind also builds the root file system.
+
+    Args:
+        name: see `Board`, as all that follow.
+        kind: see `Board`.
+        core: see `Board`.
+        runtime: by default ``ai-edge-litert``; a phone has none, and takes none.
+        home: where boards and root file systems are.
+        progress: told what is being done.
 
     Raises:
         UsageError: something lacks on this host, the name is taken or no host name, or there is
             no such core or runtime.
         DeviceError: the root file system cannot be built.
     """
+    runtime = _choose_runtime(name, kind, runtime)
     _check_names(name, core, runtime)
     _require_host()
     _refuse_taken(name, home)
     with host_faults(name):
-        rootfs = ensure_rootfs(runtime, home, progress)
+        rootfs = ensure_rootfs("phone" if kind == "phone" else runtime, home, progress)
     with host_faults(name), all_boards(home, progress) as boards:
         _refuse_taken(name, home)
         building = Path(tempfile.mkdtemp(prefix=".new-", dir=boards))
-        fill(building, core=core, runtime=runtime, rootfs=rootfs, port=free_port(home))
+        port = free_port(home)
+        if kind == "phone":
+            fill_phone(building, core=core, rootfs=rootfs, port=port)
+        else:
+            fill(building, core=core, runtime=runtime, rootfs=rootfs, port=port)
         building.rename(boards / name)
     return find_board(name, home=home)
 
 
 def start_board(name: str, *, home: Path, progress: Progress = no_progress) -> Board:
-    """Start a board and wait until its sshd listens; a running one is left as it is.
+    """Start a board and wait until it listens; a running one is left as it is.
 
     Raises:
         UsageError: no such board, or something lacks on this host.
@@ -140,6 +174,7 @@ def find_board(name: str, *, home: Path) -> Board:
     record = read_record(folder)
     return Board(
         name=name,
+        kind=record.kind,
         core=record.core,
         runtime=record.runtime,
         folder=folder,
@@ -151,6 +186,18 @@ def find_board(name: str, *, home: Path) -> Board:
 
 def device_of(board: Board) -> Device:
     """The board as an inventory entry like any physical board's."""
+    if board.kind == "phone":
+        return Device(
+            name=board.name,
+            transport="adb",
+            targets=_TARGETS,
+            address=Address("127.0.0.1", board.port),
+            tags=("virtual", "phone", board.core),
+            virtual=True,
+            core=board.core,
+            workdir=WORKDIR,
+            python=None,
+        )
     return Device(
         name=board.name,
         transport="ssh",
@@ -162,6 +209,27 @@ def device_of(board: Board) -> Device:
         core=board.core,
         python=None if board.runtime == "none" else "/usr/bin/python3",
     )
+
+
+def set_fault(name: str, fault: Fault, *, home: Path) -> None:
+    """Have a running phone suffer a fault, for tests and demos; ``none`` mends it.
+
+    Raises:
+        UsageError: no such board, or it is no phone.
+        DeviceError: it is not running.
+    """
+    board = find_board(name, home=home)
+    if board.kind != "phone":
+        raise UsageError(f"{name} is a {board.kind}; only virtual phones take faults")
+    control.set_fault(name, board.folder / "run", fault)
+
+
+def _choose_runtime(name: str, kind: Kind, runtime: RuntimeKind | None) -> RuntimeKind:
+    if kind == "board":
+        return runtime or "ai-edge-litert"
+    if runtime not in (None, "none"):
+        raise UsageError(f"runtime {runtime!r} of phone {name}: a phone carries none")
+    return "none"
 
 
 def _require_host() -> None:
@@ -194,14 +262,17 @@ def _launch(board: Board) -> None:
     shutil.rmtree(run, ignore_errors=True)
     make_folder(run)
     make_folder(run / "sshd")
-    write_file(board.folder / "cpuinfo", cpuinfo(board.core))
-    arguments = (board.name, board.core, str(record.port), record.rootfs)
-    processes.launch(arguments, board.folder, board.core, board.folder / "log")
+    processors = PHONE_CORES if board.kind == "phone" else None
+    write_file(board.folder / "cpuinfo", cpuinfo(board.core, processors))
+    arguments = [board.name, board.core, str(record.port), record.rootfs]
+    if board.kind == "phone":
+        arguments += [sys.executable, str(DATA_BYTES), str(UID)]
+    processes.launch(board.kind, arguments, board.folder, board.core, board.folder / "log")
 
 
 def _wait_until_up(board: Board) -> None:
     deadline = time.monotonic() + _START_LIMIT_S
-    while not (board.folder / "run" / PID_FILE).exists():
+    while not (board.folder / "run" / _LISTENS[board.kind]).exists():
         pid = processes.find(board.folder)
         if pid is not None and time.monotonic() < deadline:
             time.sleep(0.02)

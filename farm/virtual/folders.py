@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from farm.virtual.cpuinfo import Core
 from farm.virtual.keys import fingerprint, write_key
 from farm.virtual.locks import locked
+from farm.virtual.phone.system import write_own
+from farm.virtual.processes import Kind
 from farm.virtual.rootfs import RuntimeKind
 from farm.virtual.settings import USER, make_folder, write_file
 from harness.errors import UsageError
@@ -21,11 +23,12 @@ _PORTS = range(22_000, 23_000)  # below the ports that kernels give to outgoing 
 
 
 class Record(BaseModel):
-    """`board.json`: what is kept of a board while it is down."""
+    """`board.json`: what is kept of a board while it is down; a phone has no host key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: int = 1
+    kind: Kind = "board"
     core: Core
     runtime: RuntimeKind
     rootfs: str
@@ -45,6 +48,16 @@ def all_boards(home: Path, progress: Progress = no_progress) -> Iterator[Path]:
         for left_behind in (*boards.glob(".new-*"), *boards.glob(".old-*")):
             shutil.rmtree(left_behind)
         yield boards
+
+
+def fill_phone(folder: Path, *, core: Core, rootfs: str, port: int) -> None:
+    """Put into an empty folder everything that a phone starts from."""
+    folder.chmod(0o700)
+    for name in ("root", "run"):
+        make_folder(folder / name)
+    write_own(folder)
+    record = Record(kind="phone", core=core, runtime="none", rootfs=rootfs, port=port, host_key="")
+    write_record(folder, record)
 
 
 def fill(folder: Path, *, core: Core, runtime: RuntimeKind, rootfs: str, port: int) -> None:

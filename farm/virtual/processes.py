@@ -12,20 +12,32 @@ import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
-LAUNCH = Path(__file__).with_name("launch.sh")
+Kind = Literal["board", "phone"]
+
+_LAUNCH = {
+    "board": Path(__file__).with_name("launch.sh"),
+    "phone": Path(__file__).parent / "phone" / "launch.sh",
+}
+_PACKAGES = Path(__file__).parents[2]
 _NAMESPACES = ("--mount", "--pid", "--uts", "--ipc")
 
 
-def launch(arguments: Sequence[str], folder: Path, core: str, log: Path) -> None:
+def launch(kind: Kind, arguments: Sequence[str], folder: Path, core: str, log: Path) -> None:
     """Start a board's processes, detached from this one; returns at once."""
+    environment = {
+        "PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin",
+        "PYTHONPATH": str(_PACKAGES),  # a phone's daemon is a program of ours
+        "QEMU_CPU": core,
+    }
     with log.open("wb") as output:
         subprocess.run(
             [
                 *("setsid", "--fork", "unshare", *_NAMESPACES, "--fork", "--kill-child=KILL"),
-                *("sh", str(LAUNCH), *arguments, str(folder)),
+                *("sh", str(_LAUNCH[kind]), *arguments, str(folder)),
             ],
-            env={"PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin", "QEMU_CPU": core},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

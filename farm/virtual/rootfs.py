@@ -1,4 +1,4 @@
-"""The root file systems that boards share, one for each kind of runtime: built once, then kept.
+"""The root file systems that boards and phones share, one for each kind: built once, then kept.
 
 A root file system is unpacked Debian arm64 packages and aarch64 wheels; no program of theirs runs
 while it is built except Python, to load the runtime once: that proves that it loads, and leaves
@@ -17,10 +17,12 @@ from typing import Literal
 from farm.virtual.commands import DIES_WITH_CREATOR, run_tool
 from farm.virtual.debian import mirror_arguments
 from farm.virtual.locks import locked
+from farm.virtual.phone.system import write_system
 from farm.virtual.settings import write_settings
 from harness.target import Progress
 
 RuntimeKind = Literal["ai-edge-litert", "tflite-runtime", "none"]
+RootfsKind = RuntimeKind | Literal["phone"]
 
 SITE_PACKAGES = "usr/local/lib/python3.11/dist-packages"
 _FORMAT = 1  # raise it when a change of this package makes old root file systems unfit
@@ -38,14 +40,14 @@ class RootfsSpec:
     """What goes into a root file system.
 
     Attributes:
-        kind: the inference runtime it carries.
+        kind: the inference runtime it carries, or ``phone``: none, and the ways of Android.
         packages: of Debian, their dependencies follow.
         wheels: pinned, without their dependencies: a runner needs no more than these.
         loads: Python module that must load.
         format_version: see `_FORMAT`.
     """
 
-    kind: RuntimeKind
+    kind: RootfsKind
     packages: tuple[str, ...]
     wheels: tuple[str, ...] = ()
     loads: str | None = None
@@ -58,7 +60,7 @@ class RootfsSpec:
         return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-SPECS: dict[RuntimeKind, RootfsSpec] = {
+SPECS: dict[RootfsKind, RootfsSpec] = {
     "ai-edge-litert": RootfsSpec(
         "ai-edge-litert",
         (*_SERVER, *_DEBIAN),
@@ -72,10 +74,11 @@ SPECS: dict[RuntimeKind, RootfsSpec] = {
         "tflite_runtime.interpreter",
     ),
     "none": RootfsSpec("none", _SERVER),
+    "phone": RootfsSpec("phone", ("libgcc-s1", "libstdc++6", "mksh", "toybox")),
 }
 
 
-def ensure_rootfs(kind: RuntimeKind, home: Path, progress: Progress) -> str:
+def ensure_rootfs(kind: RootfsKind, home: Path, progress: Progress) -> str:
     """Build the root file system of this kind unless it is there.
 
     Whoever builds holds a lock. The build happens in a folder of its own and is renamed when
@@ -116,7 +119,10 @@ def _build(spec: RootfsSpec, root: Path, lock: int, progress: Progress) -> None:
     if spec.wheels:
         _unpack_wheels(spec, root, lock)
     progress("writing the board's settings", 2, steps)
-    write_settings(root, busybox_only=spec.loads is None)
+    if spec.kind == "phone":
+        write_system(root)
+    else:
+        write_settings(root, busybox_only=spec.loads is None)
     progress("loading the runtime once", 3, steps)
     if spec.loads:
         _load_once(spec, root, lock)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from farm.virtual.commands import run_tool
@@ -70,7 +71,7 @@ def write_settings(root: Path, *, busybox_only: bool) -> None:
     for name in (*_DOCUMENTATION, *(_PERL if busybox_only else ())):
         shutil.rmtree(root / name, ignore_errors=True)
     if busybox_only:
-        _link_busybox(root)
+        link_commands(root, "busybox", "--list", kept=_KEPT_COMMANDS)
 
 
 def make_folder(folder: Path, mode: int = 0o755) -> Path:
@@ -86,16 +87,23 @@ def write_file(file: Path, text: str, mode: int = 0o644) -> None:
     file.chmod(mode)
 
 
-def _link_busybox(root: Path) -> None:
-    busybox = root / "usr/bin/busybox"
+def link_commands(root: Path, program: str, *listing: str, kept: Sequence[str]) -> None:
+    """Put the commands that one program is in place of all others but those kept.
+
+    Args:
+        root: the root file system.
+        program: in its ``usr/bin``.
+        listing: arguments with which it lists its commands.
+        kept: names in ``usr/bin``.
+    """
     names = run_tool(
-        ["qemu-aarch64-static", "-L", str(root), str(busybox), "--list"],
+        ["qemu-aarch64-static", "-L", str(root), str(root / "usr/bin" / program), *listing],
         board=root.name,
-        what="asking busybox for its commands",
+        what=f"asking {program} for its commands",
     ).split()
     for command in (root / "usr/bin").iterdir():
-        if command.name not in _KEPT_COMMANDS:
+        if command.name not in kept:
             command.unlink()
     for name in names:
         if not any((root / folder / name).exists() for folder in ("usr/bin", "usr/sbin")):
-            (root / "usr/bin" / name).symlink_to("busybox")
+            (root / "usr/bin" / name).symlink_to(program)

@@ -7,6 +7,8 @@ import typer
 from farm.inventory import add_device, inventory_path, load_inventory, remove_device
 from farm.virtual import boards
 from farm.virtual.cpuinfo import Core
+from farm.virtual.phone.faults import Fault, FaultKind
+from farm.virtual.processes import Kind
 from farm.virtual.rootfs import RuntimeKind
 from harness.cli.output import JsonOption, print_rows, progress_bar, remark
 from harness.device import Device
@@ -16,9 +18,10 @@ from harness.home import home
 app = typer.Typer(
     no_args_is_help=True,
     help=(
-        "Virtual boards: a real Debian arm64 with its own sshd, under QEMU on this host. Needs "
-        "root and Debian's qemu-user-static and mmdebstrap. A virtual board computes what a real "
-        "one does; its latency says nothing about one."
+        "Virtual boards: a real Debian arm64 with its own sshd, under QEMU on this host; virtual "
+        "phones: the same with an adb daemon and Android's ways. Needs root and Debian's "
+        "qemu-user-static and mmdebstrap. A virtual board computes what a real one does; its "
+        "latency says nothing about one."
     ),
 )
 
@@ -28,8 +31,12 @@ NameArgument = Annotated[str, typer.Argument(help="Name of the board, also its d
 @app.command()
 def create(
     name: NameArgument,
+    kind: Annotated[Kind, typer.Option(help="A board (SSH) or a phone (adb).")] = "board",
     core: Annotated[Core, typer.Option(help="The emulated core.")] = "cortex-a76",
-    runtime: Annotated[RuntimeKind, typer.Option(help="What it carries.")] = "ai-edge-litert",
+    runtime: Annotated[
+        RuntimeKind | None,
+        typer.Option(help="What it carries, by default ai-edge-litert; a phone carries none."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a board, start it and register it as a device.
@@ -39,7 +46,9 @@ def create(
     if _is_registered(name):
         raise UsageError(f"device {name!r} exists; choose another name, or remove it first")
     with progress_bar() as progress:
-        boards.create_board(name, core=core, runtime=runtime, home=home(), progress=progress)
+        boards.create_board(
+            name, kind=kind, core=core, runtime=runtime, home=home(), progress=progress
+        )
         board = boards.start_board(name, home=home(), progress=progress)
     register(boards.device_of(board))
     _show([board], as_json=as_json)
@@ -67,6 +76,25 @@ def list_(as_json: JsonOption = False) -> None:
 
 
 @app.command()
+def fault(
+    name: NameArgument,
+    kind: Annotated[FaultKind, typer.Argument(help="What goes wrong; none mends it.")],
+    after_bytes: Annotated[
+        int, typer.Option(min=0, help="Strike once so many bytes have passed, both ways together.")
+    ] = 0,
+    bytes_per_s: Annotated[int, typer.Option(min=1, help="Of slow.")] = 64 << 10,
+    seconds: Annotated[float, typer.Option(min=0, max=600, help="Away in a reboot.")] = 2.0,
+) -> None:
+    """Give a running virtual phone a fault, for tests and demos of what then happens.
+
+    drop, reboot and wrong-data (one altered byte) happen once; the others last until none.
+    """
+    wanted = Fault(kind=kind, after_bytes=after_bytes, bytes_per_s=bytes_per_s, seconds=seconds)
+    boards.set_fault(name, wanted, home=home())
+    remark(f"{name}: {kind}")
+
+
+@app.command()
 def destroy(name: NameArgument) -> None:
     """Stop a board, remove it and its device entry."""
     boards.destroy_board(name, home=home())
@@ -90,6 +118,7 @@ def _show(found: list[boards.Board], *, as_json: bool) -> None:
     rows = [
         {
             "board": board.name,
+            "kind": board.kind,
             "state": "running" if board.running else "stopped",
             "core": board.core,
             "runtime": board.runtime,
