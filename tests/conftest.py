@@ -1,12 +1,17 @@
-"""Virtual boards for every test that asks for one."""
+"""Virtual boards and phones for every test that asks for one."""
 
 import contextlib
 import os
+import shutil
+import socket
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from farm.transports import adb
 from farm.virtual.boards import create_board, destroy_board, device_of, list_boards, start_board
 from farm.virtual.cpuinfo import Core
 from farm.virtual.requirements import missing
@@ -14,10 +19,11 @@ from farm.virtual.rootfs import RuntimeKind
 from harness.device import Device
 from harness.errors import UsageError
 from harness.home import home
+from tests.farm.phones import NewPhone, VirtualPhone, virtual_phone
 
 StartedBoard = Callable[[Core, RuntimeKind], Device]
 
-_BOARD_FIXTURES = {"started_board", "cortex_a53", "cortex_a76", "board_home"}
+_BOARD_FIXTURES = {"started_board", "cortex_a53", "cortex_a76", "board_home", "new_phone"}
 # Read now, for a test may point EDGEFARM_HOME elsewhere before the first board is asked for.
 _HOME = Path(os.environ.get("EDGEFARM_TEST_HOME") or home())
 
@@ -54,6 +60,34 @@ def started_board(board_home: Path) -> Iterator[StartedBoard]:
     yield start
     for device in devices.values():
         destroy_board(device.name, home=board_home)
+
+
+@pytest.fixture(scope="session")
+def adb_server() -> Iterator[None]:
+    """An adb server for these tests alone."""
+    program = shutil.which("adb")
+    if program is None:
+        pytest.skip("no adb here: apt-get install adb")
+    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as free:
+        patch.setenv(adb.PORT_VARIABLE, str(free.getsockname()[1]))
+        free.close()
+        yield
+        subprocess.run([program, "-P", str(adb.server_port()), "kill-server"], check=True)
+
+
+@pytest.fixture(scope="session")
+def started_phone(board_home: Path, adb_server: None) -> Iterator[VirtualPhone]:  # noqa: ARG001
+    """One running virtual phone for all tests that leave it well."""
+    _destroy_boards_of_ended_sessions(board_home)
+    with virtual_phone(board_home) as phone:
+        yield phone
+
+
+@pytest.fixture
+def new_phone(board_home: Path, adb_server: None) -> Iterator[NewPhone]:  # noqa: ARG001
+    """Call for a running virtual phone of the test's own."""
+    with ExitStack() as phones:
+        yield lambda: phones.enter_context(virtual_phone(board_home))
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,7 @@ def test_every_make_target_is_documented() -> None:
 @pytest.mark.timeout(900)
 def test_the_documented_commands_run(
     board_home: Path,
+    adb_server: None,  # noqa: ARG001
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -78,7 +79,8 @@ def test_the_documented_commands_run(
     monkeypatch.setenv("EDGEFARM_HOME", str(board_home))
     monkeypatch.chdir(tmp_path)
     edgefarm = command(capsys, monkeypatch)
-    edgefarm("board", "destroy", "a76")  # of a run that was killed
+    for board in ("a76", "p8"):  # of a run that was killed
+        edgefarm("board", "destroy", board)
     for line in RUNNABLE:
         ended = edgefarm(*shlex.split(line)[1:])
         assert ended.code == 0, f"{line}\n{ended.out}\n{ended.err}"

@@ -51,7 +51,7 @@ def connect(device: Device) -> Iterator[Transport]:
     """
     serial = serial_of(device)
     port = start_server(device.name)
-    _make_ready(port, serial, device.name)
+    _make_ready(port, serial, device.name, READY_TIMEOUT_S)
     features = _request(port, f"host-serial:{serial}:features", device.name).split(",")
     if "shell_v2" not in features:
         raise TransportError(
@@ -60,13 +60,15 @@ def connect(device: Device) -> Iterator[Transport]:
         )
 
     def open_channel(command: str, timeout_s: float) -> Channel:
+        deadline = time.monotonic() + timeout_s
         try:
             return _ShellChannel(port, serial, command, timeout_s)
-        except adbutils.AdbError as error:
-            state = find_state(port, serial, device.name)
-            if state is not None:
-                raise PhoneNotReady(state, device=device.name, serial=serial) from error
-            raise ConnectionError(str(error)) from error
+        except ConnectionError:
+            if find_state(port, serial, device.name) is None:
+                raise
+        # It went away since: nothing has been started, so it is waited for as at the beginning.
+        _make_ready(port, serial, device.name, min(timeout_s, READY_TIMEOUT_S))
+        return _ShellChannel(port, serial, command, max(deadline - time.monotonic(), 0.1))
 
     transport = ShellTransport(device, open_channel, lambda: None)
     try:
@@ -138,14 +140,14 @@ def find_state(port: int, serial: str, device: str) -> PhoneState | None:
     return state_of("disconnected")
 
 
-def _make_ready(port: int, serial: str, device: str) -> None:
+def _make_ready(port: int, serial: str, device: str, timeout_s: float) -> None:
     """Wait for a phone, with a new connection where that may help.
 
     Raises:
         PhoneNotReady: it needs a person, or it did not become ready in time.
     """
     now = reconnect_at = time.monotonic()
-    deadline = now + READY_TIMEOUT_S
+    deadline = now + timeout_s
     asked_at: float | None = None
     while (state := find_state(port, serial, device)) is not None:
         now = time.monotonic()
@@ -199,11 +201,9 @@ def _request(port: int, request: str, device: str) -> str:
         ) from error
 
 
-class _ShellChannel:
-    """A command by the shell protocol v2: packets of kind, length and data, both ways."""
-
-    def __init__(self, port: int, serial: str, command: str, timeout_s: float) -> None:
-        service = f"shell,v2,raw:{command}"
+def _open_service(port: int, serial: str, service: str, timeout_s: float) -> socket.socket:
+    """A connection to a service of a phone; raises OSError, TimeoutError too."""
+    try:
         connection = _Connection("127.0.0.1", port)
         try:
             connection.conn.settimeout(timeout_s)
@@ -213,7 +213,18 @@ class _ShellChannel:
         except BaseException:
             connection.close()
             raise
-        self._socket: socket.socket = connection.conn
+    except adbutils.AdbTimeout as error:
+        raise TimeoutError from error
+    except adbutils.AdbError as error:
+        raise ConnectionError(str(error)) from error
+    return cast(socket.socket, connection.conn)
+
+
+class _ShellChannel:
+    """A command by the shell protocol v2: packets of kind, length and data, both ways."""
+
+    def __init__(self, port: int, serial: str, command: str, timeout_s: float) -> None:
+        self._socket = _open_service(port, serial, f"shell,v2,raw:{command}", timeout_s)
         self._socket.settimeout(None)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)

@@ -1,19 +1,15 @@
 """One device of every transport, and a folder on it for the test."""
 
-import shutil
-import socket
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from farm.transports import adb, connect
-from harness.device import Address, Device, Transport
-from tests.farm.transports.adbd import Phone
+from farm.transports import connect
+from harness.device import Device, Transport
+from tests.farm.phones import VirtualPhone
 
 # Each row is one more transport for the whole contract: a name, and the fixture of its device.
 DEVICES = {
@@ -31,24 +27,8 @@ def this_host(tmp_path_factory: pytest.TempPathFactory) -> Device:
 
 
 @pytest.fixture(scope="session")
-def adb_server() -> Iterator[None]:
-    """An adb server for these tests alone."""
-    program = shutil.which("adb")
-    if program is None:
-        pytest.skip("no adb here: apt-get install adb")
-    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as free:
-        patch.setenv(adb.PORT_VARIABLE, str(free.getsockname()[1]))
-        free.close()
-        yield
-        subprocess.run([program, "-P", str(adb.server_port()), "kill-server"], check=True)
-
-
-@pytest.fixture(scope="session")
-def phone(adb_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:  # noqa: ARG001
-    with closing(Phone()) as daemon:
-        workdir = tmp_path_factory.mktemp("phone")
-        address = Address("127.0.0.1", daemon.port)
-        yield Device("phone", "adb", address=address, workdir=str(workdir), python=None)
+def phone(started_phone: VirtualPhone) -> Device:
+    return started_phone.device
 
 
 @pytest.fixture(scope="session", params=DEVICES)

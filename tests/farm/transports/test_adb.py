@@ -6,10 +6,7 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,31 +14,14 @@ import pytest
 
 from farm.transports import adb, connect
 from farm.transports.phone_state import PhoneNotReady, Policy, state_of
+from farm.virtual.phone.faults import FaultKind
 from harness.device import Address, Device, PullLimits, Transport
 from harness.errors import DeviceTimeout, TransportError, UsageError
-from tests.farm.transports.adbd import Mode, Phone
+from tests.farm.phones import NewPhone, VirtualPhone, wait_until
 from tests.farm.transports.conftest import left_in, shell, shell_in
 from tests.farm.transports.test_run import assert_dies, marker
 
-BIG = 32 << 20
-NewPhone = Callable[[Mode], tuple[Phone, Device]]
-
-pytestmark = pytest.mark.usefixtures("adb_server")
-
-
-@pytest.fixture
-def new_phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NewPhone]:
-    with ExitStack() as phones:
-
-        def start(mode: Mode) -> tuple[Phone, Device]:
-            phone = Phone(mode)
-            phones.callback(phone.close)
-            workdir = str(tmp_path_factory.mktemp("phone"))
-            return phone, Device(
-                "pixel", "adb", address=Address(serial=phone.serial), workdir=workdir
-            )
-
-        yield start
+BIG = 8 << 20
 
 
 @pytest.fixture
@@ -56,19 +36,14 @@ def refused(device: Device) -> PhoneNotReady:
     return caught.value
 
 
-def noticed(device: Device, mode: Mode) -> None:
-    """Wait until adb has seen that a phone left a state."""
-    deadline = time.monotonic() + 10
-    while (state := adb.find_state(adb.server_port(), adb.serial_of(device), device.name)) and (
-        state.name == mode
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def state_name(device: Device) -> str | None:
+    state = adb.find_state(adb.server_port(), adb.serial_of(device), device.name)
+    return state and state.name
 
 
 @pytest.mark.usefixtures("_impatient")
 @pytest.mark.parametrize(
-    ("mode", "policy", "remedy"),
+    ("fault", "policy", "remedy"),
     [
         ("unauthorized", "ask", "accept the key"),
         ("offline", "reconnect", "wake it up"),
@@ -79,26 +54,30 @@ def noticed(device: Device, mode: Mode) -> None:
 )
 def test_a_phone_that_is_not_ready(
     new_phone: NewPhone,
-    mode: Mode,
+    fault: FaultKind,
     policy: Policy,
     remedy: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    phone, device = new_phone(mode)
-    error = refused(device)
-    deadline = time.monotonic() + 30
-    while error.state.name == "authorizing" and time.monotonic() < deadline:  # on its way
-        time.sleep(0.1)
-        error = refused(device)
-    assert (error.state.name, error.state.policy) == (mode, policy)
+    phone = new_phone()
+    phone.have(fault)
+    error = refused(phone.device)
+    assert (error.state.name, error.state.policy) == (fault, policy)
     assert remedy in error.message
     assert phone.serial in error.message
-    phone.mode = "device"
-    phone.drop()
-    noticed(device, mode)
+    phone.have("none")
     monkeypatch.setattr(adb, "READY_TIMEOUT_S", 20.0)
-    with connect(device) as transport:
+    wait_until(lambda: state_name(phone.device) != fault)
+    with connect(phone.device) as transport:
         assert shell(transport, "echo well") == b"well\n"
+
+
+def test_a_phone_that_never_saw_this_host(new_phone: NewPhone) -> None:
+    """It accepts the first key that it is shown, and no other host's."""
+    phone = new_phone()
+    with connect(phone.device) as transport:
+        assert shell(transport, "id -un") == b"shell\n"
+    assert len((phone.folder / "adb_keys").read_text().splitlines()) == 1
 
 
 @pytest.mark.usefixtures("_impatient")
@@ -109,16 +88,12 @@ def test_a_phone_that_is_not_there() -> None:
         assert serial in error.message
 
 
-@pytest.mark.usefixtures("_impatient")
 def test_a_phone_that_goes_while_it_is_open(new_phone: NewPhone) -> None:
-    phone, device = new_phone("device")
-    with connect(device) as transport:
+    phone = new_phone()
+    with connect(phone.device) as transport:
         shell(transport, "true")
-        phone.mode = "unauthorized"
-        phone.drop()
-        with pytest.raises(TransportError):
-            transport.run(["sleep", "5"], timeout_s=3)
-        with pytest.raises(PhoneNotReady):
+        phone.have("unauthorized")
+        with pytest.raises(PhoneNotReady, match="unauthorized"):
             transport.run(["true"], timeout_s=3)
 
 
@@ -139,22 +114,22 @@ def test_words_of_adb(word: str, name: str, policy: Policy) -> None:
 
 
 @pytest.fixture
-def dropping(new_phone: NewPhone) -> Iterator[tuple[Phone, Transport]]:
-    phone, device = new_phone("device")
-    with connect(device) as transport:
+def phone_and_transport(new_phone: NewPhone) -> Iterator[tuple[VirtualPhone, Transport]]:
+    phone = new_phone()
+    with connect(phone.device) as transport:
         yield phone, transport
 
 
-def drop_after(phone: Phone, seconds: float) -> None:
-    timer = threading.Timer(seconds, phone.drop)
+def drop_after(phone: VirtualPhone, seconds: float) -> None:
+    timer = threading.Timer(seconds, phone.have, ("drop",))
     timer.daemon = True
     timer.start()
 
 
-def test_dropped_in_a_run(dropping: tuple[Phone, Transport]) -> None:
-    phone, transport = dropping
+def test_dropped_in_a_run(phone_and_transport: tuple[VirtualPhone, Transport]) -> None:
+    phone, transport = phone_and_transport
     mark = marker()
-    drop_after(phone, 0.3)
+    drop_after(phone, 1.0)
     with pytest.raises(TransportError, match="the connection broke"):
         transport.run(("sh", "-c", f"sleep {mark} | sleep {mark}"), timeout_s=60)
     with connect(transport.device) as again:
@@ -162,62 +137,35 @@ def test_dropped_in_a_run(dropping: tuple[Phone, Transport]) -> None:
 
 
 def test_dropped_in_a_push(
-    dropping: tuple[Phone, Transport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    phone_and_transport: tuple[VirtualPhone, Transport], tmp_path: Path
 ) -> None:
-    phone, transport = dropping
+    phone, transport = phone_and_transport
     data = os.urandom(BIG)
     sha256 = hashlib.sha256(data).hexdigest()
     (tmp_path / "artifact").write_bytes(data)
     remote = f"{transport.device.workdir}/model"
-    partial = Path(f"{remote}.part-{sha256}")
-    send = adb._ShellChannel.send
-
-    def send_and_drop(channel: adb._ShellChannel, data: bytes) -> None:
-        send(channel, data)
-        if partial.exists() and partial.stat().st_size > BIG // 8:
-            phone.drop()
-
-    monkeypatch.setattr(adb._ShellChannel, "send", send_and_drop)
+    phone.have("drop", after_bytes=BIG // 4)
     with pytest.raises(TransportError, match="push to"):
         transport.push(tmp_path / "artifact", remote, sha256=sha256, timeout_s=60)
-    monkeypatch.undo()
     with connect(transport.device) as again:
         assert shell_in(again, transport.device.workdir, "ls") == f"model.part-{sha256}\n".encode()
         assert 0 < again.push(tmp_path / "artifact", remote, sha256=sha256, timeout_s=60) < BIG
         assert shell(again, 'cat "$1"', remote) == data
 
 
-def test_dropped_in_a_pull(dropping: tuple[Phone, Transport], tmp_path: Path) -> None:
-    phone, transport = dropping
+def test_dropped_in_a_pull(
+    phone_and_transport: tuple[VirtualPhone, Transport], tmp_path: Path
+) -> None:
+    phone, transport = phone_and_transport
     workdir = transport.device.workdir
-    shell_in(transport, workdir, "head -c 300000000 /dev/zero > big")
-    drop_after(phone, 0.3)
+    shell_in(transport, workdir, f"head -c {BIG} /dev/zero > big")
+    phone.have("drop", after_bytes=BIG // 4)
     with pytest.raises(TransportError, match="the connection broke"):
         transport.pull(workdir, tmp_path / "got", limits=PullLimits(), timeout_s=60)
     assert left_in(tmp_path) == []
     with connect(transport.device) as again:
         shell_in(again, workdir, "rm big; echo x > small")
         assert again.pull(workdir, tmp_path / "got", limits=PullLimits(), timeout_s=60)
-
-
-def test_a_drop_disturbs_no_other_phone(new_phone: NewPhone) -> None:
-    phones = [new_phone("device") for _ in range(4)]
-
-    def drop_it() -> None:
-        with connect(phones[0][1]) as transport:
-            drop_after(phones[0][0], 0.3)
-            transport.run(["sleep", "30"], timeout_s=60)
-
-    def work(number: int) -> list[bytes]:
-        with connect(phones[number][1]) as transport:
-            return [shell(transport, "sleep 0.1; echo well") for _ in range(8)]
-
-    with ThreadPoolExecutor(4) as pool:
-        dropped = pool.submit(drop_it)
-        others = [pool.submit(work, number) for number in (1, 2, 3)]
-    with pytest.raises(TransportError, match="the connection broke"):
-        dropped.result()
-    assert [each.result() for each in others] == [[b"well\n"] * 8] * 3
 
 
 def listens(port: int) -> bool:
@@ -228,7 +176,7 @@ def listens(port: int) -> bool:
 def test_nobody_elses_server_is_touched(new_phone: NewPhone) -> None:
     usual = 5037
     before = listens(usual)
-    _, device = new_phone("device")
+    device = new_phone().device
     with connect(device) as transport:
         shell(transport, "true")
         assert listens(adb.server_port())
@@ -244,7 +192,7 @@ def test_nobody_elses_server_is_touched(new_phone: NewPhone) -> None:
 
 
 def test_something_else_at_our_port(monkeypatch: pytest.MonkeyPatch, new_phone: NewPhone) -> None:
-    _, device = new_phone("device")
+    device = new_phone().device
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv(adb.PORT_VARIABLE, str(listener.getsockname()[1]))
 
@@ -262,7 +210,7 @@ def test_something_else_at_our_port(monkeypatch: pytest.MonkeyPatch, new_phone: 
 def test_a_server_that_does_not_answer(
     monkeypatch: pytest.MonkeyPatch, new_phone: NewPhone
 ) -> None:
-    _, device = new_phone("device")
+    device = new_phone().device
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv(adb.PORT_VARIABLE, str(listener.getsockname()[1]))
         monkeypatch.setattr(adb, "_REQUEST_TIMEOUT_S", 0.3)
@@ -273,7 +221,7 @@ def test_a_server_that_does_not_answer(
 def test_no_adb_on_this_host(
     monkeypatch: pytest.MonkeyPatch, new_phone: NewPhone, tmp_path: Path
 ) -> None:
-    _, device = new_phone("device")
+    device = new_phone().device
     with socket.create_server(("127.0.0.1", 0)) as free:
         monkeypatch.setenv(adb.PORT_VARIABLE, str(free.getsockname()[1]))
     monkeypatch.setenv("ADBUTILS_ADB_PATH", str(tmp_path / "no-adb"))

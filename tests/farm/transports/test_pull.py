@@ -52,7 +52,7 @@ HOSTILE = {
     "too many files": ("for i in 1 2 3 4 5 6 7 8 9; do : > $i; done", "more than 8 files"),
     "too many folders": ("mkdir 1 2 3 4 5 6 7 8 9", "more than 8 files"),
     "a file too big": ("head -c 2097153 /dev/zero > big", "allowed per file: 2097152"),
-    "a huge sparse file": ("dd if=/dev/zero of=s bs=1 count=1 seek=9G", "allowed per file"),
+    "a huge sparse file": ("truncate -s 9G s", "allowed per file"),
     "too much in all": (
         "head -c 2000000 /dev/zero > a; head -c 2000000 /dev/zero > b",
         "more than 3145728 bytes in all",
