@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 Row = tuple[list[int], Fraction, int]
@@ -45,14 +45,14 @@ def _clip(x: int, low: int, high: int) -> int:
     return max(low, min(high, x))
 
 
-def qd8(row: Sequence[Fraction]) -> Row:
-    """XNNPACK src/xnnpack/quantization.h."""
+def qd8(row: Sequence[Fraction], *, ties: Callable[[Fraction], int] = round) -> Row:
+    """XNNPACK src/xnnpack/quantization.h; `ties` of the values: to even, or as KleidiAI away."""
     low, high = min(0, *row), max(0, *row)
     factor = Fraction(1) if low == high else f32(255 / f32(Fraction(high - low)))
     below, above = f32(low * factor), f32(high * factor)
     choose_low = f32(f32(below - 128) + f32(above + 127)) > 0
     zero = round(_clip_real(f32(-128 - below) if choose_low else f32(127 - above)))
-    return [_clip(round(f32(x * factor)) + zero, -128, 127) for x in row], f32(1 / factor), zero
+    return [_clip(ties(f32(x * factor)) + zero, -128, 127) for x in row], f32(1 / factor), zero
 
 
 def _clip_real(x: Fraction) -> Fraction:

@@ -34,6 +34,7 @@ QuantizeRows = Callable[[Float32], QuantizedRows]
 
 ROWS: dict[str, Callable[[bool], QuantizeRows]] = {
     "qd8": lambda _asymmetric: dynamic.quantize_qd8,
+    "qp8": lambda _asymmetric: dynamic.quantize_qp8,
     "away": lambda asymmetric: _litert(asymmetric, dynamic.round_rows_away),
     "half-added": lambda asymmetric: _litert(asymmetric, dynamic.round_rows_half_added),
 }
@@ -124,7 +125,7 @@ def _image(call: Call) -> int:
     (_, *size, channels), weights = call.input(0).shape, call.input(1).shape
     strides = [call.node.options.get(f"stride_{name}", 1) for name in "hw"]
     dense = weights[1:] == (1, 1, channels) and strides == [1, 1] and weights[0] + channels > 2
-    if dense and call.semantics.startswith("hybrid:qd8"):
+    if dense and call.semantics.split(":")[1] in {"qd8", "qp8"}:
         return int(channels)
     return math.prod(size) * int(channels)
 

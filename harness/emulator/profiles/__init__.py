@@ -11,9 +11,9 @@ PROFILES: dict[str, ArithmeticProfile] = {
     profile.name: profile
     for profile in (
         LITERT_REF,
-        LITERT_REF_ARM,
+        *LITERT_REF_ARM,
         LITERT_BUILTIN_X86,
-        LITERT_BUILTIN_ARM,
+        *LITERT_BUILTIN_ARM,
         *LITERT_XNNPACK,
         TFLM,
     )

@@ -6,7 +6,11 @@ from harness.emulator.profiles.elementwise import (
     ELEMENTWISE_BUILTIN_ARM,
     ELEMENTWISE_BUILTIN_X86,
 )
-from harness.emulator.profiles.hybrid import HYBRID_BUILTIN_X86
+from harness.emulator.profiles.hybrid import (
+    ARM_CORES,
+    HYBRID_BUILTIN_X86,
+    hybrid_builtin_arm,
+)
 from harness.emulator.profiles.logic import LOGIC_ENTRIES
 from harness.emulator.profiles.matrix import MATRIX_ARM, MATRIX_X86
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
@@ -114,7 +118,7 @@ BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
     rescaled_concatenation("rescaled"),
     *_COMMON,
 )
-BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
+_BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
     Entry(
         ("SOFTMAX",),
         ("int8", "uint8"),
@@ -133,15 +137,24 @@ BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
     *_COMMON,
 )
 
+
+def builtin_arm_entries(core: str) -> tuple[Entry, ...]:
+    """Of the built-in kernels on aarch64; `core` is one of `ARM_CORES`."""
+    return (*hybrid_builtin_arm(core), *_BUILTIN_ARM_ENTRIES)
+
+
 LITERT_BUILTIN_X86 = ArithmeticProfile(
     "litert-builtin-x86",
     "LiteRT 2.3.0, optimized built-in kernels, x86-64 with AVX2, one thread",
     (*BUILTIN_X86_ENTRIES, *MOVE_ENTRIES, *FLOAT_ENTRIES),
     kernels="builtin",
 )
-LITERT_BUILTIN_ARM = ArithmeticProfile(
-    "litert-builtin-arm",
-    "LiteRT 2.3.0, optimized built-in kernels, aarch64 Linux, one thread",
-    (*BUILTIN_ARM_ENTRIES, *MOVE_ENTRIES, *FLOAT_ENTRIES),
-    kernels="builtin",
+LITERT_BUILTIN_ARM: tuple[ArithmeticProfile, ...] = tuple(
+    ArithmeticProfile(
+        "litert-builtin-arm" + (f"@{core}" if core else ""),
+        f"LiteRT 2.3.0, optimized built-in kernels, aarch64 Linux, one thread, {machine}",
+        (*builtin_arm_entries(core), *MOVE_ENTRIES, *FLOAT_ENTRIES),
+        kernels="builtin",
+    )
+    for core, machine in ARM_CORES.items()
 )

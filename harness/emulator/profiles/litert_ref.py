@@ -3,7 +3,7 @@ in float32 where aarch64 rounds a product and its sum once."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles.elementwise import ELEMENTWISE_REF
-from harness.emulator.profiles.hybrid import HYBRID_REF_X86
+from harness.emulator.profiles.hybrid import ARM_CORES, HYBRID_REF_X86, hybrid_ref_arm
 from harness.emulator.profiles.logic import LOGIC_ENTRIES
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
 from harness.emulator.profiles.reductions import REDUCTIONS_REF
@@ -106,9 +106,17 @@ LITERT_REF = ArithmeticProfile(
     kernels="reference",
 )
 
-LITERT_REF_ARM = ArithmeticProfile(
-    "litert-ref-arm",
-    "LiteRT 2.3.0, reference kernels (BUILTIN_REF), aarch64",
-    (RESIZE_REF_ARM, rescaled_concatenation("rescaled-fused"), *_EVERYWHERE),
-    kernels="reference",
+LITERT_REF_ARM: tuple[ArithmeticProfile, ...] = tuple(
+    ArithmeticProfile(
+        "litert-ref-arm" + (f"@{core}" if core else ""),
+        f"LiteRT 2.3.0, reference kernels (BUILTIN_REF), aarch64, {machine}",
+        (
+            *hybrid_ref_arm(core),
+            RESIZE_REF_ARM,
+            rescaled_concatenation("rescaled-fused"),
+            *_EVERYWHERE,
+        ),
+        kernels="reference",
+    )
+    for core, machine in ARM_CORES.items()
 )

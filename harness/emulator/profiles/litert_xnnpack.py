@@ -3,8 +3,8 @@
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles import delegation
 from harness.emulator.profiles.elementwise import elementwise_delegated
-from harness.emulator.profiles.hybrid import HYBRID_DELEGATED
-from harness.emulator.profiles.litert_builtin import BUILTIN_ARM_ENTRIES, BUILTIN_X86_ENTRIES
+from harness.emulator.profiles.hybrid import HYBRID_DELEGATED_X86, hybrid_delegated_arm
+from harness.emulator.profiles.litert_builtin import BUILTIN_X86_ENTRIES, builtin_arm_entries
 from harness.emulator.profiles.moves import MOVE_ENTRIES
 from harness.emulator.profiles.reductions import sum_delegated
 from harness.emulator.profiles.resize import resize_delegated
@@ -173,7 +173,7 @@ LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
         "x86-64",
         (
             LONG_SUMS_X86,
-            *HYBRID_DELEGATED,
+            *HYBRID_DELEGATED_X86,
             resize_delegated("q11"),
             *elementwise_delegated("S5:single"),
             sum_delegated("xnnpack"),
@@ -185,21 +185,30 @@ LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
         "litert-xnnpack-arm",
         "aarch64, core not known: uint8 matrix kernels differ between cores",
         (
+            *hybrid_delegated_arm(""),
             *_SAME_ON_ARM,
             *delegated_entries("S6:single", "S6:single", "xnnpack-fused", Evidence.ASSUMED),
         ),
-        BUILTIN_ARM_ENTRIES,
+        builtin_arm_entries(""),
     ),
     _profile(
         "litert-xnnpack-arm@cortex-a53",
         "aarch64, Cortex-A53",
-        (*_SAME_ON_ARM, *delegated_entries("S7:single", "S6:single", "xnnpack-fused")),
-        BUILTIN_ARM_ENTRIES,
+        (
+            *hybrid_delegated_arm("cortex-a53"),
+            *_SAME_ON_ARM,
+            *delegated_entries("S7:single", "S6:single", "xnnpack-fused"),
+        ),
+        builtin_arm_entries("cortex-a53"),
     ),
     _profile(
         "litert-xnnpack-arm@cortex-a76",
         "aarch64, Cortex-A76",
-        (*_SAME_ON_ARM, *delegated_entries("S6:single", "S6:single", "xnnpack-fused")),
-        BUILTIN_ARM_ENTRIES,
+        (
+            *hybrid_delegated_arm("cortex-a76"),
+            *_SAME_ON_ARM,
+            *delegated_entries("S6:single", "S6:single", "xnnpack-fused"),
+        ),
+        builtin_arm_entries("cortex-a76"),
     ),
 )

@@ -48,11 +48,15 @@ def _is_one_column(s: Signature) -> bool:
 
 
 def _has_3x3_kernel(s: Signature) -> bool:
-    """Whether a uint8 depthwise convolution takes the kernel for windows of 3 x 3.
+    return _weights_alike(s) and fits_3x3_kernel(s) and _shifts_right(s)
+
+
+def fits_3x3_kernel(s: Signature) -> bool:
+    """Whether a depthwise convolution has the shape of the kernels for windows of 3 x 3.
 
     Source: depthwiseconv_3x3_filter_common.h, Fast3x3FilterKernelSupported.
     """
-    if not _weights_alike(s) or len(s.shapes[0]) != 4 or s.shapes[1][1:3] != (3, 3):
+    if len(s.shapes[0]) != 4 or s.shapes[1][1:3] != (3, 3):
         return False
     options, (_, height, width, depth) = s.options, s.shapes[0]
     stride = options.get("stride_h", 1)
@@ -63,7 +67,6 @@ def _has_3x3_kernel(s: Signature) -> bool:
         and stride in {1, 2}
         and options.get("dilation_h_factor", 1) == options.get("dilation_w_factor", 1) == 1
         and _borders_fit((height, width), s.output_shape[1:3], stride)
-        and _shifts_right(s)
     )
 
 

@@ -17,6 +17,7 @@ HALVES = st.lists(st.integers(-254, 254).map(lambda n: n / 2), min_size=1, max_s
 
 QUANTIZERS: dict[str, tuple[Callable[..., dynamic.QuantizedRows], Callable[..., oracle.Row]]] = {
     "qd8": (dynamic.quantize_qd8, oracle.qd8),
+    "qp8": (dynamic.quantize_qp8, lambda x: oracle.qd8(x, ties=oracle.half_away)),
     "symmetric-away": (
         lambda x: dynamic.quantize_symmetric(x, dynamic.round_rows_away),
         lambda x: oracle.symmetric(x, lanes=False),
