@@ -1,0 +1,49 @@
+"""The golden model: a tiny int8 network that every LiteRT device must get right, bit for bit.
+
+Run over the straight way, it says whether a device, its runtime and the way there can be trusted.
+"""
+
+from pathlib import Path
+
+from harness.deploy import NONE
+from harness.device import Connect, Device
+from harness.evaluate import Request, evaluate
+from harness.records import Run
+from harness.target import Progress, Target, no_progress
+from targets import get_target
+
+_HERE = Path(__file__).parent
+MODEL = _HERE / "model.tflite"
+SAMPLES = _HERE / "samples.npz"
+
+
+def golden_target(device: Device) -> Target | None:
+    """The first of a device's targets that the golden model runs on; None when none takes it."""
+    targets = [get_target(name) for name in device.targets]
+    fitting = [target for target in targets if target.suffix == MODEL.suffix]
+    return fitting[0] if fitting else None
+
+
+def run_golden(
+    device: Device, target: Target, connect: Connect, *, progress: Progress = no_progress
+) -> Run:
+    """Run the golden model on a device and compare it with the emulator.
+
+    Args:
+        device: where to.
+        target: see `golden_target`.
+        connect: opens a transport to the device.
+        progress: told what is being done.
+
+    Returns:
+        A Run: PASS; FAIL when the numbers are wrong; ERROR or TIMEOUT when the machine is.
+    """
+    request = Request(
+        model=str(MODEL),
+        data=str(SAMPLES),
+        target=target,
+        recipe=None,
+        device=device,
+        measure=NONE,
+    )
+    return evaluate(request, connect, progress=progress)
