@@ -42,8 +42,9 @@ def test_a_device_that_computes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
             ) -> tuple[Path, ...]:
                 files = pull(remote, local, limits=limits, timeout_s=timeout_s)
                 y = np.load(local / "out0.npy")
-                y[3, 1] ^= 1
-                np.save(local / "out0.npy", y)
+                if y.shape == (8, 10):  # the outputs, not a tensor that is traced
+                    y[3, 1] ^= 1
+                    np.save(local / "out0.npy", y)
                 return files
 
             monkeypatch.setattr(transport, "pull", spoil)
