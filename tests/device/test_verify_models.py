@@ -93,7 +93,7 @@ def test_xnnpack_on_a_board(model: str, core: str, request: pytest.FixtureReques
 
 @pytest.mark.parametrize("model", MODELS[:1])
 def test_reference_kernels_on_a_board(model: str, cortex_a76: Device) -> None:
-    assert_exact(check(model, cortex_a76, "reference"), "litert-ref-arm")
+    assert_exact(check(model, cortex_a76, "reference"), "litert-ref-arm@cortex-a76")
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="kernels of x86-64")

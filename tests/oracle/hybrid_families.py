@@ -1,11 +1,12 @@
 """Draws of hybrid models for `tests.oracle.catalogue`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from tests.oracle import hybrid
+from tests.oracle.build import Array
 from tests.oracle.models import Model, Style
 
 Maker = Callable[[np.random.Generator, int, Style], Model]
@@ -109,3 +110,42 @@ def hybrid_families() -> dict[str, Maker]:
         made[f"FULLY_CONNECTED-hybrid-{suffix}"] = _fully_connected("int8", per_channel)
         made[f"CONV_2D-hybrid-{suffix}"] = _conv("int8", per_channel)
     return made
+
+
+def rows_on_ties(model: Model) -> tuple[Array, ...]:
+    """Multiples of a half beside -127 and 128, which makes the step of a row 1, and what lies next
+    below a half."""
+    rng = np.random.default_rng(0)
+    made = []
+    for spec in model.inputs:
+        x = (rng.integers(-253, 255, spec.shape) / 2).astype(np.float32)
+        below = np.nextafter(np.float32(0.5), np.float32(0))
+        x = np.where(rng.integers(0, 8, spec.shape) == 0, below, x)
+        x[..., 0], x[..., -1] = -127, 128
+        made.append(x)
+    return tuple(made)
+
+
+def around_dot_products() -> Iterator[Model]:
+    """FULLY_CONNECTED beside the shapes that Arm's kernels with dot products take, and CONV_2D to
+    one pixel and to more."""
+    shapes = (
+        ((4,), 16, 8),
+        ((4,), 17, 8),
+        ((4,), 16, 7),
+        ((8,), 16, 6),
+        ((2,), 128, 128),
+        ((2,), 64, 128),
+        ((3,), 128, 128),
+        ((16,), 64, 32),
+        ((16,), 16, 256),
+        ((32,), 64, 64),
+        ((32,), 64, 66),
+    )
+    for seed, (rows, depth, units) in enumerate(shapes):
+        kind = {"per_channel": seed % 2 == 0, "asymmetric": seed % 3 == 0}
+        yield hybrid.fully_connected(seed, rows=rows, depth=depth, channels=units, **kind)
+    for batch, width in ((1, 3), (2, 3), (2, 4)):
+        yield hybrid.conv(shape=(batch, 3, width, 5), channels=33, padding="VALID")
+    for stride in ((1, 1), (2, 2)):
+        yield hybrid.conv(shape=(2, 7, 7, 16), op="DEPTHWISE_CONV_2D", channels=16, stride=stride)

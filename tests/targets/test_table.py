@@ -47,8 +47,11 @@ def test_an_unknown_target_lists_those_there_are() -> None:
         ({"delegated": 0}, "litert-builtin-x86"),
         ({"kernels": "builtin", "delegated": 0}, "litert-builtin-x86"),
         ({"kernels": "reference", "delegated": 0}, "litert-ref"),
-        ({"kernels": "reference", "machine": "aarch64", "delegated": 0}, "litert-ref-arm"),
-        ({"machine": "aarch64", "delegated": 0}, "litert-builtin-arm"),
+        (
+            {"kernels": "reference", "machine": "aarch64", "delegated": 0},
+            "litert-ref-arm@cortex-a76",
+        ),
+        ({"machine": "aarch64", "delegated": 0}, "litert-builtin-arm@cortex-a76"),
         ({"machine": "aarch64"}, "litert-xnnpack-arm@cortex-a76"),
         ({"machine": "riscv64"}, None),
         ({"runtime_version": "9.9"}, None),
