@@ -65,7 +65,7 @@ def _window(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _conv(dtype: str, per_channel: bool) -> Maker:
+def _conv(dtype: str, per_channel: bool, *, narrow: bool = False) -> Maker:
     def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
         return models.conv(
             seed,
@@ -75,6 +75,7 @@ def _conv(dtype: str, per_channel: bool) -> Maker:
             per_channel=per_channel,
             activation="NONE" if style in FOR_BIAS else _pick(rng, ACTIVATIONS),
             style=style,
+            narrow=narrow,
             **_window(rng),
         )
 
@@ -118,7 +119,7 @@ def _depthwise(dtype: str, per_channel: bool) -> Maker:
     return make
 
 
-def _fully_connected(dtype: str, per_channel: bool) -> Maker:
+def _fully_connected(dtype: str, per_channel: bool, *, narrow: bool = False) -> Maker:
     def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
         batch = _pick(rng, (1, 1, 2, 3, 4, 5, 9))
         leading = _pick(rng, ((), (), (1,), (2, 1)))
@@ -133,13 +134,14 @@ def _fully_connected(dtype: str, per_channel: bool) -> Maker:
             per_channel=per_channel,
             activation="NONE" if style in FOR_BIAS else _pick(rng, ACTIVATIONS),
             style=style,
+            narrow=narrow,
             bias=style in FOR_BIAS or bool(rng.integers(3)),
         )
 
     return make
 
 
-def _transpose_conv(dtype: str) -> Maker:
+def _transpose_conv(dtype: str, *, narrow: bool = False) -> Maker:
     def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
         return models.transpose_conv(
             seed,
@@ -151,6 +153,7 @@ def _transpose_conv(dtype: str) -> Maker:
             dtype=dtype,
             per_channel=bool(rng.integers(2)),
             style=style,
+            narrow=narrow,
             bias=style in FOR_BIAS or bool(rng.integers(3)),
         )
 
@@ -176,6 +179,17 @@ def _binary(op: str, dtype: str) -> Maker:
             activation=_pick(rng, ACTIVATIONS) if op in ("ADD", "SUB", "MUL") else "NONE",
             style=style,
             constant=bool(rng.integers(3) == 0),
+        )
+
+    return make
+
+
+def _powers_of_two(op: str) -> Maker:
+    def make(rng: np.random.Generator, seed: int, _style: Style) -> Model:
+        shape = _shape(rng)
+        shifts = _pick(rng, ((0, 0), (0, 1), (3, 0), (0, 7)))
+        return elementwise.powers_of_two(
+            op, seed, shape=shape, shifts=shifts, activation=_pick(rng, ACTIVATIONS)
         )
 
     return make
@@ -307,6 +321,17 @@ def _resize(op: str, dtype: str) -> Maker:
     return make
 
 
+def _narrow_families() -> dict[str, Maker]:
+    """int16 activations with an int32 bias."""
+    made: dict[str, Maker] = {}
+    for per_channel in (True, False):
+        suffix = f"int16-{'pc' if per_channel else 'pt'}-narrow"
+        made[f"CONV_2D-{suffix}"] = _conv("int16", per_channel, narrow=True)
+        made[f"FULLY_CONNECTED-{suffix}"] = _fully_connected("int16", per_channel, narrow=True)
+    made["TRANSPOSE_CONV-int16-narrow"] = _transpose_conv("int16", narrow=True)
+    return made
+
+
 def _families() -> dict[str, Maker]:
     made: dict[str, Maker] = {}
     for dtype, per_channel in (("int8", True), ("int8", False), ("uint8", False), ("int16", True)):
@@ -341,6 +366,7 @@ def _families() -> dict[str, Maker]:
     for dtype in EIGHT_BIT:
         for op in ("HARD_SWISH", "L2_NORMALIZATION", "LOG_SOFTMAX", "RELU_N1_TO_1"):
             made[f"{op}-{dtype}"] = _unary(op, dtype)
+    made |= {f"{op}-pot-int16": _powers_of_two(op) for op in ("ADD", "SUB")}
     made["SQUARED_DIFFERENCE-int8"] = _binary("SQUARED_DIFFERENCE", "int8")
     for op in ("LOGISTIC", "TANH"):
         made[f"{op}-2^-12-int16"] = _unary(op, "int16", input_scale=2**-12)
@@ -349,7 +375,14 @@ def _families() -> dict[str, Maker]:
     return made
 
 
-FAMILIES = _families() | move_families() | unary_families() | logic_families() | hybrid_families()
+FAMILIES = (
+    _families()
+    | _narrow_families()
+    | move_families()
+    | unary_families()
+    | logic_families()
+    | hybrid_families()
+)
 
 
 def draw(family: str, count: int, seed: int = 0) -> list[Model]:

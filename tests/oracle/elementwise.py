@@ -67,6 +67,28 @@ def binary(
     return model(name, builder, [a] if constant else [a, b], [result])
 
 
+def powers_of_two(
+    op: str,
+    seed: int = 0,
+    *,
+    shape: Sequence[int] = (1, 5, 6, 7),
+    shifts: Pair = (0, 2),
+    activation: str = "NONE",
+) -> Model:
+    """ADD or SUB of int16 whose scales are powers of two; `shifts` of the inputs to the right."""
+    builder, power = Builder(), int(np.random.default_rng(seed).integers(-14, -6))
+    scales = [2.0 ** (power - shift) for shift in (*shifts, 0)]
+    a, b, result = (builder.tensor(shape, "int16", per_tensor(scale)) for scale in scales)
+    made = options(
+        _BINARY_OPTIONS[op],
+        fusedActivationFunction=activation_of(activation),
+        potScaleInt16=True,
+    )
+    builder.op(op, [a, b], [result], made)
+    name = f"{op.lower()}-pot-{'x'.join(map(str, shape))}-{shifts}-{activation}-{seed}"
+    return model(name, builder, [a, b], [result])
+
+
 _FIXED_OUTPUT = {  # the runtime demands these output parameters (scale, zero point)
     "LOGISTIC": {"int8": (1 / 256, -128), "uint8": (1 / 256, 0), "int16": (1 / 32768, 0)},
     "TANH": {"int8": (1 / 128, 0), "uint8": (1 / 128, 128), "int16": (1 / 32768, 0)},

@@ -140,7 +140,15 @@ class Draw:
         return self.scale(raw * 0.7, raw * 1.4)
 
     def bias(
-        self, channels: int, dtype: str, *, s_in: float, w: Quant, out: Quant, depth: int
+        self,
+        channels: int,
+        dtype: str,
+        *,
+        s_in: float,
+        w: Quant,
+        out: Quant,
+        depth: int,
+        narrow: bool = False,
     ) -> Array:
         """Bias values in units of ``s_in * w.scale``."""
         wide = 256 if dtype == "int16" else 1
@@ -163,7 +171,7 @@ class Draw:
         every = np.arange(channels)
         between = (ties[first, every] + ties[second, every]) / 2
         beside = self.rng.integers(-1, 2, channels) * self.rng.integers(0, 2, channels)
-        limit = 2**40 if dtype == "int16" else 2**30
+        limit = 2**40 if dtype == "int16" and not narrow else 2**30
         return np.clip(np.rint(between) + beside, -limit, limit).astype(np.int64)
 
 
@@ -211,8 +219,12 @@ def _weighted_tensors(
     depth: int,
     dtype: str,
     bias: bool,
+    narrow: bool = False,
 ) -> tuple[list[int], int]:
-    """Input, weights and bias of a convolution or FC, and the output; `shapes` of input, output."""
+    """Input, weights and bias of a convolution or FC, and the output; `shapes` of input, output.
+
+    `narrow`: the bias of int16 activations is int32, not int64.
+    """
     values, w = weights
     channels = shapes[1][-1]
     q = draw.quant(dtype)
@@ -225,9 +237,9 @@ def _weighted_tensors(
         builder.constant(values, str(values.dtype), w),
     ]
     if bias:
-        data = draw.bias(channels, dtype, s_in=s_in, w=w, out=out, depth=depth)
+        data = draw.bias(channels, dtype, s_in=s_in, w=w, out=out, depth=depth, narrow=narrow)
         scales = tuple(float(np.float32(s_in) * np.float32(s)) for s in w.scale)
-        kind = "int64" if dtype == "int16" else "int32"
+        kind = "int64" if dtype == "int16" and not narrow else "int32"
         indices.append(builder.constant(data, kind, Quant(scales, (0,) * len(scales), 0)))
     return indices, builder.tensor(shapes[1], dtype, out)
 
@@ -247,6 +259,7 @@ def conv(
     style: Style = "random",
     bias: bool = True,
     groups: int = 1,
+    narrow: bool = False,
 ) -> Model:
     """CONV_2D; `shape` is NHWC. uint8 is always per-tensor."""
     draw, builder = Draw(seed, style), Builder()
@@ -264,6 +277,7 @@ def conv(
         depth=depth,
         dtype=dtype,
         bias=bias,
+        narrow=narrow,
     )
     builder.op(
         "CONV_2D",
@@ -271,6 +285,7 @@ def conv(
         [out],
         options(
             "Conv2D",
+            quantizedBiasType=enum("TensorType", "INT32") if narrow else 0,
             padding=enum("Padding", padding),
             strideH=stride[0],
             strideW=stride[1],
@@ -351,6 +366,7 @@ def fully_connected(
     style: Style = "random",
     bias: bool = True,
     keep_dims: bool = False,
+    narrow: bool = False,
 ) -> Model:
     """FULLY_CONNECTED of (*leading, batch, depth) with (channels, depth)."""
     rows = (*leading, batch)
@@ -366,6 +382,7 @@ def fully_connected(
         depth=depth,
         dtype=dtype,
         bias=bias,
+        narrow=narrow,
     )
     builder.op(
         "FULLY_CONNECTED",
@@ -373,6 +390,7 @@ def fully_connected(
         [out],
         options(
             "FullyConnected",
+            quantizedBiasType=enum("TensorType", "INT32") if narrow else 0,
             fusedActivationFunction=activation_of(activation),
             keepNumDims=keep_dims,
         ),
@@ -394,6 +412,7 @@ def transpose_conv(
     per_channel: bool = True,
     style: Style = "random",
     bias: bool = True,
+    narrow: bool = False,
 ) -> Model:
     """TRANSPOSE_CONV; `shape` is the NHWC input."""
     draw, builder = Draw(seed, style), Builder()
@@ -418,6 +437,7 @@ def transpose_conv(
         depth=depth,
         dtype=dtype,
         bias=bias,
+        narrow=narrow,
     )
     builder.op(
         "TRANSPOSE_CONV",
@@ -425,6 +445,7 @@ def transpose_conv(
         [out],
         options(
             "TransposeConv",
+            quantizedBiasType=enum("TensorType", "INT32") if narrow else 0,
             padding=enum("Padding", padding),
             strideH=stride[0],
             strideW=stride[1],

@@ -74,6 +74,22 @@ def _function(op: str, dtype: str, made: Any = None, *, positive: bool = False) 
     return make
 
 
+def _of_not_negative(op: str) -> Maker:
+    """Of an int16 ABS, whose results are never below zero."""
+
+    def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
+        draw, builder, shape = Draw(seed, style), Builder(), _shape(rng)
+        q = draw.quant("int16")
+        assert q is not None
+        x, size = builder.tensor(shape, "int16", q), builder.tensor(shape, "int16", q)
+        y = builder.tensor(shape, "int16", draw.quant("int16", draw.near(q.scale[0])))
+        builder.op("ABS", [x], [size])
+        builder.op(op, [size], [y])
+        return model(f"{op.lower()}-int16-{style}-{seed}", builder, [x], [y])
+
+    return make
+
+
 def _prelu(dtype: str) -> Maker:
     def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
         shape = (*_shape(rng)[:-1], 3, int(rng.choice(_CHANNELS)))
@@ -94,6 +110,14 @@ def unary_families() -> dict[str, Maker]:
     made["NEG-int16"] = _function("NEG", "int16")
     for op in ("RSQRT", "SQRT"):
         made[f"{op}-int8"] = _function(op, "int8", positive=True)
+        made[f"{op}-int16"] = _of_not_negative(op)
+    for op in ("EXP", "LOG"):
+        made[f"{op}-int16"] = _function(op, "int16")
+    for approximate in (False, True):
+        suffix = "-approximate" if approximate else ""
+        made[f"GELU{suffix}-int16"] = _function(
+            "GELU", "int16", options("Gelu", approximate=approximate)
+        )
     for dtype in ("int8", "uint8"):
         for approximate in (False, True):
             suffix = "-approximate" if approximate else ""

@@ -11,6 +11,7 @@ from harness.emulator.ops import (
     fully_connected,
     hybrid,
     indexing,
+    log_softmax,
     make,
     mean,
     micro,
@@ -24,6 +25,8 @@ from harness.emulator.ops import (
     sigmoid_int16,
     softmax,
     tables,
+    tables_int16,
+    transpose_conv,
 )
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "fully_connected",
     "hybrid",
     "indexing",
+    "log_softmax",
     "make",
     "mean",
     "micro",
@@ -50,4 +54,6 @@ __all__ = [
     "sigmoid_int16",
     "softmax",
     "tables",
+    "tables_int16",
+    "transpose_conv",
 ]

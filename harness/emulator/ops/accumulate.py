@@ -6,6 +6,7 @@ does (int64 for int16 activations); which of S1 to S8 turns it into the output i
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -41,17 +42,32 @@ Products = Callable[[Array, Array], Array]
 """From ``x_q - z_x`` and ``w_q - z_w`` (float64, integral) to the sums of products (float64)."""
 
 
-def define_accumulating(op: str, bind_products: Callable[[Call], Products], axis: int) -> None:
+def rearrange(call: Call, places: tuple[int, int, int]) -> Call:
+    """The call with image, weights and bias as its inputs, found at these places."""
+    return replace(call, inputs=tuple(call.optional(place) for place in places))
+
+
+def define_accumulating(
+    op: str,
+    bind_products: Callable[[Call], Products],
+    axis: int,
+    places: tuple[int, int, int] = (0, 1, 2),
+) -> None:
     """Enter an op under every requantization, and its accumulators.
 
     Args:
         op: the operator.
         bind_products: prepares its sums of products for a call.
         axis: of the output channels in the weights.
+        places: of the image, the weights and the bias among the inputs.
     """
 
-    def accumulators(call: Call) -> Accumulate:
-        products, x_zero = bind_products(call), scale_and_zero_point(call.input(0))[1]
+    def pick(values: Values) -> Values:
+        return [values[place] if place < len(values) else None for place in places]
+
+    def accumulators(node_call: Call) -> Accumulate:
+        products, call = bind_products(node_call), rearrange(node_call, places)
+        x_zero = scale_and_zero_point(call.input(0))[1]
         w_zero = weight_zero_point(call.input(1), axis)
         check_bias(call, call.input(1).shape[axis])
         wide = has_wide_accumulators(call)
@@ -59,19 +75,19 @@ def define_accumulating(op: str, bind_products: Callable[[Call], Products], axis
         prepared = None if constant is None else constant.astype(np.float64) - w_zero
 
         def accumulate(values: Values) -> Array:
-            x = required(values[0]).astype(np.float64) - x_zero
+            image, weights, bias = pick(values)
+            x = required(image).astype(np.float64) - x_zero
             w = prepared
             if w is None:
-                w = required(values[1]).astype(np.float64) - w_zero
+                w = required(weights).astype(np.float64) - w_zero
             sums = products(x, w).astype(np.int64)
-            bias = values[2] if len(values) > 2 else None
             total = sums if bias is None else sums + bias
             return total if wide else wrap_int32(total)
 
         return accumulate
 
     def bind(call: Call) -> Run:
-        accumulate, parameters = accumulators(call), requantization(call)
+        accumulate, parameters = accumulators(call), requantization(rearrange(call, places))
         dtype = numpy_dtype(call.output)
         return lambda values: (requantize(accumulate(values), parameters).astype(dtype),)
 
@@ -79,9 +95,10 @@ def define_accumulating(op: str, bind_products: Callable[[Call], Products], axis
         products, activation = bind_products(call), fused_activation(call)
 
         def run(values: Values) -> tuple[Array]:
-            y = products(required(values[0]), required(values[1]))
-            if len(values) > 2 and values[2] is not None:
-                y = y + values[2]
+            image, weights, bias = pick(values)
+            y = products(required(image), required(weights))
+            if bias is not None:
+                y = y + bias
             return (clamp_float(y, activation),)
 
         return run
@@ -106,9 +123,15 @@ def requantization(call: Call) -> Requantization:
 
 
 def has_wide_accumulators(call: Call) -> bool:
-    """Whether sums are int64: int16 activations, unless the bias is int32."""
+    """Whether sums are int64: int16 activations, unless the bias is, or would be, int32.
+
+    Without a bias the kernels that round with S4 or S8 sum as if it were int64.
+    """
     bias = call.optional(2)
-    return call.input(0).dtype == "int16" and (bias is None or bias.dtype == "int64")
+    if bias is not None:
+        return call.input(0).dtype == "int16" and bias.dtype == "int64"
+    declared = call.node.options.get("quantized_bias_type") != "int32"
+    return call.input(0).dtype == "int16" and declared and call.semantics[:2] in {"S4", "S8"}
 
 
 def check_bias(call: Call, channels: int) -> None:

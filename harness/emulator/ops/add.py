@@ -6,6 +6,7 @@ import numpy as np
 
 from harness.arithmetic.fixed_point import (
     Int64,
+    shift_right_ties_away,
     shift_right_ties_up,
     to_int64,
 )
@@ -13,6 +14,7 @@ from harness.arithmetic.requantize import quantize_multiplier, round_s1
 from harness.emulator.definitions import (
     OUTPUT_SHAPES,
     Call,
+    CannotRun,
     NoDefinition,
     Run,
     Values,
@@ -54,8 +56,6 @@ def make_shifted(call: Call) -> Shifted:
     left = _LEFT_SHIFTS.get(call.output.dtype)
     if left is None:
         raise NoDefinition(f"its output is {call.output.dtype}")
-    if call.output.dtype == "int16" and call.node.options.get("pot_scale_int16"):
-        _refuse_powers_of_two((s_1, s_2, s_y))
     twice = 2.0 * max(s_1, s_2)
     m_2, shift_2 = quantize_multiplier(np.asarray(s_2 / twice))
     sign = -1 if call.node.op == "SUB" else 1
@@ -90,14 +90,39 @@ def bind_tflite(call: Call) -> Run:
     return run
 
 
-def _refuse_powers_of_two(scales: tuple[float, ...]) -> None:
-    """int16 tensors whose scales are all powers of two take another path.
+def power_of_two(scale: float) -> int | None:
+    """The exponent of a scale that is nearly a power of two, else None.
 
-    Source: LiteRT kernels/add.cc, Prepare; kernel_util.h, CheckedLog2.
+    Source: LiteRT kernels/kernel_util.cc, CheckedLog2.
     """
-    logarithms = np.log2(np.asarray(scales))
-    if np.all(np.abs(logarithms - np.rint(logarithms)) < 1e-3):
-        raise NoDefinition("its int16 scales are all powers of two")
+    logarithm = float(np.log2(scale)) if scale > 0 else 0.5
+    exponent = round(logarithm)
+    return exponent if abs(logarithm - exponent) < 1e-3 else None
+
+
+@define(["ADD", "SUB"], ["powers-of-two"])
+def bind_powers_of_two(call: Call) -> Run:
+    """``clip(x1 / 2^k1 +- x2 / 2^k2)`` of int16, ties away from zero; ``2^-k = s / s_y``.
+
+    Domain: zero points 0, k1 and k2 >= 0, one of them 0.
+
+    Source: LiteRT kernels/add.cc and sub.cc, Prepare; internal/reference/add.h, Add;
+    internal/reference/sub.h, BroadcastSub16POTSlow.
+    """
+    scales = [scale_and_zero_point(t)[0] for t in (call.input(0), call.input(1), call.output)]
+    powers = [power_of_two(scale) for scale in scales]
+    k_1, k_2 = ((powers[2] or 0) - (power or 0) for power in powers[:2])
+    if min(k_1, k_2) != 0:
+        raise CannotRun(f"input scales {scales[:2]} for an output scale {scales[2]}")
+    low, high = tflite_clamp(fused_activation(call), scales[2], 0, "int16")
+    sign = -1 if call.node.op == "SUB" else 1
+
+    def run(values: Values) -> tuple[Array]:
+        x_1 = shift_right_ties_away(to_int64(required(values[0])), to_int64(k_1))
+        x_2 = shift_right_ties_away(to_int64(required(values[1])), to_int64(k_2))
+        return (np.clip(x_1 + sign * x_2, low, high).astype(np.int16),)
+
+    return run
 
 
 def xnnpack_multipliers(call: Call) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from harness.arithmetic.fixed_point import Int64, to_int64
+from harness.arithmetic.gemmlowp import logistic, tanh
 from harness.emulator.definitions import (
     Call,
     NoDefinition,
@@ -123,5 +124,23 @@ def bind_interpolated(call: Call) -> Run:
     def run(values: Values) -> tuple[Array]:
         x = (to_int64(required(values[0])) * multiplier + half) >> shift
         return ((tanh(x) if is_tanh else logistic(x)).astype(np.int16),)
+
+    return run
+
+
+@define(["LOGISTIC", "TANH"], ["gemmlowp-16"])
+def bind_gemmlowp(call: Call) -> Run:
+    """Fixed point of 16 bits, the input in Q3. Domain: an input scale of 2^-12; of TANH, 2^-11 too,
+    whose inputs are doubled and saturate.
+
+    Source: LiteRT kernels/internal/optimized/optimized_ops.h, Logistic and Tanh for int16.
+    """
+    left = round(np.log2(scale_and_zero_point(call.input(0))[0])) + 12
+    function = tanh if call.node.op == "TANH" else logistic
+    limits = np.iinfo(np.int16)
+
+    def run(values: Values) -> tuple[Array]:
+        x = np.clip(to_int64(required(values[0])) << left, limits.min, limits.max)
+        return (function(x, 3, 16).astype(np.int16),)
 
     return run

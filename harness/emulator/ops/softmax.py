@@ -30,29 +30,40 @@ from harness.emulator.graph import Array
 
 OUTPUT_SHAPES["SOFTMAX"] = same_shape
 
-_DIFF_BITS = 5
-_SUM_BITS = 12
+DIFF_BITS = 5
+SUM_BITS = 12
+"""Integer bits of the differences to the maximum, and of the sum of exponentials."""
 
 
-def _beta(call: Call) -> np.float32:
+def beta_of(call: Call) -> np.float32:
+    """The factor of the input, 1 where the op has none."""
     if not call.input(0).shape:
         raise CannotRun("its input has no dimension, allowed: 1 or more")
     return np.float32(call.node.options.get("beta", 1.0))
+
+
+def softmax_scaling(call: Call) -> tuple[int, int, int]:
+    """(multiplier, shift to the left, largest difference to the maximum that counts).
+
+    Source: LiteRT kernels/internal/quantization_util.cc, PreprocessSoftmaxScaling and
+    CalculateInputRadius.
+    """
+    scale = scale_and_zero_point(call.input(0))[0]
+    real = min(float(beta_of(call)) * scale * (1 << (31 - DIFF_BITS)), 2.0**31 - 1)
+    if real <= 1:
+        raise CannotRun(f"input scale {scale} is too small, allowed: > 2^-26")
+    multiplier, left = (int(v) for v in quantize_multiplier(np.asarray(real)))
+    radius = math.floor((2.0**DIFF_BITS - 1) * 2.0 ** (31 - DIFF_BITS) / 2.0**left)
+    return multiplier, left, radius
 
 
 @define(["SOFTMAX"], ["gemmlowp"], rowwise=True)
 def bind_gemmlowp(call: Call) -> Run:
     """Fixed point: differences in Q5, exponentials in Q0, their sum in Q12.
 
-    Source: LiteRT kernels/internal/reference/softmax.h, Softmax for 8-bit types, and
-    quantization_util.cc, PreprocessSoftmaxScaling and CalculateInputRadius.
+    Source: LiteRT kernels/internal/reference/softmax.h, Softmax for 8-bit types.
     """
-    scale = scale_and_zero_point(call.input(0))[0]
-    real = min(float(_beta(call)) * scale * (1 << (31 - _DIFF_BITS)), 2.0**31 - 1)
-    if real <= 1:
-        raise CannotRun(f"input scale {scale} is too small, allowed: > 2^-26")
-    multiplier, left = (int(v) for v in quantize_multiplier(np.asarray(real)))
-    radius = math.floor((2.0**_DIFF_BITS - 1) * 2.0 ** (31 - _DIFF_BITS) / 2.0**left)
+    multiplier, left, radius = softmax_scaling(call)
     dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
@@ -61,9 +72,9 @@ def bind_gemmlowp(call: Call) -> Run:
         diff = x - x.max(axis=-1, keepdims=True)
         counted = diff >= -radius
         shifted = shift_left_int32(np.where(counted, diff, 0), to_int64(left))
-        exps = exp_of_negative(doubling_high_mul(shifted, to_int64(multiplier)), _DIFF_BITS)
-        total = np.where(counted, rescale_to_more_integer_bits(exps, _SUM_BITS), 0)
-        inverse, over_unit = reciprocal(total.sum(axis=-1, keepdims=True), _SUM_BITS)
+        exps = exp_of_negative(doubling_high_mul(shifted, to_int64(multiplier)), DIFF_BITS)
+        total = np.where(counted, rescale_to_more_integer_bits(exps, SUM_BITS), 0)
+        inverse, over_unit = reciprocal(total.sum(axis=-1, keepdims=True), SUM_BITS)
         product = doubling_high_mul(inverse, exps)
         rounded = shift_right_ties_away(product, over_unit + 31 - 8 * dtype.itemsize)
         y = np.clip(rounded + limits.min, limits.min, limits.max)
@@ -85,7 +96,7 @@ def bind_exp_table(call: Call) -> Run:
     s_x = np.float32(scale_and_zero_point(call.input(0))[0])
     s_y, z_y = scale_and_zero_point(call.output)
     steps = np.arange(256, dtype=np.float32)
-    table = expf((-s_x * _beta(call)) * steps)
+    table = expf((-s_x * beta_of(call)) * steps)
     half_added = call.semantics == "exp-table-half-added"
     dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
@@ -112,7 +123,7 @@ def bind_exp_table_16_bits(call: Call) -> Run:
     s_x = np.float32(scale_and_zero_point(call.input(0))[0])
     s_y, z_y = scale_and_zero_point(call.output)
     steps = -np.arange(256, dtype=np.float32)
-    scaled = expf((s_x * _beta(call)) * steps) * np.float32(65535)
+    scaled = expf((s_x * beta_of(call)) * steps) * np.float32(65535)
     table = np.minimum(to_int64(scaled.astype(np.float64) + 0.5), 65535)
     dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
@@ -135,7 +146,7 @@ def bind_exp_table_16_bits(call: Call) -> Run:
 @define(["SOFTMAX"], ["float"], rowwise=True)
 def bind_float(call: Call) -> Run:
     """``exp((x - max) * beta)`` over its sum, in float32."""
-    beta = _beta(call)
+    beta = beta_of(call)
 
     def run(values: Values) -> tuple[Array]:
         x = required(values[0])

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from harness.arithmetic.profile import Entry, Evidence, Signature
+from harness.emulator.ops.add import power_of_two
 from harness.emulator.ops.broadcast import walk
 
 _KERNELS = "LiteRT tflite/kernels"
@@ -18,7 +19,31 @@ def _add(dtype: str, kind: str, semantics: str, functions: str, condition: str) 
     return Entry(("ADD",), (dtype,), semantics, Evidence.MEASURED, files, _walks(kind), condition)
 
 
+def _powers_of_two(s: Signature) -> bool:
+    """Equal shapes (SUB: any), int16, all scales powers of two, and the old path asked for."""
+    plain = s.op == "SUB" or (len(s.shapes) == 2 and s.shapes[0] == s.shapes[1])
+    per_tensor = [len(scale) for scale in s.scales] == [1, 1, 1]
+    return (
+        plain
+        and per_tensor
+        and bool(s.options.get("pot_scale_int16"))
+        and all(power_of_two(scale[0]) is not None for scale in s.scales)
+    )
+
+
+POWERS_OF_TWO = Entry(
+    ("ADD", "SUB"),
+    ("int16",),
+    "powers-of-two",
+    Evidence.MEASURED,
+    f"{_KERNELS}/add.cc, sub.cc Prepare; {_OPTIMIZED}/optimized_ops.h Add",
+    _powers_of_two,
+    "pot_scale_int16 and scales that are powers of two; ADD: equal shapes",
+)
+"""An older path for int16, the same in every resolver."""
+
 ADD_BUILTIN: tuple[Entry, ...] = (
+    POWERS_OF_TWO,
     Entry(
         ("ADD",),
         ("int16",),

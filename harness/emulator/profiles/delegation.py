@@ -55,6 +55,27 @@ def takes_fully_connected(s: Signature) -> bool:
     )
 
 
+def takes_transpose_conv(s: Signature) -> bool:
+    """TRANSPOSE_CONV: constant size, weights and bias; windows not smaller than the stride.
+
+    Source: xnnpack_delegate.cc, CalculateTransposeConvPaddings.
+    """
+    window, o = s.shapes[1][1:3], s.options
+    if o.get("padding", "SAME") == "SAME":
+        limits = (o.get("stride_h", 1), o.get("stride_w", 1))
+        fits = all(n >= limit for n, limit in zip(window, limits, strict=True))
+    else:
+        fits = all(n <= size for n, size in zip(window, s.output_shape[1:3], strict=True))
+    return (
+        s.dtypes[1] == s.dtypes[0] == s.output
+        and (s.dtypes[2] == "" or (s.dtypes[2] == "int32" and s.constant[2]))
+        and s.constant[1]
+        and s.constant[3]
+        and fits
+        and _weights_fit(s)
+    )
+
+
 def _weights_fit(s: Signature) -> bool:
     """8-bit weights: int8 ones are symmetric, uint8 ones are quantized per tensor."""
     if s.dtypes[1] == "uint8":

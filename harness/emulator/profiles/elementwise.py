@@ -106,6 +106,7 @@ _EVERYWHERE: tuple[Entry, ...] = (
     _entry("L2_NORMALIZATION", _EIGHT_BIT, "newton", f"{_REFERENCE}/l2normalization.h"),
     *_tables(("LOGISTIC", "TANH", "GELU"), _EIGHT_BIT),
     *_tables(("EXP", "LOG"), ("int8",)),
+    _entry("SQRT", ("int16",), "truncated", f"{_KERNELS}/elementwise.cc SqrtEvalQuantized"),
 )
 """The same kernel in every resolver."""
 
@@ -126,6 +127,25 @@ def _takes_multiplier(s: Signature) -> bool:
     return all(abs(log2(s.scales[0][0]) - power) >= 1e-3 for power in powers)
 
 
+def _lines(semantics: str) -> tuple[Entry, ...]:
+    """int16 functions from tables with straight lines; `semantics` differs where a product and its
+    sum are fused."""
+    exact = ("EXP", "LOG", "RSQRT")
+    file = f"{_KERNELS}/internal/common.h LUTPopulateInt16, LUTLookup"
+    return (
+        _entry(exact, ("int16",), semantics, file),
+        Entry(
+            ("GELU",),
+            ("int16",),
+            semantics,
+            Evidence.ASSUMED,
+            file,
+            tried="equal or one step off on every machine at hand: the steps are as fine as the"
+            " error of the C library's tanhf and erfcf",
+        ),
+    )
+
+
 _BUILTIN: tuple[Entry, ...] = (
     *_EVERYWHERE,
     *_tables(("ELU",), ("int8",)),
@@ -137,6 +157,12 @@ _BUILTIN: tuple[Entry, ...] = (
         f"{_KERNELS}/activations.cc SigmoidEval, TanhEval, which take {_SIGMOID}",
         _takes_multiplier,
         "input scale not 2^-12, of TANH not 2^-11 either",
+    ),
+    _entry(
+        ("LOGISTIC", "TANH"),
+        ("int16",),
+        "gemmlowp-16",
+        f"{_OPTIMIZED}/optimized_ops.h Logistic and Tanh for int16",
     ),
     Entry(
         ("MUL",),
@@ -163,17 +189,21 @@ _BUILTIN: tuple[Entry, ...] = (
 
 ELEMENTWISE_REF: tuple[Entry, ...] = (
     *_EVERYWHERE,
+    *_lines("interpolated"),
     _entry(("LOGISTIC", "TANH"), ("int16",), "interpolated", _SIGMOID),
     _entry("LEAKY_RELU", ("int16",), "S1:single", f"{_REFERENCE}/leaky_relu.h QuantizeLeakyRelu"),
     _entry("MUL", _EIGHT_BIT, "S1:single", f"{_REFERENCE}/integer_ops/mul.h, {_REFERENCE}/mul.h"),
     _entry("HARD_SWISH", _EIGHT_BIT, "fixed-16", f"{_REFERENCE}/hard_swish.h HardSwish"),
 )
+LINES_ARM = _lines("interpolated-fused")
 ELEMENTWISE_BUILTIN_X86: tuple[Entry, ...] = (
     *_BUILTIN,
+    *_lines("interpolated"),
     _entry("HARD_SWISH", _EIGHT_BIT, "fixed-16", f"{_OPTIMIZED}/optimized_ops.h HardSwish"),
 )
 ELEMENTWISE_BUILTIN_ARM: tuple[Entry, ...] = (
     *_BUILTIN,
+    *LINES_ARM,
     Entry(
         ("HARD_SWISH",),
         _EIGHT_BIT,

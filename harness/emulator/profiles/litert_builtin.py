@@ -14,9 +14,12 @@ from harness.emulator.profiles.hybrid import (
 from harness.emulator.profiles.logic import LOGIC_ENTRIES
 from harness.emulator.profiles.matrix import MATRIX_ARM, MATRIX_X86
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
+from harness.emulator.profiles.narrow import narrow_builtin
 from harness.emulator.profiles.reductions import REDUCTIONS_BUILTIN_ARM, REDUCTIONS_BUILTIN_X86
 from harness.emulator.profiles.resize import RESIZE_BUILTIN_ARM, RESIZE_BUILTIN_X86
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
+from harness.emulator.profiles.softmax import SOFTMAX_BUILTIN_ARM, SOFTMAX_BUILTIN_X86
+from harness.emulator.profiles.transpose_conv import TRANSPOSE_CONV_BUILTIN
 
 _KERNELS = "LiteRT tflite/kernels"
 _OPTIMIZED = f"{_KERNELS}/internal/optimized"
@@ -75,6 +78,14 @@ _COMMON: tuple[Entry, ...] = (
         when=lambda s: s.output in {"int8", "uint8"},
         condition="8-bit output",
     ),
+    Entry(
+        ("QUANTIZE",),
+        ("int8", "uint8", "int16", "int32"),
+        "requantize-S1",
+        Evidence.MEASURED,
+        f"{_KERNELS}/internal/reference/requantize.h Requantize",
+    ),
+    *TRANSPOSE_CONV_BUILTIN,
 )
 
 
@@ -91,27 +102,11 @@ def _dequantize(semantics: str) -> Entry:
 
 
 BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
-    Entry(
-        ("SOFTMAX",),
-        ("int8",),
-        "exp-table",
-        Evidence.MEASURED,
-        f"{_OPTIMIZED}/optimized_ops.h Softmax, PopulateSoftmaxLookupTable",
-        when=lambda s: s.output == "int8",
-        condition="int8 output",
-    ),
-    Entry(
-        ("SOFTMAX",),
-        ("uint8",),
-        "exp-table-half-added",
-        Evidence.MEASURED,
-        f"{_OPTIMIZED}/optimized_ops.h Softmax, QuantizeSoftmaxOutput<uint8_t>",
-        when=lambda s: s.output == "uint8",
-        condition="uint8 output",
-    ),
+    *SOFTMAX_BUILTIN_X86,
     *ELEMENTWISE_BUILTIN_X86,
     _dequantize("affine-blocks-of-8"),
     *MATRIX_X86,
+    *narrow_builtin("S2"),
     *RESIZE_BUILTIN_X86,
     *REDUCTIONS_BUILTIN_X86,
     *HYBRID_BUILTIN_X86,
@@ -119,18 +114,11 @@ BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
     *_COMMON,
 )
 _BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
-    Entry(
-        ("SOFTMAX",),
-        ("int8", "uint8"),
-        "exp-table-16-bits",
-        Evidence.MEASURED,
-        f"{_OPTIMIZED}/optimized_ops.h SoftmaxInt8LUT, PopulateSoftmaxUInt8LookupTable",
-        when=lambda s: s.output == s.dtypes[0],
-        condition="output of the same dtype",
-    ),
+    *SOFTMAX_BUILTIN_ARM,
     *ELEMENTWISE_BUILTIN_ARM,
     _dequantize("affine-fused-blocks-of-8"),
     *MATRIX_ARM,
+    *narrow_builtin("S3"),
     *RESIZE_BUILTIN_ARM,
     *REDUCTIONS_BUILTIN_ARM,
     rescaled_concatenation("rescaled-fused"),

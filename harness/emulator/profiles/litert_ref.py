@@ -2,13 +2,17 @@
 in float32 where aarch64 rounds a product and its sum once."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
-from harness.emulator.profiles.elementwise import ELEMENTWISE_REF
+from harness.emulator.profiles.additions import POWERS_OF_TWO
+from harness.emulator.profiles.elementwise import ELEMENTWISE_REF, LINES_ARM
 from harness.emulator.profiles.hybrid import ARM_CORES, HYBRID_REF_X86, hybrid_ref_arm
 from harness.emulator.profiles.logic import LOGIC_ENTRIES
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
+from harness.emulator.profiles.narrow import NARROW_REF
 from harness.emulator.profiles.reductions import REDUCTIONS_REF
 from harness.emulator.profiles.resize import RESIZE_REF, RESIZE_REF_ARM
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
+from harness.emulator.profiles.softmax import SOFTMAX_REF
+from harness.emulator.profiles.transpose_conv import TRANSPOSE_CONV_REF
 
 _KERNELS = "LiteRT tflite/kernels"
 _REFERENCE = f"{_KERNELS}/internal/reference"
@@ -31,6 +35,7 @@ _EVERYWHERE: tuple[Entry, ...] = (
         "kernel_util.cc GetQuantizedConvolutionMultipler",
     ),
     *INT16_ENTRIES,
+    *NARROW_REF,
     Entry(
         ("FULLY_CONNECTED",),
         ("int8", "uint8"),
@@ -41,6 +46,7 @@ _EVERYWHERE: tuple[Entry, ...] = (
         when=lambda s: s.dtypes[1] in {s.dtypes[0], "int4"} and s.output == s.dtypes[0],
         condition="weights of the same dtype or int4, output of the same dtype",
     ),
+    POWERS_OF_TWO,
     Entry(
         ("ADD", "SUB"),
         ("int8", "uint8", "int16"),
@@ -62,13 +68,8 @@ _EVERYWHERE: tuple[Entry, ...] = (
         Evidence.MEASURED,
         f"{_REFERENCE}/reduce.h QuantizedMeanOrSum",
     ),
-    Entry(
-        ("SOFTMAX",),
-        ("int8", "uint8"),
-        "gemmlowp",
-        Evidence.MEASURED,
-        f"{_REFERENCE}/softmax.h Softmax",
-    ),
+    *SOFTMAX_REF,
+    *TRANSPOSE_CONV_REF,
     Entry(
         ("QUANTIZE",),
         ("float32",),
@@ -78,7 +79,7 @@ _EVERYWHERE: tuple[Entry, ...] = (
     ),
     Entry(
         ("QUANTIZE",),
-        ("int8", "uint8"),
+        ("int8", "uint8", "int16", "int32"),
         "requantize-S1",
         Evidence.MEASURED,
         f"{_REFERENCE}/requantize.h Requantize",
@@ -113,6 +114,7 @@ LITERT_REF_ARM: tuple[ArithmeticProfile, ...] = tuple(
         (
             *hybrid_ref_arm(core),
             RESIZE_REF_ARM,
+            *LINES_ARM,
             rescaled_concatenation("rescaled-fused"),
             *_EVERYWHERE,
         ),

@@ -9,6 +9,7 @@ from harness.emulator.profiles.moves import MOVE_ENTRIES
 from harness.emulator.profiles.reductions import sum_delegated
 from harness.emulator.profiles.resize import resize_delegated
 from harness.emulator.profiles.shared import FLOAT_ENTRIES
+from harness.emulator.profiles.transpose_conv import transpose_conv_delegated
 
 _X = "XNNPACK src"
 _TRIED_CORES = (
@@ -32,6 +33,7 @@ def delegated_entries(
     """
     tried = _TRIED_CORES if uint8_gemm_evidence is Evidence.ASSUMED else ""
     return (
+        *transpose_conv_delegated(uint8_gemm, uint8_gemm_evidence, tried),
         Entry(
             ("CONV_2D", "DEPTHWISE_CONV_2D"),
             ("int8",),

@@ -15,7 +15,7 @@ def _weights_alike(s: Signature) -> bool:
     return len(s.dtypes) > 1 and s.dtypes[1] == s.dtypes[0] == s.output
 
 
-def _takes_reference(s: Signature) -> bool:
+def takes_reference(s: Signature) -> bool:
     """A CONV_2D of groups, or one whose unfolded input would have 1 GB."""
     _, height, width, depth = s.shapes[1]
     o = s.options
@@ -93,7 +93,7 @@ _REFERENCE_CONV: tuple[Entry, ...] = tuple(
         f"S1:{multiplier}",
         Evidence.MEASURED,
         f"{_KERNELS}/conv.cc {function}: the reference kernel",
-        lambda s: _is_conv(s) and _takes_reference(s),
+        lambda s: _is_conv(s) and takes_reference(s),
         "groups, or an unfolded input of 1 GB",
     )
     for dtype, multiplier, function in (

@@ -9,6 +9,12 @@ def _sums_in_int64(s: Signature) -> bool:
     return len(s.dtypes) > 2 and s.dtypes[2] == "int64" and s.output == "int16"
 
 
+def has_narrow_sums(s: Signature) -> bool:
+    """int16 activations whose bias, and so the sums, are int32."""
+    bias = s.dtypes[2] if len(s.dtypes) > 2 else ""
+    return bias == "int32" or (not bias and s.options.get("quantized_bias_type") == "int32")
+
+
 INT16_ENTRIES: tuple[Entry, ...] = (
     Entry(
         ("CONV_2D", "DEPTHWISE_CONV_2D"),
