@@ -124,7 +124,7 @@ _FULLY_CONNECTED_X86 = _entry(
     "half-added:product",
     f"{_KERNELS}/fully_connected.cc EvalHybridDense; {_OPTIMIZED}/sse_tensor_utils.cc "
     "SseMatrixBatchVectorMultiplyAccumulateImpl",
-    (_is_hybrid, ""),
+    (_is_hybrid, "float32 output and bias"),
     ("int8",),
 )
 HYBRID_REF_X86: tuple[Entry, ...] = (_FULLY_CONNECTED_X86, *_reference_convolutions("half-added"))

@@ -21,11 +21,11 @@ _PLAIN = (*_NUMBERS, "int64", "bool")
 class _When:
     """A condition and its words."""
 
-    holds: Callable[[Signature], bool]
+    holds: Callable[[Signature], bool] | None
     words: str
 
 
-_ALWAYS = _When(lambda _: True, "")
+_ALWAYS = _When(None, "")
 
 
 def _entry(
