@@ -158,7 +158,7 @@ _FUSED = _entry(
     "FULLY_CONNECTED",
     "away:fused",
     f"{_OPTIMIZED}/neon_tensor_utils.cc NeonMatrixBatchVectorMultiplyAccumulateImpl",
-    (_is_hybrid, ""),
+    (_is_hybrid, "float32 output and bias"),
     ("int8",),
 )
 _DOT_PRODUCTS = _entry(
