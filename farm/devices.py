@@ -6,15 +6,17 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
+from sqlalchemy.exc import IntegrityError
 
 from farm.database import Database, now
 from farm.inventory import HOST
 from farm.tables import DEVICES
 from harness.device import Device
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 
 _DEVICE = TypeAdapter(Device)
 _TOKENS_SINCE = 1_577_836_800  # 2020-01-01
+_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -62,25 +64,35 @@ def register_devices(
     Raises:
         UsageError: another lab host serves a device of that name.
     """
-    with database.begin() as connection:
-        found = connection.execute(sa.select(DEVICES.c.name, DEVICES.c.host, DEVICES.c.entry))
-        known = {name: (at, entry) for name, at, entry in found}
-        for device in devices:
-            entry = _DEVICE.dump_json(device).decode()
-            at, before = known.get(device.name, (None, None))
-            if host is not None and at not in (None, host):
-                raise UsageError(
-                    f"device {device.name!r}: lab host {at!r} serves it; a device has one lab "
-                    "host: rename it, or remove it there"
-                )
-            if before is None:
-                _insert(connection, device.name, entry, host)
-            elif before != entry or (host is not None and at != host):
-                connection.execute(
-                    DEVICES.update()
-                    .where(DEVICES.c.name == device.name)
-                    .values(entry=entry, host=host or at)
-                )
+    for _ in range(_TRIES):
+        try:
+            with database.begin() as connection:
+                _register(connection, devices, host)
+            return
+        except IntegrityError:
+            continue  # another process wrote the same device first
+    raise HarnessError("the devices cannot be registered: others write the same ones all the time")
+
+
+def _register(connection: sa.Connection, devices: Sequence[Device], host: str | None) -> None:
+    found = connection.execute(sa.select(DEVICES.c.name, DEVICES.c.host, DEVICES.c.entry))
+    known = {name: (at, entry) for name, at, entry in found}
+    for device in devices:
+        entry = _DEVICE.dump_json(device).decode()
+        at, before = known.get(device.name, (None, None))
+        if host is not None and at not in (None, host):
+            raise UsageError(
+                f"device {device.name!r}: lab host {at!r} serves it; a device has one lab "
+                "host: rename it, or remove it there"
+            )
+        if before is None:
+            _insert(connection, device.name, entry, host)
+        elif before != entry or (host is not None and at != host):
+            connection.execute(
+                DEVICES.update()
+                .where(DEVICES.c.name == device.name)
+                .values(entry=entry, host=host or at)
+            )
 
 
 def named_for(device: Device, host: str) -> Device:

@@ -162,6 +162,16 @@ def test_a_device_has_one_lab_host(farm: Database, tmp_path: Path) -> None:
         assert [one.host for one in known_devices(connection)] == ["lab-1"]
 
 
+def test_many_processes_register_the_same_devices_at_once(
+    database: Database, tmp_path: Path
+) -> None:
+    devices = [device(tmp_path, name) for name in "abcdef"]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: register_devices(database, devices), range(8)))
+    with database.begin() as connection:
+        assert [one.device for one in known_devices(connection)] == devices
+
+
 def test_the_built_in_device_takes_its_lab_hosts_name() -> None:
     assert named_for(host_device(), "lab-1").name == "lab-1"
 
