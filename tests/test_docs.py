@@ -10,7 +10,9 @@ import click
 import pytest
 import typer.main
 
+from harness import pytest_plugin
 from harness.cli.app import app
+from harness.pytest_plugin.session import SIGNATURE
 from tests.harness.cli.command import command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,6 +59,16 @@ def test_every_marker_is_documented() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     for marker in settings["tool"]["pytest"]["ini_options"]["markers"]:
         assert f"`{marker.split(':')[0]}`" in DOCS
+
+
+def test_the_pytest_plugin_is_documented() -> None:
+    source = Path(pytest_plugin.__file__).read_text()
+    options = re.findall(r'"(--device\S*|--require\S*)"', source)
+    fixtures = re.findall(r"@pytest.fixture.*\ndef ([a-z]\w*)\(", source)
+    assert len(options) >= 5
+    assert len(fixtures) >= 8
+    assert [name for name in (*options, *fixtures) if name not in README] == []
+    assert f"`{SIGNATURE}`" in README
 
 
 def test_every_make_target_is_documented() -> None:

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "farm": {"harness", "targets"},
     "reports": {"harness"},
 }
-COMPOSITION_ROOTS = ("harness/cli", "harness/pytest_plugin.py")
+COMPOSITION_ROOTS = ("harness/cli", "harness/pytest_plugin")
 HEAVY = {
     "torch",
     "litert_torch",

@@ -1,0 +1,151 @@
+"""The devices that this process holds, each under a lease that a thread keeps alive.
+
+A killed process loses them by the lease's expiry. Processes of one test run (xdist) wait for each
+other as long as it takes; whoever waits holds nothing, so they cannot block each other.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from farm.database import open_database
+from farm.devices import Known, known_devices, named_for, register_devices
+from farm.inventory import HOST, inventory_path, load_inventory
+from farm.leases import USABLE, Leased, holder_name, leased
+from farm.selection import Selector
+from farm.transports import connect
+from harness.errors import DevicesBusy, NoDevice
+
+_POLL_S = 0.5
+_HOPEFUL = (*USABLE, "suspect")
+"""Health of the devices that are worth waiting for."""
+
+
+class Pool:
+    """Devices of this machine's inventory, held until they are given back.
+
+    Args:
+        names: the only ones to use; empty for all.
+        wait_s: how long to wait for devices that others use.
+        run: id of the test run that several processes share; empty for a run of one process.
+
+    Raises:
+        UsageError: a name is not in the inventory, or the inventory cannot be read.
+    """
+
+    def __init__(self, names: Sequence[str], *, wait_s: float, run: str = "") -> None:
+        inventory = load_inventory(inventory_path())
+        chosen = [inventory.get_device(name) for name in names] or inventory.devices
+        here = socket.gethostname()
+        self._names = {named_for(device, here).name for device in chosen}
+        self._wait_s = wait_s
+        self._holder = f"pytest-{run[:8]}" if run else "pytest"
+        self._siblings = f"{self._holder}@" if run else None
+        self._held: dict[str, tuple[Leased, ExitStack]] = {}
+        self._failed: set[str] = set()
+        self._database = open_database(os.environ.get("EDGEFARM_DATABASE") or None)
+        register_devices(self._database, [one for one in inventory.devices if one.name != HOST])
+        register_devices(self._database, [named_for(inventory.get_device(HOST), here)])
+
+    def hold(self, selector: Selector) -> tuple[Leased, ...]:
+        """Hold as many devices as the selector asks for; those held already come first.
+
+        Raises:
+            NoDevice: fewer devices match.
+            DevicesBusy: too few of them became free in time.
+        """
+        deadline = time.monotonic() + self._wait_s
+        while True:
+            matching = self._matching(selector)
+            if held := self._take(matching, selector.count or len(matching)):
+                return held
+            self.release()
+            hopeful = [one for one in matching if one.health in _HOPEFUL]
+            among_us = any(self._is_siblings(one) for one in hopeful)
+            late = time.monotonic() >= deadline and not among_us
+            if late or len(hopeful) < (selector.count or 1):
+                raise DevicesBusy(
+                    f"no device for {selector}: {'; '.join(_why_not(one) for one in matching)}; "
+                    "see `edgefarm device list`"
+                )
+            time.sleep(_POLL_S)
+
+    def set_aside(self, held: Leased) -> None:
+        """Give a device back that failed; it is taken again only when no other one is there."""
+        self._failed.add(held.device.name)
+        self._give_back(held.device.name)
+
+    def release(self) -> None:
+        """Give all devices back."""
+        for name in list(self._held):
+            self._give_back(name)
+
+    def close(self) -> None:
+        """Give all devices back, for good."""
+        try:
+            self.release()
+        finally:
+            self._database.close()
+
+    def _matching(self, selector: Selector) -> list[Known]:
+        """Those of our devices that match, the ones to take first at the front."""
+        with self._database.begin() as connection:
+            known = [one for one in known_devices(connection) if one.device.name in self._names]
+        found = [one for one in known if selector.matches(one.device, one.host)]
+        if len(found) < (selector.count or 1):
+            target = selector.target or "TARGET"
+            there = ", ".join(one.device.name for one in known)
+            raise NoDevice(
+                f"{len(found)} of {selector.count} devices for {replace(selector, count=1)}, "
+                f"there are: {there}; add one: "
+                f"edgefarm device add NAME --ssh USER@HOST --target {target}, "
+                "or a virtual one: edgefarm board create NAME"
+            )
+        found.sort(
+            key=lambda one: (one.device.name in self._failed, one.device.name not in self._held)
+        )
+        return found
+
+    def _take(self, matching: Sequence[Known], count: int) -> tuple[Leased, ...]:
+        """All that are wanted, or none."""
+        got: list[Leased] = []
+        for known in matching:
+            held = self._lease(known.device.name)
+            if held is not None:
+                got.append(held)
+            if len(got) == count:
+                return tuple(got)
+        return ()
+
+    def _lease(self, name: str) -> Leased | None:
+        if name in self._held:
+            held, _ = self._held[name]
+            if not held.lost.is_set():
+                return held
+            self._give_back(name)
+        stack = ExitStack()
+        one = Selector(name=name)
+        try:
+            holding = leased(self._database, one, connect, holder=holder_name(self._holder))
+            held = stack.enter_context(holding)
+        except DevicesBusy:
+            return None
+        self._held[name] = held, stack
+        return held
+
+    def _give_back(self, name: str) -> None:
+        _, stack = self._held.pop(name)
+        stack.close()
+
+    def _is_siblings(self, known: Known) -> bool:
+        """Whether another process of this test run has the device."""
+        return bool(self._siblings and known.holder and known.holder.startswith(self._siblings))
+
+
+def _why_not(known: Known) -> str:
+    if known.health not in USABLE:
+        return f"{known.device.name} is {known.health} ({known.cause})"
+    return f"{known.device.name} is in use by {known.holder or 'nobody any more'}"

@@ -1,0 +1,188 @@
+"""The fixtures on a device: Runs, outputs, assertions that explain themselves, and machines that
+fail."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.pytest_plugin.outcomes import EXIT_DEVICE_ERROR
+from tests.harness.pytest_plugin.conftest import PLUGIN, AddDevice
+from tests.oracle.networks import residual
+
+pytest_plugins = ["pytester"]
+
+BROKEN = "/nowhere/python3"
+
+DEPLOYS = """
+import pytest
+pytestmark = pytest.mark.device(target="host-litert", tags=["test"])
+
+@pytest.fixture(scope="module")
+def run(deploy):
+    return deploy("model.tflite", data="data.npz")
+"""
+
+HOLDS = """
+def test_exact(run, assert_bit_exact):
+    assert_bit_exact(run)
+
+def test_fast(run, assert_latency):
+    assert_latency(run, max_median_ms=10_000)
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A folder with a quantized model of four ops, and data."""
+    Path("model.tflite").write_bytes(residual())
+    x = np.random.default_rng(0).integers(-128, 128, (40, 5, 5, 4), np.int8)
+    np.savez("data.npz", in0=x)
+    return pytester
+
+
+def test_the_straight_way_in_a_suite(suite: pytest.Pytester, add: AddDevice) -> None:
+    add("a")
+    suite.makepyfile(
+        DEPLOYS
+        + HOLDS
+        + """
+def test_outputs(run_on_device, emulator, device):
+    import numpy as np
+    x = np.load("data.npz")["in0"]
+    (got,), (expected,) = run_on_device("model.tflite", x), emulator("model.tflite", x)
+    assert got.dtype == np.int8 and got.shape == (40, 7, 7, 4)
+    assert (got == expected).all()
+    (expected,) = emulator("model.tflite", x, profile="litert-ref")
+    assert expected.shape == got.shape
+
+def test_a_model_is_compared_on_every_tensor(assert_bit_exact):
+    import numpy as np
+    assert_bit_exact("model.tflite", np.load("data.npz")["in0"], kernels="reference")
+"""
+    )
+    suite.runpytest(*PLUGIN).assert_outcomes(passed=4)
+
+
+PLANTED = """
+from dataclasses import replace
+import pytest
+from harness.emulator import profiles
+
+@pytest.fixture(autouse=True)
+def wrong_rounding(monkeypatch):
+    right = profiles.PROFILES["litert-xnnpack-x86"]
+    entries = tuple(
+        replace(one, semantics="S1:double") if "CONV_2D" in one.ops else one
+        for one in right.entries
+    )
+    table = {**profiles.PROFILES, right.name: replace(right, entries=entries)}
+    monkeypatch.setattr(profiles, "PROFILES", table)
+"""
+
+
+def test_a_failed_assertion_names_the_first_diverging_op(
+    suite: pytest.Pytester, add: AddDevice
+) -> None:
+    add("a")
+    suite.makeconftest(PLANTED)
+    suite.makepyfile(
+        DEPLOYS
+        + """
+import numpy as np
+
+def test_run(deploy, assert_bit_exact):
+    assert_bit_exact(deploy("model.tflite", data="data.npz"))
+
+def test_model(assert_bit_exact):
+    assert_bit_exact("model.tflite", np.load("data.npz")["in0"])
+
+def test_labels(run, assert_accuracy):
+    assert_accuracy(run, min_top1=0.5)
+
+def test_time(run, assert_latency):
+    assert_latency(run, max_median_ms=1e-6)
+"""
+    )
+    result = suite.runpytest(*PLUGIN)
+    result.assert_outcomes(failed=4)
+    said = "*CONV_2D (node 1, *) is the first that differs. At *(from the accumulator *"
+    result.stdout.fnmatch_lines([said, said, "*cannot be evaluated: it needs labels*", "*max_me*"])
+    assert "checks.py" not in result.stdout.str()
+
+
+def test_an_assertion_that_asserts_nothing_is_a_mistake(
+    suite: pytest.Pytester, add: AddDevice
+) -> None:
+    add("a")
+    suite.makepyfile(
+        DEPLOYS
+        + """
+def test_nothing(run, assert_accuracy):
+    assert_accuracy(run)
+
+def test_misspelt(run, assert_latency):
+    assert_latency(run, max_medain_ms=3)
+"""
+    )
+    result = suite.runpytest(*PLUGIN)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*nothing is asserted; give one of: min_top1*", "*max_medain_ms*"])
+
+
+def test_a_failed_machine_is_no_failed_test(suite: pytest.Pytester, add: AddDevice) -> None:
+    add("a", python=BROKEN)
+    suite.makepyfile(DEPLOYS + HOLDS)
+    result = suite.runpytest(*PLUGIN, "-v")
+    assert result.ret == EXIT_DEVICE_ERROR
+    result.stdout.fnmatch_lines(
+        [
+            "*::test_exact DEVICE ERROR*",
+            "*device errors: the machine failed, not the test*",
+            "  DeviceError: device a: RuntimeMissing: /nowhere/python3 cannot be executed*",
+            "*tried again after a device error*",
+            "*2 device error in *",
+        ]
+    )
+    assert "Traceback" not in result.stdout.str()
+
+
+BREAKS = """
+import pytest
+from harness.errors import TransportError
+
+@pytest.mark.device(tags=["test"])
+def test_breaks(device):
+    raise TransportError("the connection broke", device=device.name)
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_the_session_fails_only_where_a_test_does(
+    pytester: pytest.Pytester, add: AddDevice, workers: str
+) -> None:
+    add("a")
+    run = pytester.runpytest_inprocess if workers == "0" else pytester.runpytest_subprocess
+    pytester.makepyfile(test_it=BREAKS)
+    result = run(*PLUGIN, "-n", workers)
+    assert result.ret == EXIT_DEVICE_ERROR
+    result.stdout.fnmatch_lines(
+        ["*device errors: the machine failed, not the test*", "*1 device error in *"]
+    )
+    pytester.makepyfile(test_that=f"{BREAKS}\ndef test_wrong():\n    assert False\n")
+    result = run(*PLUGIN, "-n", workers)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*1 failed, *2 device error in *"])
+
+
+def test_work_goes_on_on_another_device(suite: pytest.Pytester, add: AddDevice) -> None:
+    add("a", python=BROKEN)
+    add("b")
+    suite.makepyfile(DEPLOYS + HOLDS)
+    result = suite.runpytest(*PLUGIN)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        ["*tried again after a device error*", "*::test_exact", "  DeviceError: device a: *"]
+    )
+    once = suite.runpytest(*PLUGIN, "--device-retries", "0")
+    assert once.ret == EXIT_DEVICE_ERROR
