@@ -18,8 +18,8 @@ from harness.artifact import Artifact
 from harness.compare import compare
 from harness.emulator.graph import Graph, Tensor
 from harness.emulator.interpreter import Emulation, emulate
+from harness.emulator.model_file import read_model
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from harness.exposed import expose
 from harness.records import Exactness
 from harness.slices import batch_of, count_slices, take_slices
@@ -74,13 +74,10 @@ def compare_with_emulator(
         ModelError: the artifact cannot be read.
         DeviceError: the second run on the device failed.
     """
-    if artifact.manifest.runtime != "litert":
-        reason = f"the emulator has no reader for {artifact.path.suffix} files of ExecuTorch yet"
-        return Emulated(Exactness(None, "unknown", reason=reason))
     if profile_name is None:
         reason = "no emulator profile stands for what ran on the device"
         return Emulated(Exactness(None, "unknown", reason=reason))
-    graph, profile = read_tflite(artifact.path).main, get_profile(profile_name)
+    graph, profile = read_model(artifact.path).main, get_profile(profile_name)
     expected = _emulate_samples(artifact, graph, profile, inputs, progress)
     over_all = compare(graph, expected, _by_index(graph.outputs, outputs), profile=profile)
 

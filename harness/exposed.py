@@ -1,12 +1,15 @@
-"""A `.tflite` whose every computed tensor is an output, as an artifact that runs like any other."""
+"""A model whose every computed tensor is an output, as an artifact that runs like any other."""
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.artifact import Artifact, Manifest, Quantization, TensorSpec
+from harness.emulator import expose_pte
 from harness.emulator.expose import expose_all_tensors, exposed_tensors
 from harness.emulator.graph import Graph, Tensor
+from harness.emulator.model_file import is_program
+from harness.emulator.pte import read_method
 from harness.emulator.tflite import read_tflite, stored_dtype
 from harness.errors import ModelError
 
@@ -27,7 +30,7 @@ class Exposed:
 
 
 def expose(path: Path, folder: Path) -> Exposed:
-    """Write the exposed form of a `.tflite` file into `folder`.
+    """Write the exposed form of a `.tflite` or `.pte` file into `folder`.
 
     Raises:
         ModelError: the file is missing or broken, or an input or output does not hold numbers.
@@ -37,21 +40,26 @@ def expose(path: Path, folder: Path) -> Exposed:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{where}: {error.strerror}") from error
-    model = read_tflite(content, where=where)
-    tensors, graph = exposed_tensors(model), model.main
-    content = expose_all_tensors(content, where=where)
+    if is_program(content):
+        method = read_method(content, where=where)
+        graph, tensors = method.graph, expose_pte.exposed_tensors(method)
+        content, runtime = expose_pte.expose_program(method), "executorch"
+    else:
+        model = read_tflite(content, where=where)
+        graph, tensors = model.main, exposed_tensors(model)
+        content, runtime = expose_all_tensors(content, where=where), "litert"
     digest = hashlib.sha256(content).hexdigest()
     manifest = Manifest(
         sha256=digest,
         bytes=len(content),
-        runtime="litert",
+        runtime=runtime,
         target="",
         recipe="",
         model=where,
         inputs=tuple(_spec(graph.tensors[index], where) for index in graph.inputs),
         outputs=tuple(_spec(graph.tensors[index], where) for index in tensors),
     )
-    artifact = Artifact(folder / f"{digest}.tflite", manifest)
+    artifact = Artifact(folder / f"{digest}{path.suffix}", manifest)
     artifact.path.write_bytes(content)
     return Exposed(artifact, tensors, graph)
 

@@ -1,11 +1,23 @@
-"""What every target with ExecuTorch on CPU cores shares: recipes, and no profile yet."""
+"""What every target with ExecuTorch on CPU cores shares: recipes, profiles."""
 
 from harness.device import Device
+from harness.emulator.profiles import PROFILES
 from harness.protocol import Result
 
 RECIPES = ("float", "dynamic_wi8_afp32", "static_wi8_ai8")
 
+# The profiles are verified against these; what another version computes is unknown.
+_VERIFIED = {("x86_64", "1.4.1"): "x86"}
 
-def executorch_profile(_device: Device, _result: Result) -> str | None:
-    """None: the emulator does not read ``.pte`` files, so comparisons say "unknown"."""
+
+def executorch_profile(device: Device, result: Result) -> str | None:
+    """The profile of the version and machine that ran, of the device's core where there is one."""
+    version = result.runtime_version.partition("+")[0]
+    machine = _VERIFIED.get((result.machine, version))
+    if result.runtime != "executorch" or machine is None:
+        return None
+    name = f"executorch-xnnpack-{machine}"
+    for candidate in (f"{name}@{device.core}", name):
+        if candidate in PROFILES:
+            return candidate
     return None

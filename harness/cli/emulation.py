@@ -16,8 +16,8 @@ from harness.deploy import choose_runner
 from harness.device import Device
 from harness.emulator.core import level
 from harness.emulator.interpreter import Emulator
+from harness.emulator.model_file import read_model, runs_on
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from harness.errors import UsageError
 from harness.protocol import Kernels
 from harness.streaming import emulate_file
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def emulate_(
-    file: Annotated[Path, typer.Argument(help="A .tflite model.")],
+    file: Annotated[Path, typer.Argument(help="A .tflite or .pte model.")],
     profile: Annotated[str, typer.Option(help="Whose arithmetic: one of `edgefarm profiles`.")],
     inputs: Annotated[
         Path,
@@ -60,7 +60,7 @@ def emulate_(
 
     Example: edgefarm emulate model.tflite --profile litert-xnnpack-arm --inputs in.npz --out o.npz
     """
-    graph = read_tflite(file).main
+    graph = read_model(file).main
     with progress_bar() as progress:
         streamed = emulate_file(
             Emulator(graph, get_profile(profile)),
@@ -118,7 +118,7 @@ def compare(
 
 
 def verify_(
-    file: Annotated[Path, typer.Argument(help="A .tflite model.")],
+    file: Annotated[Path, typer.Argument(help="A .tflite or .pte model.")],
     profile: Annotated[
         str | None,
         typer.Option(
@@ -142,7 +142,7 @@ def verify_(
     when anything that a profile declares exact differs.
     """
     where = load_inventory(inventory_path()).get_device(device)
-    target = _litert_target(where)
+    target = _target_for(file, where)
     claimed = get_profile(profile) if profile else None
     chosen = kernels or (claimed.kernels if claimed else "") or "xnnpack"
     if chosen not in get_args(Kernels):
@@ -162,14 +162,15 @@ def verify_(
         raise typer.Exit(report.exit_code)
 
 
-def _litert_target(device: Device) -> Target:
-    """The device's target that runs `.tflite` files."""
+def _target_for(file: Path, device: Device) -> Target:
+    """The device's target that runs such a file."""
+    suffix = ".pte" if runs_on(file) == "executorch" else ".tflite"
     table = all_targets()
     for name in device.targets:
-        if name in table and table[name].suffix == ".tflite":
+        if name in table and table[name].suffix == suffix:
             return table[name]
     raise UsageError(
-        f"device {device.name} has no target that runs .tflite files; "
+        f"device {device.name} has no target that runs {suffix} files; "
         f"it has: {', '.join(device.targets) or 'none'}"
     )
 
@@ -178,7 +179,9 @@ def _show(report: VerifyReport, *, as_json: bool) -> None:
     if as_json:
         print_json(report)
         return
-    ran = f"{report.result.runtime} {report.result.runtime_version}, kernels {report.kernels}"
+    ran = f"{report.result.runtime} {report.result.runtime_version}"
+    if report.result.kernels:
+        ran += f", kernels {report.result.kernels}"
     print_rows(
         f"{report.profile} against {ran} on {report.device}, {report.invocations} invocations",
         [

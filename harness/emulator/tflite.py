@@ -148,7 +148,7 @@ class _Reader:
         inputs = self._indices(graph.InputsAsNumpy(), len(tensors), "graph inputs")
         outputs = self._indices(graph.OutputsAsNumpy(), len(tensors), "graph outputs")
         result = Graph(self._text(graph.Name()) or f"graph{index}", tensors, nodes, inputs, outputs)
-        _check_flow(result)
+        check_flow(result)
         return result
 
     def _tensor(self, tensor: schema.Tensor, index: int) -> Tensor:
@@ -274,7 +274,7 @@ def _unpack_bits(content: memoryview, bits: int, stored: np.dtype[Any]) -> Array
     return fields.astype(stored)
 
 
-def _check_flow(graph: Graph) -> None:
+def check_flow(graph: Graph) -> None:
     """Each tensor is made once, constants are never made, and what is computed fits in memory."""
     made = set(graph.inputs)
     for node in graph.nodes:

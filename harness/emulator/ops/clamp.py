@@ -8,7 +8,10 @@ from harness.arithmetic.fixed_point import round_half_away
 from harness.emulator.definitions import Call, NoDefinition, scale_and_zero_point
 from harness.emulator.graph import Array
 
-ClampRule = Callable[[str, float, int, str], tuple[int, int]]
+Activation = str | tuple[float, float]
+"""A fused activation: its name, as TFLite has it, or its range, infinite where it is open."""
+
+ClampRule = Callable[[Activation, float, int, str], tuple[int, int]]
 """From (fused activation, output scale, zero point, dtype) to the inclusive range."""
 
 _REAL_RANGES: dict[str, tuple[float | None, float | None]] = {
@@ -19,19 +22,23 @@ _REAL_RANGES: dict[str, tuple[float | None, float | None]] = {
 }
 
 
-def real_range(activation: str) -> tuple[float | None, float | None]:
+def real_range(activation: Activation) -> tuple[float | None, float | None]:
     """Lowest and highest real value of a fused activation; None where it does not bound."""
+    if isinstance(activation, tuple):
+        low, high = activation
+        return None if low == -np.inf else low, None if high == np.inf else high
     if activation not in _REAL_RANGES:
         raise NoDefinition(f"its fused activation {activation} is not defined")
     return _REAL_RANGES[activation]
 
 
-def fused_activation(call: Call) -> str:
-    """Name of the fused activation."""
-    return str(call.node.options.get("fused_activation_function", "NONE"))
+def fused_activation(call: Call) -> Activation:
+    """The fused activation."""
+    found = call.node.options.get("fused_activation_function", "NONE")
+    return found if isinstance(found, tuple) else str(found)
 
 
-def clamp_float(y: Array, activation: str) -> Array:
+def clamp_float(y: Array, activation: Activation) -> Array:
     """`y` within the real range of an activation."""
     low, high = real_range(activation)
     if low is not None:
@@ -52,7 +59,9 @@ def fused_clamp(call: Call) -> tuple[int, int]:
     return rule(activation, scale, zero_point, call.output.dtype)
 
 
-def tflite_clamp(activation: str, scale: float, zero_point: int, dtype: str) -> tuple[int, int]:
+def tflite_clamp(
+    activation: Activation, scale: float, zero_point: int, dtype: str
+) -> tuple[int, int]:
     """``zero_point + round(limit / scale)`` in float32, ties away from zero, within the dtype.
 
     Source: LiteRT kernels/kernel_util.cc, CalculateActivationRangeQuantizedImpl.
@@ -69,7 +78,9 @@ def tflite_clamp(activation: str, scale: float, zero_point: int, dtype: str) -> 
     )
 
 
-def xnnpack_clamp(activation: str, scale: float, zero_point: int, dtype: str) -> tuple[int, int]:
+def xnnpack_clamp(
+    activation: Activation, scale: float, zero_point: int, dtype: str
+) -> tuple[int, int]:
     """``rint(clip(limit / scale + zero_point))`` in float32, ties to even.
 
     Source: XNNPACK src/xnnpack/requantization.h, xnn_qs8_quantize and xnn_qu8_quantize.

@@ -38,7 +38,7 @@ def make_windows(call: Call, window: tuple[int, int]) -> Windows:
     """The windows of a node from its options.
 
     SAME gives ``ceil(size / stride)`` outputs and pads ``max((outputs - 1) * stride + extent -
-    size, 0)``, the smaller half before; VALID pads nothing.
+    size, 0)``, the smaller half before; VALID pads nothing; EXPLICIT says (before, after).
 
     Source: LiteRT kernels/padding.h, ComputeOutSize and ComputePaddingHeightWidth.
     """
@@ -54,6 +54,12 @@ def make_windows(call: Call, window: tuple[int, int]) -> Windows:
         if stride < 1 or dilation < 1 or window < 1:
             raise CannotRun(f"window {window}, stride {stride}, dilation {dilation}: allowed >= 1")
         extent = (window - 1) * dilation + 1
+        if options.get("padding") == "EXPLICIT":
+            before, after = options[f"padding_{name}"]
+            output = (size + before + after - extent) // stride + 1
+            if output < 1:
+                raise CannotRun(f"a window of {extent} does not fit into {before}+{size}+{after}")
+            return Axis(size, window, stride, dilation, before, after, output)
         output = -(-size // stride) if same else -(-(size - extent + 1) // stride)
         if output < 1:
             raise CannotRun(f"a window of {extent} does not fit into {size}")

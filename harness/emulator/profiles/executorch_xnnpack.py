@@ -1,0 +1,127 @@
+"""ExecuTorch with its XNNPACK backend: what the delegate runs, and the portable kernels beside it.
+
+The reader of `.pte` files marks the nodes of portable kernels with the option ``portable``.
+"""
+
+from collections.abc import Callable
+
+from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence, Signature
+from harness.emulator.profiles.hybrid import HYBRID_DELEGATED_X86
+from harness.emulator.profiles.moves import MOVE_ENTRIES
+from harness.emulator.profiles.shared import FLOAT_ENTRIES
+
+_X = "XNNPACK src"
+_ET = "executorch"
+
+
+def _delegated(s: Signature) -> bool:
+    return not s.options.get("portable")
+
+
+def _int8_weights(s: Signature) -> bool:
+    """Constant symmetric int8 weights, int32 bias or none, int8 output."""
+    return (
+        _delegated(s)
+        and s.dtypes[1] == s.output == "int8"
+        and s.constant[1]
+        and (len(s.dtypes) < 3 or s.dtypes[2] in {"int32", ""})
+        and not any(s.zero_points[1])
+    )
+
+
+def _int8_output(s: Signature) -> bool:
+    return _delegated(s) and s.output == "int8"
+
+
+def _entry(
+    ops: tuple[str, ...], semantics: str, reference: str, when: str = "int8 output"
+) -> Entry:
+    condition = _int8_weights if "weights" in when else _int8_output
+    return Entry(ops, ("int8",), semantics, Evidence.MEASURED, f"{_X}/{reference}", condition, when)
+
+
+def _portable(
+    op: str, dtype: str, semantics: str, file: str, when: Callable[[Signature], bool] | None = None
+) -> Entry:
+    return Entry(
+        (op,),
+        (dtype,),
+        semantics,
+        Evidence.MEASURED,
+        f"{_ET} kernels/{file}",
+        lambda s: not _delegated(s) and (when is None or when(s)),
+        "portable kernel",
+    )
+
+
+_PORTABLE = (
+    _portable(
+        "QUANTIZE",
+        "float32",
+        "affine-even",
+        "quantized/cpu/op_quantize.cpp quantize_val",
+        lambda s: s.output in {"int8", "uint8"},
+    ),
+    _portable("DEQUANTIZE", "int8", "affine", "quantized/cpu/op_dequantize.cpp"),
+    _portable("DEQUANTIZE", "uint8", "affine", "quantized/cpu/op_dequantize.cpp"),
+    _portable(
+        "MEAN",
+        "float32",
+        "in-order",
+        "portable/cpu/op_mean.cpp mean_dim_out",
+        lambda s: s.output == "float32",
+    ),
+)
+
+
+def _entries(product: str, mean: str) -> tuple[Entry, ...]:
+    return (
+        _entry(
+            ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"),
+            "S5:single",
+            "operators/convolution-nhwc.c, fully-connected-nc.c, qs8-qc8w-gemm, qs8-qc8w-dwconv",
+            "int8 weights",
+        ),
+        _entry(
+            ("ADD", "SUB"),
+            "xnnpack",
+            "microparams-init.c xnn_init_qs8_add_minmax_scalar_params, qs8-vadd",
+        ),
+        _entry(("MUL",), product, "qs8-vmul"),
+        _entry(("MEAN",), mean, "operators/reduce-nd.c reshape_reduce_nd"),
+        _entry(("MAX_POOL_2D",), "xnnpack", "subgraph/max-pooling-2d.c"),
+        _entry(("CLAMP",), "xnnpack", "operators/unary-elementwise-nc.c"),
+        _entry(("ELU",), "table-even", "operators/unary-elementwise-nc.c init_lut_op_with_config"),
+        _entry(("QUANTIZE",), "rescale-8-bits", "qs8-vcvt"),
+        Entry(
+            ("QUANTIZE",),
+            ("float32",),
+            "affine-even",
+            Evidence.MEASURED,
+            f"{_X}/f32-qs8-vcvt",
+            _int8_output,
+            "int8 output",
+        ),
+        Entry(
+            ("DEQUANTIZE",),
+            ("int8",),
+            "affine",
+            Evidence.MEASURED,
+            f"{_X}/qs8-f32-vcvt",
+            _delegated,
+            "in the delegate",
+        ),
+        *HYBRID_DELEGATED_X86,
+        *_PORTABLE,
+        *MOVE_ENTRIES,
+        *FLOAT_ENTRIES,
+    )
+
+
+EXECUTORCH_XNNPACK: tuple[ArithmeticProfile, ...] = (
+    ArithmeticProfile(
+        "executorch-xnnpack-x86",
+        "ExecuTorch 1.4.1 with its XNNPACK backend, x86-64",
+        _entries("S5:single", "xnnpack"),
+    ),
+)
