@@ -224,7 +224,7 @@ def _written(device: Device) -> dict[str, object]:
     address = device.address
     try:
         entry = _Entry(
-            transport=device.transport,
+            transport=cast("TransportKind", device.transport),
             targets=list(device.targets),
             host=address.host,
             port=address.port,

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import ModelError, UsageError
+from harness.placement import PlacementReport
 
 MANIFEST_SCHEMA = 1
 _CHUNK_BYTES = 1 << 20
@@ -55,7 +56,12 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an artifact is and how it came to be."""
+    """What an artifact is and how it came to be.
+
+    Attributes:
+        soc: the chip that it was compiled for; None where it runs on any.
+        placement: what the accelerator's compiler did; None where none was called.
+    """
 
     sha256: str
     bytes: int
@@ -67,6 +73,8 @@ class Manifest:
     outputs: tuple[TensorSpec, ...]
     tool_versions: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    soc: str | None = None
+    placement: PlacementReport | None = None
     schema: int = MANIFEST_SCHEMA
 
 

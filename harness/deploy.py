@@ -209,6 +209,7 @@ class _Session:
             "sha256": manifest.sha256,
             "inputs": [f"in{index}.npy" for index in range(inputs)],
             "kernels": kernels,
+            "delegate": self.runner.delegate,
             "threads": threads,
         }
         try:

@@ -38,7 +38,7 @@ class Device:
 
     Attributes:
         name: unique in the inventory.
-        transport: how to reach it.
+        transport: how to reach it; ``none`` is that of `NO_DEVICE` alone.
         targets: names of the targets it can run.
         address: where it answers; unused for ``local``.
         host_key: the pinned SSH host key, ``SHA256:…``; an SSH device without one is refused.
@@ -50,7 +50,7 @@ class Device:
     """
 
     name: str
-    transport: TransportKind
+    transport: TransportKind | Literal["none"]
     targets: tuple[str, ...] = ()
     address: Address = Address()
     host_key: str | None = None
@@ -59,6 +59,10 @@ class Device:
     core: str | None = None
     workdir: str = "/var/tmp/edgefarm"  # noqa: S108  a folder of our own, made with mode 0700
     python: str | None = "python3"
+
+
+NO_DEVICE = Device("no device", "none", virtual=True)
+"""Stands in a run for the device that there was not: everything in it is emulated."""
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,12 @@ from harness.accuracy import accuracy_of
 from harness.artifact import Artifact, from_device, to_device
 from harness.cache import Cache, default_cache
 from harness.check import check
+from harness.compile import compile_for
 from harness.cost import quantization_cost
 from harness.deploy import NONE, QUICK, STANDARD, MeasurePlan, choose_runner, run_job
-from harness.device import Connect, Device, Transport
-from harness.errors import DeviceError, DeviceTimeout, HarnessError, UsageError
+from harness.device import NO_DEVICE, Connect, Device, Transport
+from harness.emulated import Emulators
+from harness.errors import DeviceError, DeviceTimeout, HarnessError, ModelError, UsageError
 from harness.exactness import Emulated, compare_with_emulator
 from harness.latency import latency_from
 from harness.limits import Limits, judge
@@ -46,7 +48,8 @@ class Request:
     Attributes:
         model, data: references, see `harness.sources`.
         recipe: None for a model file that came quantized.
-        device: where it runs.
+        device: where it runs; `NO_DEVICE` emulates only.
+        soc: the chip to compile for, see `Target.socs`.
         host: this machine as a device, to time the same artifact on; None leaves that out.
         kernels: which kernels of LiteRT run on the device.
         runner: which program runs there; None chooses the native one where there is no Python.
@@ -65,6 +68,7 @@ class Request:
     threads: int = 1
     runner: RunnerName | None = None
     samples: int | None = None
+    soc: str | None = None
 
 
 def evaluate(
@@ -109,20 +113,27 @@ def _walk(
     record.note(*samples.notes)
 
     calibration = samples.calibration
-    artifact = lower(
-        request.target, model, request.recipe, calibration, cache=cache, progress=progress
-    )
+    target, soc = request.target, request.soc
+    lowered = lower(target, model, request.recipe, calibration, cache=cache, progress=progress)
+    artifact = compile_for(target, lowered, soc, cache=cache, progress=progress)
     record.add(manifest=artifact.manifest)
     record.note(*artifact.manifest.notes)
-    record.add(placement=check(request.target, artifact.path, progress=progress))
+    placement = artifact.manifest.placement or check(target, lowered.path, soc, progress=progress)
+    record.add(placement=placement)
     specs = artifact.manifest.inputs
     inputs = [to_device(spec, x) for spec, x in zip(specs, samples.evaluation, strict=True)]
 
-    with connect(request.device) as transport:
-        outputs, emulated = _run_and_compare(
-            record, request, transport, artifact, inputs, progress=progress
-        )
-    record.add(host_latency=_host_latency(record, request, connect, artifact, inputs))
+    if request.device != NO_DEVICE and target.compile and artifact.manifest.placement is None:
+        raise UsageError(f"{target.name}: nothing to run there: {artifact.manifest.notes[-1]}")
+    if request.device == NO_DEVICE:
+        emulators = Emulators(target, lowered, inputs, cache, progress)
+        outputs, emulated = _emulate_only(record, emulators, soc)
+    else:
+        with connect(request.device) as transport:
+            outputs, emulated = _run_and_compare(
+                record, request, transport, artifact, inputs, progress=progress
+            )
+        record.add(host_latency=_host_latency(record, request, connect, artifact, inputs))
 
     in_float = float_outputs(model, samples.evaluation, cache=cache, progress=progress)
     traced = tuple(x[emulated.start : emulated.stop] for x in samples.evaluation)
@@ -135,6 +146,25 @@ def _walk(
         ),
         cost=_cost(artifact, emulated, outputs, in_float, inner),
     )
+
+
+def _emulate_only(
+    record: "_Record", emulators: Emulators, soc: str | None
+) -> tuple[tuple[Array, ...], Emulated]:
+    """Without a device: what the emulator computes stands in for its outputs."""
+    done = emulators.run(soc)
+    emulated = done.emulated
+    record.note(*done.facts)
+    record.add(
+        emulated_by=done.by,
+        exactness=emulated.exactness,
+        distances=done.distances,
+        emulator_ns=_per_sample(emulated, emulators.inputs),
+    )
+    outputs = tuple(x for x in emulated.outputs if x is not None)
+    if len(outputs) < len(emulated.outputs):
+        raise ModelError(f"{done.by}: an op of the model has no definition: nothing to judge")
+    return outputs, emulated
 
 
 def _run_and_compare(

@@ -78,7 +78,7 @@ def compare_with_emulator(
         reason = "no emulator profile stands for what ran on the device"
         return Emulated(Exactness(None, "unknown", reason=reason))
     graph, profile = read_model(artifact.path).main, get_profile(profile_name)
-    expected = _emulate_samples(artifact, graph, profile, inputs, progress)
+    expected = emulate_samples(artifact, graph, profile, inputs, progress)
     over_all = compare(graph, expected, _by_index(graph.outputs, outputs), profile=profile)
 
     specs = artifact.manifest.inputs
@@ -95,7 +95,7 @@ def compare_with_emulator(
         expected.outputs,
         start,
         stop,
-        {graph.tensors[i].name: _real(graph.tensors[i], x) for i, x in traced.tensors.items()},
+        {graph.tensors[i].name: real(graph.tensors[i], x) for i, x in traced.tensors.items()},
         expected.elapsed_ns,
     )
 
@@ -117,7 +117,7 @@ def _by_index(indices: Sequence[int], tensors: Sequence[Array]) -> dict[int, Arr
     return dict(zip(indices, tensors, strict=True))
 
 
-def _emulate_samples(
+def emulate_samples(
     artifact: Artifact,
     graph: Graph,
     profile: ArithmeticProfile,
@@ -145,7 +145,8 @@ def _batch_to_trace(
     return start, start + batch
 
 
-def _real(tensor: Tensor, x: Array) -> Array:
+def real(tensor: Tensor, x: Array) -> Array:
+    """Values of a tensor that is quantized per tensor, dequantized; others as they are."""
     quantization = tensor.quantization
     if quantization is None or len(quantization.scales) != 1:
         return x

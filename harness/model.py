@@ -29,6 +29,7 @@ class Model:
         sha256: of the content: the file's bytes (``.tflite``), or the exported graph and weights.
         inputs: in order.
         quantized: a ``.tflite`` that came quantized; it takes no recipe.
+        compiled: it came compiled for an accelerator as well; no runtime of a host opens it.
     """
 
     reference: str
@@ -36,3 +37,4 @@ class Model:
     sha256: str
     inputs: tuple[ModelInput, ...]
     quantized: bool = False
+    compiled: bool = False

@@ -36,6 +36,18 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Delegate(_Message):
+    """An accelerator's delegate, a shared library of the device's own installation.
+
+    Attributes:
+        library: its name or path, e.g. ``libedgetpu.so.1``.
+        options: handed to it, e.g. ``{"device": "usb:0"}``.
+    """
+
+    library: str
+    options: dict[str, str] = {}
+
+
 class Job(_Message):
     """What the runner shall do.
 
@@ -45,6 +57,7 @@ class Job(_Message):
         sha256: of the artifact; the runner hashes the file and refuses another.
         inputs: file names in the job folder, in the model's input order.
         kernels: see `Kernels`; only for ``litert``.
+        delegate: to load for an accelerator; only for ``litert``.
         threads: worker threads of the runtime.
         outputs: False times only and writes no outputs (a restart of the latency measurement).
         warmup_runs: untimed runs, kept apart.
@@ -61,6 +74,7 @@ class Job(_Message):
     sha256: str
     inputs: tuple[str, ...]
     kernels: Kernels = "xnnpack"
+    delegate: Delegate | None = None
     threads: int = 1
     outputs: bool = True
     warmup_runs: int = 0
@@ -128,7 +142,8 @@ class Result(_Message):
         runtime: package that ran the model, e.g. ``ai_edge_litert``.
         runtime_version: its version.
         kernels: as the job asked; None for ``executorch``. What really ran: `delegated` says.
-        delegated: nodes taken by the XNNPACK delegate; None when the runtime does not tell.
+        delegate: library of the accelerator's delegate that was loaded; None without one.
+        delegated: nodes taken by delegates; None when the runtime does not tell.
         machine: ``uname -m``.
         cpu: model name, or the implementer and part numbers of an Arm core.
         cpu_features: flags as /proc/cpuinfo prints them.
@@ -146,6 +161,7 @@ class Result(_Message):
     runtime: str = ""
     runtime_version: str = ""
     kernels: Kernels | None = None
+    delegate: str | None = None
     delegated: Count | None = None
     machine: str = ""
     cpu: str = ""

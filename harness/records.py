@@ -193,6 +193,23 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class Distance:
+    """Two emulations of the same inputs, held against each other. It is told, not judged.
+
+    Attributes:
+        profile: whose outputs were expected.
+        against: whose outputs are held against them.
+        why: why they differ, where they do.
+        outputs: output by output, on all samples.
+    """
+
+    profile: str
+    against: str
+    why: str
+    outputs: tuple[TensorComparison, ...]
+
+
+@dataclass(frozen=True)
 class Failure:
     """What ended a run that did not PASS or FAIL by its numbers: error class and message."""
 
@@ -210,11 +227,13 @@ class Run:
         outcome: see `Outcome`.
         reasons: why it is not PASS, one sentence each.
         model, data, target, recipe: as submitted; `recipe` is "" for a file that came quantized.
-        device: as the inventory had it.
+        device: as the inventory had it; `NO_DEVICE` when all was emulated.
         samples: how many evaluation samples were run.
         manifest: of the artifact; None when lowering failed.
         placement: where each op runs; None when lowering failed.
         results: what the runner reported, one for each restart; the first wrote the outputs.
+        emulated_by: without a device: the profile and what it promises; empty with one.
+        distances: the emulation against those of related machines.
         exactness, cost, accuracy, latency: the comparisons; None where they could not be made.
         host_latency: the host runtime's own time for the same invocation.
         emulator_ns: the emulator's time for one sample.
@@ -240,6 +259,8 @@ class Run:
     placement: PlacementReport | None = None
     results: tuple[Result, ...] = ()
     exactness: Exactness | None = None
+    emulated_by: str = ""
+    distances: tuple[Distance, ...] = ()
     cost: QuantizationCost | None = None
     accuracy: Accuracy | None = None
     latency: Latency | None = None
@@ -249,6 +270,11 @@ class Run:
     notes: tuple[str, ...] = ()
     tool_versions: dict[str, str] = field(default_factory=dict)
     schema: int = RUN_SCHEMA
+
+    @property
+    def on_device(self) -> bool:
+        """Whether there was a device; without one all numbers are an emulator's."""
+        return self.device.transport != "none"
 
 
 _RUN = TypeAdapter(Run)

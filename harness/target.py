@@ -3,16 +3,18 @@
 Data, not a class hierarchy; see docs/adding-a-target.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+import numpy.typing as npt
 
 from harness.artifact import Artifact
 from harness.device import Device
 from harness.model import Model
 from harness.placement import PlacementReport
-from harness.protocol import Result
+from harness.protocol import Delegate, Result
 from harness.recipe import Recipe
 
 Runtime = Literal["litert", "executorch"]
@@ -55,6 +57,36 @@ class Lower(Protocol):
         """Raise ModelError when the model, the recipe or the calibration data cannot be lowered."""
 
 
+@dataclass(frozen=True)
+class CompileRequest:
+    """One compilation for an accelerator, as it crosses into the subprocess that does it.
+
+    Attributes:
+        lowered: what `Target.lower` made.
+        target: name of the target, for the manifest.
+        soc: the chip; see `Target.socs`.
+        folder: where the compiled artifact and its manifest go.
+        file: the artifact's name there.
+    """
+
+    lowered: Artifact
+    target: str
+    soc: str | None
+    folder: Path
+    file: str
+
+
+class Compile(Protocol):
+    """Makes of a lowered artifact what the accelerator takes. A module-level function: it runs in a
+    subprocess, for compilers crash."""
+
+    __module__: str
+    __qualname__: str
+
+    def __call__(self, request: CompileRequest, progress: Progress, /) -> Artifact:
+        """Raise ModelError when the compiler refuses the file, UsageError when it is missing."""
+
+
 Check = Callable[[Path, str | None, Progress], PlacementReport]
 """Tells where each op of a lowered file would run, on which chip where the target has several. It
 opens and examines the file, never runs it. A module-level function: it runs in a subprocess."""
@@ -68,11 +100,63 @@ class Runner:
         name: see `RunnerName`.
         files: files to put on the device, by content; the first is the program.
         argv: from (device, paths of the files on the device, job folder) to the command.
+        delegate: of an accelerator, that it loads on the device; None for none.
     """
 
     name: RunnerName
     files: tuple[Path, ...]
     argv: Callable[[Device, tuple[str, ...], str], tuple[str, ...]]
+    delegate: Delegate | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class VendorEmulation:
+    """What a vendor's emulator computed.
+
+    Attributes:
+        outputs: in the artifact's order; the first axis as the inputs'.
+        elapsed_ns: time for all samples.
+        facts: what it says of itself, e.g. the emulated architecture.
+    """
+
+    outputs: tuple[npt.NDArray[Any], ...]
+    elapsed_ns: int
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class VendorEmulator:
+    """A vendor's own emulator of its chips, which stands for a target in place of ours.
+
+    Attributes:
+        name: its profiles are called ``<name>@<soc>``.
+        summary: one line for ``edgefarm profiles``.
+        emulate: runs a compiled artifact for a chip over all samples. It refuses an artifact of
+            another chip. A module-level function: it runs in a subprocess.
+        relatives: profiles worth holding against that of a chip, each with the reason why they
+            differ.
+    """
+
+    name: str
+    summary: str
+    emulate: Callable[[Path, str, tuple[npt.NDArray[Any], ...], Progress], VendorEmulation]
+    relatives: Callable[[str], tuple[tuple[str, str], ...]]
+
+    def has(self, profile: str) -> bool:
+        """Whether a profile is one of this emulator's."""
+        return profile.partition("@")[0] == self.name
+
+
+def _no_tools() -> dict[str, str]:
+    return {}
+
+
+def _no_source() -> str:
+    return ""
+
+
+def _no_profile(_soc: str | None) -> str | None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -93,6 +177,12 @@ class Target:
         evidence: what was verified and on what, for ``edgefarm targets``.
         check: where each op of a lowered file would run.
         socs: the chips that an artifact can be compiled for; empty where it runs on any.
+        compile: makes of a lowered artifact what the accelerator takes; None where there is none.
+        tools: versions of what `compile` uses, beyond the packages that all lowerings use.
+        source: digest of the target's own code that `compile` runs: a change makes new artifacts.
+        profile_without_device: the profile that stands for the target on a chip when there is no
+            device to ask; None when none does.
+        vendor: the vendor's emulator, whose profiles these then are.
         native_runner: makes the runner for devices without Python, for a machine (``uname -m``);
             None when the target has none.
     """
@@ -109,4 +199,9 @@ class Target:
     evidence: str
     check: Check
     socs: tuple[str, ...] = ()
+    compile: Compile | None = None
+    tools: Callable[[], dict[str, str]] = _no_tools
+    source: Callable[[], str] = _no_source
+    profile_without_device: Callable[[str | None], str | None] = _no_profile
+    vendor: VendorEmulator | None = None
     native_runner: Callable[[str], Runner] | None = None

@@ -35,7 +35,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
         table.add_row(
             outcome_text(run.outcome),
             _identity_lines(run),
-            Text("\n").join([exactness, *_accuracy_lines(run.accuracy)]),
+            Text("\n").join([exactness, *_accuracy_lines(run)]),
             Text("\n".join(_time_lines(run)) or "-"),
         )
     return table
@@ -49,7 +49,8 @@ def outcome_text(outcome: Outcome) -> Text:
 def run_detail(run: Run) -> RenderableType:
     """Everything that a person at a terminal asks of one run."""
     head = Text.assemble(outcome_text(run.outcome), "  ", (words.title(run), "bold"))
-    head.append(f"  on {words.device(run)} ({words.printable(run.target)})")
+    where = f"on {words.device(run)}" if run.on_device else words.device(run)
+    head.append(f"  {where} ({words.printable(run.target)})")
     parts: list[RenderableType] = [head]
     parts += [_bullet(reason, STYLES[run.outcome]) for reason in words.reasons(run)]
     if run.failure is not None:
@@ -59,7 +60,7 @@ def run_detail(run: Run) -> RenderableType:
     parts += _exactness_part(run)
     parts += _cost_part(run)
     if run.accuracy is not None:
-        parts += [_heading("Accuracy on the device"), _indented(_accuracy_table(run.accuracy))]
+        parts += [_heading(f"Accuracy, {words.origin(run)}"), _indented(_accuracy_table(run))]
     if run.latency is not None or run.host_latency is not None or run.emulator_ns is not None:
         parts += [_heading("Time of one invocation"), _indented(_time_table(run))]
     if run.manifest is not None:
@@ -128,6 +129,8 @@ def _placement_part(run: Run) -> list[RenderableType]:
 
 def _exactness_part(run: Run) -> list[RenderableType]:
     found = run.exactness
+    if not run.on_device and found is not None:
+        return _distances_part(run, found.reason)
     if found is None:
         return []
     said = words.exactness(found).removeprefix(f"{found.verdict}: ")
@@ -147,6 +150,19 @@ def _exactness_part(run: Run) -> list[RenderableType]:
         if len(worse) > _SHOWN_TENSORS:
             title += f", the first {_SHOWN_TENSORS}:"
         parts.append(_indented(comparison_table(worse[:_SHOWN_TENSORS], title)))
+    return parts
+
+
+def _distances_part(run: Run, reason: str) -> list[RenderableType]:
+    """Without a device: what stood in, and how far related machines are from it."""
+    parts: list[RenderableType] = [
+        _heading(f"Emulated by {words.printable(run.emulated_by)}"),
+        _indented(Text(words.printable(reason), style="yellow")),
+    ]
+    for found in run.distances:
+        against = f"{words.printable(found.against)} against {words.printable(found.profile)}"
+        parts.append(_indented(Text(f"{against}: {words.distance(found)}")))
+        parts.append(_indented(Text(words.printable(found.why, 400), style="dim")))
     return parts
 
 
@@ -177,17 +193,19 @@ def _cost_part(run: Run) -> list[RenderableType]:
             f"{tensor.cosine:.6f}",
         )
     reference = Text(f"reference: {words.printable(run.cost.reference)}", style="dim")
-    title = "Emulator against float: what quantization cost, worst tensors first"
+    by = f" (emulated by {words.printable(run.emulated_by)})" if run.emulated_by else ""
+    title = f"Emulator against float: what quantization cost, worst tensors first{by}"
     return [_heading(title), _indented(reference), _indented(table)]
 
 
-def _accuracy_table(accuracy: Accuracy) -> Table:
-    table = _plain_table()
+def _accuracy_table(run: Run) -> Table:
+    table, accuracy = _plain_table(), run.accuracy or Accuracy(0)
+    emulated = "" if run.on_device else f", emulated by {words.printable(run.emulated_by)}"
     for name, proportion in (
-        ("top-1", accuracy.top1),
-        ("top-5", accuracy.top5),
+        (f"top-1{emulated}", accuracy.top1),
+        (f"top-5{emulated}", accuracy.top5),
         ("top-1 of the float model", accuracy.float_top1),
-        ("same class as the float model", accuracy.agreement),
+        (f"same class as the float model{emulated}", accuracy.agreement),
     ):
         if proportion is not None:
             table.add_row(name, words.share(proportion))
@@ -224,7 +242,7 @@ def _plain_table() -> Table:
 
 
 def _identity_lines(run: Run) -> Text:
-    unit = f"{words.printable(run.device.name)}, {words.printable(run.target)}"
+    unit = f"{words.device(run)}, {words.printable(run.target)}"
     return Text.assemble(
         words.printable(words.model_name(run)),
         *([f"\n{words.printable(run.recipe)}"] if run.recipe else []),
@@ -232,13 +250,14 @@ def _identity_lines(run: Run) -> Text:
     )
 
 
-def _accuracy_lines(accuracy: Accuracy | None) -> list[Text]:
-    lines = []
+def _accuracy_lines(run: Run) -> list[Text]:
+    lines, accuracy = [], run.accuracy
+    emulated = "" if run.on_device else f", emulated by {words.printable(run.emulated_by)}"
     if accuracy is not None and accuracy.top1 is not None:
         low, high = (f"{100 * bound:.0f}" for bound in (accuracy.top1.low, accuracy.top1.high))
-        lines.append(f"top-1 {words.percent(accuracy.top1.value)} ({low} to {high})")
+        lines.append(f"top-1 {words.percent(accuracy.top1.value)} ({low} to {high}){emulated}")
     if accuracy is not None and accuracy.agreement is not None:
-        lines.append(f"as float {words.percent(accuracy.agreement.value)}")
+        lines.append(f"as float {words.percent(accuracy.agreement.value)}{emulated}")
     return [Text(line) for line in lines]
 
 

@@ -9,6 +9,7 @@ from collections import Counter
 from harness.compare import short_name
 from harness.placement import PlacementReport
 from harness.records import (
+    Distance,
     Exactness,
     Latency,
     Outcome,
@@ -256,6 +257,26 @@ def histogram_label(step: int) -> str:
     return ">+16" if step > 0 else "<-16"
 
 
+def origin(run: Run) -> str:
+    """Where the numbers of a run come from: ``on the device``, or which emulator stood in."""
+    if run.on_device:
+        return "on the device"
+    return f"no device, emulated by {printable(run.emulated_by) or 'nothing'}"
+
+
+def distance(found: Distance) -> str:
+    """Two emulations against each other in one line."""
+    compared = [one for one in found.outputs if one.differing is not None]
+    elements = sum(one.elements for one in compared)
+    differing = sum(one.differing or 0 for one in compared)
+    if not elements:
+        return "could not be compared: " + "; ".join(one.remark for one in found.outputs)
+    worst = max(one.max_lsb or 0 for one in compared)
+    far = f", at most {worst:,} {unit(found.outputs)}" if worst else ""
+    share_of_all = percent(differing / elements)
+    return f"{differing:,} of {elements:,} output elements differ ({share_of_all}){far}"
+
+
 def title(run: Run) -> str:
     """Model and recipe."""
     recipe = f" · {printable(run.recipe)}" if run.recipe else ""
@@ -275,5 +296,7 @@ def model_name(run: Run) -> str:
 
 
 def device(run: Run) -> str:
-    """The device's name, marked when it is virtual."""
+    """The device's name, marked when it is virtual; without one, what stood in."""
+    if not run.on_device:
+        return origin(run)
     return f"{printable(run.device.name)}{' (virtual)' if run.device.virtual else ''}"

@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from harness.errors import UsageError
 from harness.target import Target
 from targets.arm_neon import ARM_NEON_EXECUTORCH, ARM_NEON_LITERT
+from targets.edge_tpu import EDGE_TPU
 from targets.host import HOST_EXECUTORCH, HOST_LITERT
 
 GROUP = "edgefarm.targets"
@@ -20,6 +21,7 @@ TARGETS: dict[str, Target] = {
         ARM_NEON_EXECUTORCH,
         HOST_LITERT,
         HOST_EXECUTORCH,
+        EDGE_TPU,
     )
 }
 

@@ -1,7 +1,6 @@
 """`edgefarm check`: where each op of a model would run on a target, without running anything."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -12,6 +11,7 @@ from harness.cli.evaluation import (
     ModelArgument,
     RecipeOption,
     RequireFullDelegation,
+    SocOption,
     TargetOption,
     data_of,
 )
@@ -26,10 +26,6 @@ from harness.target import Progress, Target
 from reports import words
 from reports.tables import placement_table
 from targets import get_target
-
-SocOption = Annotated[
-    str | None, typer.Option(help="The chip to compile for, where the target wants one.")
-]
 
 
 def register(app: typer.Typer) -> None:

@@ -11,6 +11,7 @@ from harness.artifact import manifest_path, save_artifact
 from harness.cache import default_cache
 from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
 from harness.deploy import QUICK, STANDARD
+from harness.device import NO_DEVICE, Device
 from harness.errors import UsageError
 from harness.evaluate import Request, evaluate
 from harness.limits import Limits, PlacementLimits, load_limits
@@ -51,6 +52,9 @@ RecipeOption = Annotated[
     typer.Option(help="One of `edgefarm recipes`, or a .json file; none for a quantized .tflite."),
 ]
 
+SocOption = Annotated[
+    str | None, typer.Option(help="The chip to compile for, where the target wants one.")
+]
 RequireFullDelegation = Annotated[
     bool,
     typer.Option(
@@ -72,7 +76,14 @@ def run(
     target: TargetOption,
     data: DataOption = None,
     recipe: RecipeOption = None,
-    device: Annotated[str, typer.Option(help="One of `edgefarm device list`.")] = "host",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="One of `edgefarm device list`. Default: this host where it can run the target, "
+            "else none: emulation only."
+        ),
+    ] = None,
+    soc: SocOption = None,
     limits: Annotated[
         Path | None, typer.Option(help="limits.toml: what the run must hold to pass.")
     ] = None,
@@ -105,7 +116,7 @@ def run(
         data=data_of(model, data),
         target=get_target(target),
         recipe=load_recipe(recipe) if recipe else None,
-        device=load_inventory(inventory_path()).get_device(device),
+        device=_device(device, target),
         host=host_device(),
         limits=_limits(limits, full_delegation=require_full_delegation),
         measure=QUICK if quick else STANDARD,
@@ -113,6 +124,7 @@ def run(
         threads=threads,
         runner=runner,
         samples=samples,
+        soc=soc,
     )
     with progress_bar() as progress:
         result = evaluate(request, connect, progress=progress)
@@ -124,6 +136,14 @@ def run(
         stdout.print(run_detail(result))
         stdout.print(f"report: {page}", soft_wrap=True, highlight=False)
     raise typer.Exit(exit_code([result]))
+
+
+def _device(name: str | None, target: str) -> Device:
+    """The device of that name; without one this host, or none where it cannot run the target."""
+    if name is not None:
+        return load_inventory(inventory_path()).get_device(name)
+    host = host_device()
+    return host if target in host.targets else NO_DEVICE
 
 
 def _limits(path: Path | None, *, full_delegation: bool) -> Limits:

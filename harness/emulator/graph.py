@@ -38,6 +38,7 @@ class Tensor:
         data: the values of a constant; None for computed tensors, and for constants of a dtype or
             layout that has no definition here (strings, sparse tensors).
         variable: keeps its value from one call to the next.
+        signature: the declared sizes where some may change, -1 for those; else empty.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Tensor:
     quantization: Quantization | None = None
     data: Array | None = None
     variable: bool = False
+    signature: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

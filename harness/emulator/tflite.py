@@ -169,7 +169,14 @@ class _Reader:
             self._quantization(tensor, shape, where),
             self._data(tensor, dtype, shape, elements, where),
             bool(tensor.IsVariable()),
+            self._signature(tensor, where),
         )
+
+    def _signature(self, tensor: schema.Tensor, where: str) -> tuple[int, ...]:
+        """The declared sizes, -1 for those that may change; empty when none may."""
+        rank = self._count(tensor.ShapeSignatureLength(), f"declared dimensions of {where}")
+        declared = tuple(int(tensor.ShapeSignature(i)) for i in range(rank))
+        return declared if -1 in declared else ()
 
     def _quantization(
         self, tensor: schema.Tensor, shape: tuple[int, ...], where: str

@@ -74,15 +74,16 @@ def lower(
                 timeout_s=_LOWERING_TIMEOUT_S,
                 progress=progress,
             )
-            progress("running it once", 0, None)
-            run_isolated(
-                run_once,
-                made,
-                samples,
-                what=f"{what}: the lowered model does not run",
-                timeout_s=_TRIAL_TIMEOUT_S,
-                progress=progress,
-            )
+            if not model.compiled:
+                progress("running it once", 0, None)
+                run_isolated(
+                    run_once,
+                    made,
+                    samples,
+                    what=f"{what}: the lowered model does not run",
+                    timeout_s=_TRIAL_TIMEOUT_S,
+                    progress=progress,
+                )
     return _for_target(load_artifact(stored / file), target.name, model.reference, cache)
 
 

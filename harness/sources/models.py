@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.artifact import sha256_file
+from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError, UsageError
 from harness.extras import require_extra
 from harness.isolate import run_isolated
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 600.0
 _SUFFIXES = (".pt2", ".tflite")
+COMPILED_OPS = ("edgetpu-custom-op", "DISPATCH_OP")
+"""What accelerators' compilers put in place of the ops that they took."""
 
 
 def parse_model(text: str) -> Reference:
@@ -46,7 +49,8 @@ def open_model(text: str, progress: Progress = no_progress) -> Model:
     digest, inputs, quantized = run_isolated(
         _describe, reference, what=text, timeout_s=_TIMEOUT_S, progress=progress
     )
-    return Model(text, str(reference), digest, inputs, quantized)
+    compiled = reference.kind == ".tflite" and is_compiled(Path(str(reference)))
+    return Model(text, str(reference), digest, inputs, quantized, compiled)
 
 
 def load_module(reference: Reference) -> "Module":
@@ -131,9 +135,23 @@ def _describe(
     return digest.hexdigest(), inputs, False
 
 
+def is_compiled(path: Path) -> bool:
+    """Whether a `.tflite` was compiled for an accelerator: no runtime of this host opens it."""
+    return any(node.op in COMPILED_OPS for node in read_tflite(path).main.nodes)
+
+
+def _describe_compiled(path: Path) -> tuple[str, tuple[ModelInput, ...], bool]:
+    graph = read_tflite(path).main
+    tensors = [graph.tensors[index] for index in graph.inputs]
+    inputs = tuple(ModelInput(x.shape, x.dtype, x.quantization is not None) for x in tensors)
+    return sha256_file(path), inputs, True
+
+
 def _describe_tflite(path: Path) -> tuple[str, tuple[ModelInput, ...], bool]:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+    if is_compiled(path):
+        return _describe_compiled(path)
     try:
         interpreter = Interpreter(
             str(path),

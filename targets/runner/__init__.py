@@ -4,6 +4,7 @@ from pathlib import Path
 
 from harness.device import Device
 from harness.errors import RuntimeMissing
+from harness.protocol import Delegate
 from harness.target import Runner
 
 _HERE = Path(__file__).parent
@@ -20,4 +21,9 @@ def _python_argv(device: Device, files: tuple[str, ...], job: str) -> tuple[str,
     return (device.python, "-I", files[0], job)
 
 
-PYTHON = Runner("python", (_HERE / "edgefarm_runner.py",), _python_argv)
+def python_runner(delegate: Delegate | None = None) -> Runner:
+    """The runner for devices with Python, loading a delegate where one is named."""
+    return Runner("python", (_HERE / "edgefarm_runner.py",), _python_argv, delegate)
+
+
+PYTHON = python_runner()

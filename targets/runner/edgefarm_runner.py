@@ -126,9 +126,11 @@ class LiteRt:
                 return
         raise JobError("runtime_missing", "; ".join(errors))
 
-    def load(self, artifact: str, kernels: str, threads: int) -> None:
-        """Open the model with the kernels asked for, ready to run."""
+    def load(self, artifact: str, kernels: str, threads: int, delegate: Json | None = None) -> None:
+        """Open the model with the kernels and the delegate asked for, ready to run."""
         options: Json = {"model_path": artifact, "num_threads": threads}
+        if delegate is not None:
+            options["experimental_delegates"] = [self.load_delegate(delegate)]
         if kernels != "xnnpack":
             wanted = {"builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
             resolver = getattr(self.module.OpResolverType, wanted[kernels])
@@ -140,6 +142,14 @@ class LiteRt:
         self.shapes = [tuple(int(n) for n in detail["shape"]) for detail in inputs]
         taken = self.delegated_nodes()
         self.delegated = None if taken is None else len(taken)
+
+    def load_delegate(self, delegate: Json) -> object:
+        """Load an accelerator's delegate from the device's own installation."""
+        library = delegate["library"]
+        try:
+            return self.module.load_delegate(library, delegate["options"])
+        except (OSError, ValueError, RuntimeError) as error:
+            raise JobError("runtime_missing", f"delegate {library}: {error}") from error
 
     def set_inputs(self, arrays: Sequence[Array]) -> None:
         """Give one slice to every input."""
@@ -196,7 +206,9 @@ class ExecuTorch:
         self.torch, self.library = torch, _portable_lib
         self.name, self.version = "executorch", package_version("executorch")
 
-    def load(self, artifact: str, _kernels: str, threads: int) -> None:
+    def load(
+        self, artifact: str, _kernels: str, threads: int, _delegate: Json | None = None
+    ) -> None:
         """Open the program's ``forward``, ready to run."""
         self.library._unsafe_reset_threadpool(threads)
         self.program = self.library._load_program(artifact)
@@ -359,8 +371,10 @@ def do_job(folder: Path, job: Json, result: Json) -> None:
     arrays = [np.load(folder / name, mmap_mode="r", allow_pickle=False) for name in job["inputs"]]
     try:
         start = time.perf_counter_ns()
-        runtime.load(str(artifact), job["kernels"], job["threads"])
+        delegate = job.get("delegate")
+        runtime.load(str(artifact), job["kernels"], job["threads"], delegate)
         result.update(load_ns=time.perf_counter_ns() - start, delegated=runtime.delegated)
+        result["delegate"] = delegate["library"] if delegate else None
         slices = count_slices(arrays, runtime.shapes)
         if job["outputs"]:
             result["outputs"] = write_outputs(runtime, arrays, slices, folder / "out")

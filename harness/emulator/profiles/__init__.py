@@ -1,6 +1,7 @@
 """The profiles the emulator ships, one file per runtime. Each entry carries its evidence."""
 
 from harness.arithmetic.profile import ArithmeticProfile
+from harness.emulator.profiles.edge_tpu import EDGE_TPU
 from harness.emulator.profiles.executorch_xnnpack import EXECUTORCH_XNNPACK
 from harness.emulator.profiles.litert_builtin import LITERT_BUILTIN_ARM, LITERT_BUILTIN_X86
 from harness.emulator.profiles.litert_ref import LITERT_REF, LITERT_REF_ARM
@@ -18,6 +19,7 @@ PROFILES: dict[str, ArithmeticProfile] = {
         *LITERT_XNNPACK,
         TFLM,
         *EXECUTORCH_XNNPACK,
+        EDGE_TPU,
     )
 }
 

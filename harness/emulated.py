@@ -1,0 +1,163 @@
+"""An evaluation without a device: an emulator's numbers stand in, and each of them says so."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.artifact import Artifact
+from harness.cache import Cache
+from harness.compare import compare_tensor
+from harness.compile import compile_for
+from harness.emulator.interpreter import emulate
+from harness.emulator.model_file import read_model
+from harness.emulator.profiles import get_profile
+from harness.errors import DeviceError, UsageError
+from harness.exactness import Emulated, emulate_samples, real
+from harness.isolate import run_isolated
+from harness.records import Distance, Exactness
+from harness.slices import batch_of, count_slices, take_slices
+from harness.target import Progress, Target, VendorEmulation, no_progress
+
+Array = npt.NDArray[Any]
+
+_TIMEOUT_S = 3600.0
+_NO_DEVICE = "nothing ran on a device: every number of this run is the emulator's"
+
+
+@dataclass(frozen=True, eq=False)
+class WithoutDevice:
+    """What an evaluation knows when there is no device.
+
+    Attributes:
+        emulated: the outputs, and the comparison that was not made.
+        by: the profile and what it promises, e.g. ``edge-tpu (assumed)``.
+        distances: to related profiles.
+        facts: what a vendor's emulator says of itself.
+    """
+
+    emulated: Emulated
+    by: str
+    distances: tuple[Distance, ...] = ()
+    facts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Emulators:
+    """The emulators of a target, over one lowered artifact and its inputs.
+
+    Attributes:
+        target: whose compiler and vendor's emulator are used.
+        lowered: as `harness.quantize.lower` makes it.
+        inputs: of its dtypes; the first axis holds the samples.
+        cache: of compiled artifacts.
+        progress: told what is being done.
+    """
+
+    target: Target
+    lowered: Artifact
+    inputs: Sequence[Array]
+    cache: Cache
+    progress: Progress = no_progress
+
+    def run(self, soc: str | None) -> WithoutDevice:
+        """Emulate all samples for a chip, and hold the outputs against related profiles.
+
+        A vendor's emulator runs twice, in processes of their own: its numbers count only when
+        every bit is the same.
+
+        Raises:
+            UsageError: no emulator stands for the target.
+            ModelError: the artifact cannot be compiled or emulated.
+            DeviceError: a vendor's emulator gave two different answers.
+        """
+        name = self.target.profile_without_device(soc)
+        if name is None:
+            raise UsageError(f"no emulator stands for {self.target.name}: name a --device")
+        vendor = self.target.vendor
+        if vendor is None or not vendor.has(name):
+            emulated, by = self.ours(name)
+            return WithoutDevice(emulated, by)
+        first, again = self.vendors(name), self.vendors(name)
+        for x, y in zip(first.outputs, again.outputs, strict=True):
+            if not np.array_equal(x, y):
+                raise DeviceError(
+                    f"{np.count_nonzero(x != y)} of {x.size} output elements differ between two "
+                    "runs of the vendor's emulator on the same inputs",
+                    device=name,
+                )
+        emulated = Emulated(
+            Exactness(name, "unknown", reason=_NO_DEVICE),
+            first.outputs,
+            elapsed_ns=first.elapsed_ns,
+        )
+        said = (f"{vendor.name} {key}: {value}" for key, value in first.facts.items())
+        return WithoutDevice(
+            emulated,
+            f"{name} (the vendor's emulator)",
+            tuple(
+                self.distance(other, name, why, first.outputs)
+                for other, why in vendor.relatives(soc or "")
+            ),
+            (*said, "emulated twice, in two processes: identical bits"),
+        )
+
+    def vendors(self, profile: str) -> VendorEmulation:
+        """Compile for the profile's chip and run the vendor's emulator on the result.
+
+        Raises:
+            UsageError: the target has no such chip, or the emulator is not installed.
+            ModelError: the artifact cannot be compiled or emulated.
+        """
+        vendor = self.target.vendor
+        if vendor is None:
+            raise UsageError(f"{self.target.name} has no emulator of a vendor, asked for {profile}")
+        soc = profile.partition("@")[2]
+        compiled = compile_for(
+            self.target, self.lowered, soc, cache=self.cache, progress=self.progress
+        )
+        specs, samples = self.lowered.manifest.inputs, len(self.inputs[0])
+        done: VendorEmulation = run_isolated(
+            vendor.emulate,
+            compiled.path,
+            soc,
+            take_slices(specs, self.inputs, 0, count_slices(specs, self.inputs)),
+            what=f"{self.lowered.manifest.model}: emulation by {profile}",
+            timeout_s=_TIMEOUT_S,
+            progress=self.progress,
+        )
+        return replace(done, outputs=tuple(x[:samples] for x in done.outputs))
+
+    def ours(self, profile: str) -> tuple[Emulated, str]:
+        """What our emulator computes, and the profile with its promise."""
+        graph, arithmetic = read_model(self.lowered.path).main, get_profile(profile)
+        specs = self.lowered.manifest.inputs
+        emulation = emulate_samples(self.lowered, graph, arithmetic, self.inputs, self.progress)
+        first = take_slices(specs, self.inputs, 0, 1)
+        traced = emulate(graph, arithmetic, first, all_tensors=True).tensors
+        promises = sorted({emulation.promises.get(i, "unknown") for i in graph.outputs})
+        emulated = Emulated(
+            Exactness(profile, "unknown", reason=_NO_DEVICE),
+            emulation.outputs,
+            0,
+            batch_of(specs[0]),
+            {graph.tensors[i].name: real(graph.tensors[i], x) for i, x in traced.items()},
+            emulation.elapsed_ns,
+        )
+        return emulated, f"{profile} ({', '.join(promises)})"
+
+    def distance(self, other: str, name: str, why: str, outputs: Sequence[Array]) -> Distance:
+        """The outputs of profile `name` against those of another."""
+        expected: Sequence[Array | None]
+        if self.target.vendor is not None and self.target.vendor.has(other):
+            expected = self.vendors(other).outputs
+        else:
+            expected = self.ours(other)[0].outputs
+        names = [spec.name for spec in self.lowered.manifest.outputs]
+        compared = (
+            compare_tensor(tensor, x, y, "unknown")
+            for tensor, x, y in zip(names, expected, outputs, strict=True)
+        )
+        return Distance(other, name, why, tuple(compared))

@@ -1,0 +1,59 @@
+"""Google's Edge TPU: Coral boards, and any Linux board with the USB accelerator."""
+
+import hashlib
+from pathlib import Path
+
+from harness.device import Device
+from harness.protocol import Delegate, Result
+from harness.quantize.litert import lower_litert
+from harness.target import Target
+from targets import litert
+from targets.edge_tpu.build import compile_edge_tpu
+from targets.edge_tpu.check import check_edge_tpu
+from targets.edge_tpu.compiler import PROGRAM, compiler_version
+from targets.runner import python_runner
+
+LIBRARY = "libedgetpu.so.1"
+PROFILE = "edge-tpu"
+
+
+def _tools() -> dict[str, str]:
+    return {PROGRAM: compiler_version() or "none"}
+
+
+def _source() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _profile(device: Device, result: Result) -> str | None:
+    """The assumed profile where the accelerator's delegate was loaded and took nodes."""
+    if result.delegate == LIBRARY and result.delegated != 0:
+        return PROFILE
+    return litert.litert_profile(device, result)
+
+
+EDGE_TPU = Target(
+    name="edge-tpu",
+    summary="Edge TPU on a Coral board, or on any Linux board with the USB accelerator",
+    runtime="litert",
+    machine=None,
+    suffix=".tflite",
+    recipes=("static_wi8_ai8", "static_wi8_ai8_per_tensor"),
+    lower=lower_litert,
+    runner=python_runner(Delegate(library=LIBRARY)),
+    profile=_profile,
+    evidence=(
+        "the mapping is predicted from the published constraints and checked against public pairs "
+        "of models; the log reader against published logs of versions 14 to 16; NOT verified: the "
+        "compiler itself, libedgetpu and the arithmetic, for no Edge TPU and no compiler is at "
+        "hand: the profile edge-tpu is ASSUMED"
+    ),
+    check=check_edge_tpu,
+    compile=compile_edge_tpu,
+    tools=_tools,
+    source=_source,
+    profile_without_device=lambda _soc: PROFILE,
+)
