@@ -95,12 +95,14 @@ class ArithmeticProfile:
         entries: tried in order.
         kernels: which of the runtime's kernels it stands for (`harness.protocol.Kernels`); ""
             where the runtime has one kind.
+        assumed: all of it is an assumption, and no promise is made.
     """
 
     name: str
     summary: str
     entries: tuple[Entry, ...]
     kernels: str = ""
+    assumed: bool = False
 
     def lookup(self, signature: Signature) -> Entry | None:
         """The first entry that covers the node, or None: unknown."""

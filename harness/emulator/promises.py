@@ -82,12 +82,15 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def matrix_text(profiles: Sequence[ArithmeticProfile]) -> str:
-    """The tables, in Markdown."""
+    """The tables, in Markdown; a profile that is assumed as a whole has no column."""
+    assumed = [p for p in profiles if p.assumed]
+    profiles = [p for p in profiles if not p.assumed]
     letters = [chr(ord("A") + number) for number in range(len(profiles))]
     text = "".join(
         f"- **{letter}** `{p.name}`: {p.summary}\n"
         for letter, p in zip(letters, profiles, strict=True)
     )
+    text += "".join(f"- no column: `{p.name}`: {p.summary}\n" for p in assumed)
     text += "\n" + _line(["op", "dtype", *letters]) + _line(["---"] * (len(profiles) + 2))
     for op, dtypes, cells in rows(profiles):
         text += _line([op, dtypes, *cells])
