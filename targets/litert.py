@@ -15,13 +15,18 @@ RECIPES = (
 
 # The profiles are verified against these; what another version computes is unknown.
 _VERIFIED = {("ai_edge_litert", "2.3.0"), ("libLiteRt", "2.3.0")}
+# Its default is no delegate, so that both kinds of kernels are the built-in ones.
+_TFLITE_RUNTIME = ("tflite_runtime", "2.14.0", "aarch64")
 _MACHINES = {"x86_64": "x86", "aarch64": "arm"}
 
 
 def litert_profile(device: Device, result: Result) -> str | None:
     """The profile of the kernels that really ran: XNNPACK only where its delegate took nodes."""
     machine = _MACHINES.get(result.machine)
-    if (result.runtime, result.runtime_version) not in _VERIFIED or machine is None:
+    ran = (result.runtime, result.runtime_version, result.machine)
+    if ran == _TFLITE_RUNTIME and result.kernels != "reference" and result.delegated == 0:
+        return "tflite-runtime-2.14-arm"
+    if ran[:2] not in _VERIFIED or machine is None:
         return None
     if result.kernels == "reference":
         name = "litert-ref" if machine == "x86" else f"litert-ref-{machine}"

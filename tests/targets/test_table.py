@@ -22,6 +22,7 @@ RAN = Result(
     kernels="xnnpack",
     delegated=3,
 )
+OLD = {"runtime": "tflite_runtime", "runtime_version": "2.14.0", "machine": "aarch64"}
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -55,7 +56,12 @@ def test_an_unknown_target_lists_those_there_are() -> None:
         ({"machine": "aarch64"}, "litert-xnnpack-arm@cortex-a76"),
         ({"machine": "riscv64"}, None),
         ({"runtime_version": "9.9"}, None),
-        ({"runtime": "tflite_runtime", "runtime_version": "2.14.0", "delegated": 0}, None),
+        ({**OLD, "delegated": 0}, "tflite-runtime-2.14-arm"),
+        ({**OLD, "kernels": "builtin", "delegated": 0}, "tflite-runtime-2.14-arm"),
+        ({**OLD, "kernels": "reference", "delegated": 0}, None),
+        (OLD, None),
+        ({**OLD, "delegated": 0, "machine": "x86_64"}, None),
+        ({**OLD, "delegated": 0, "runtime_version": "2.13.0"}, None),
     ],
 )
 def test_the_profile_is_that_of_what_ran(changes: dict[str, object], profile: str | None) -> None:

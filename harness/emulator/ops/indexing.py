@@ -239,14 +239,18 @@ def bind_broadcast_to(call: Call) -> Run:
     )
 
 
-@define(["REVERSE_V2"], [MOVE])
+@define(["REVERSE_V2"], [MOVE, f"{MOVE}-first-axis"])
 def bind_reverse(call: Call) -> Run:
-    """The order of elements turned round along some axes."""
+    """The order of elements turned round along some axes; "first-axis": of those the first alone.
+
+    Source: LiteRT kernels/reverse.cc, and the same file of TensorFlow 2.14.
+    """
     same_quantization([call.inputs[0], call.output])
+    most = None if call.semantics == MOVE else 1
 
     def run(values: Values) -> tuple[Array]:
         x = required(values[0])
-        axes = tuple({_axis(axis, x.ndim) for axis in integers(values, 1)})
+        axes = tuple({_axis(axis, x.ndim) for axis in integers(values, 1)[:most]})
         return (np.ascontiguousarray(np.flip(x, axes)),)
 
     return run

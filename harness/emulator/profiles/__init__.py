@@ -6,6 +6,7 @@ from harness.emulator.profiles.executorch_xnnpack import EXECUTORCH_XNNPACK
 from harness.emulator.profiles.litert_builtin import LITERT_BUILTIN_ARM, LITERT_BUILTIN_X86
 from harness.emulator.profiles.litert_ref import LITERT_REF, LITERT_REF_ARM
 from harness.emulator.profiles.litert_xnnpack import LITERT_XNNPACK
+from harness.emulator.profiles.tflite_runtime_2_14 import TFLITE_RUNTIME_2_14_ARM
 from harness.emulator.profiles.tflm import TFLM
 from harness.errors import UsageError
 
@@ -17,6 +18,7 @@ PROFILES: dict[str, ArithmeticProfile] = {
         LITERT_BUILTIN_X86,
         *LITERT_BUILTIN_ARM,
         *LITERT_XNNPACK,
+        TFLITE_RUNTIME_2_14_ARM,
         TFLM,
         *EXECUTORCH_XNNPACK,
         EDGE_TPU,

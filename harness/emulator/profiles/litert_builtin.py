@@ -113,7 +113,7 @@ BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
     rescaled_concatenation("rescaled"),
     *_COMMON,
 )
-_BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
+BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
     *SOFTMAX_BUILTIN_ARM,
     *ELEMENTWISE_BUILTIN_ARM,
     _dequantize("affine-fused-blocks-of-8"),
@@ -128,7 +128,7 @@ _BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
 
 def builtin_arm_entries(core: str) -> tuple[Entry, ...]:
     """Of the built-in kernels on aarch64; `core` is one of `ARM_CORES`."""
-    return (*hybrid_builtin_arm(core), *_BUILTIN_ARM_ENTRIES)
+    return (*hybrid_builtin_arm(core), *BUILTIN_ARM_ENTRIES)
 
 
 LITERT_BUILTIN_X86 = ArithmeticProfile(

@@ -34,7 +34,7 @@ def _whole_blocks(s: Signature) -> bool:
     return _weights_alike(s) and s.shapes[1][-1] % 8 == 0
 
 
-def _is_one_column(s: Signature) -> bool:
+def is_one_column(s: Signature) -> bool:
     """The result is one column of at least 4 rows, from a depth of at least 8.
 
     Source: cpu_backend_gemm.h Gemm, cpu_backend_gemm_custom_gemv.h CustomGemvImpl.
@@ -144,7 +144,7 @@ def _products(rounding: str, reference: str, only_columns: bool = False) -> tupl
         def when(s: Signature) -> bool:
             fits = _is_conv(s) if op == "CONV_2D" else _weights_alike(s)
             wanted = per_channel is None or s.per_channel == per_channel
-            return fits and wanted and (not only_columns or _is_one_column(s))
+            return fits and wanted and (not only_columns or is_one_column(s))
 
         if only_columns:
             words = f"{words}, one column of >= {_GEMV_ROWS} rows, depth >= {_GEMV_DEPTH}"
