@@ -19,6 +19,7 @@ import numpy as np
 
 from harness.emulator.graph import Array, Graph
 from harness.emulator.interpreter import Emulation, Undefined
+from harness.emulator.steps import keeps_state
 from harness.errors import ModelError, UsageError
 from harness.records import Promise
 from harness.sources.npz import NpzArray, open_npz
@@ -90,7 +91,7 @@ def emulate_file(
         total = _samples(graph, columns)
         step = _samples_at_once(graph, columns, part_bytes, all_tensors=all_tensors)
         try:
-            with _Partial(out, key, resumable=not _keeps_state(graph)) as partial:
+            with _Partial(out, key, resumable=not keeps_state(graph)) as partial:
                 done = partial.state.samples
                 for column in columns if done else ():
                     column.skip(done)
@@ -133,11 +134,6 @@ def _samples_at_once(
     values = sum(int(np.prod(graph.tensors[index].shape, dtype=object)) for index in kept)
     rows = sum(int(np.prod(c.shape[1:], dtype=object)) * c.dtype.itemsize for c in columns)
     return max(1, part_bytes // max(1, rows * batch + 4 * values)) * batch
-
-
-def _keeps_state(graph: Graph) -> bool:
-    """Whether a call depends on those before it, so that the middle cannot be taken up."""
-    return any(tensor.variable for tensor in graph.tensors)
 
 
 class _Partial:

@@ -190,7 +190,9 @@ def judge_nodes(
 def _judge(
     graph: Graph, profile: ArithmeticProfile, node: Node, got: Mapping[int, Array]
 ) -> list[TensorComparison]:
-    computed = [i for i in dict.fromkeys(node.inputs) if i >= 0 and graph.tensors[i].data is None]
+    tensors = graph.tensors
+    used = [i for i in dict.fromkeys(node.inputs) if i >= 0]
+    computed = [i for i in used if tensors[i].data is None and not tensors[i].variable]
     expected: Sequence[Array | None] = [None] * len(node.outputs)
     promises: Mapping[int, Promise] = {}
     if all(index in got for index in computed):
@@ -199,7 +201,7 @@ def _judge(
         expected, promises = emulation.outputs, emulation.promises
     return [
         compare_tensor(
-            graph.tensors[index].name,
+            tensors[index].name,
             _repeat(x, got[index]) if x is not None and not computed else x,
             got[index],
             promises.get(index, "unknown"),

@@ -6,8 +6,8 @@ The file is opened and prepared, not run. Isolated only: a broken file may crash
 import re
 from pathlib import Path
 
+from harness.emulator.binding import signature
 from harness.emulator.graph import Graph, Node
-from harness.emulator.interpreter import signature
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError

@@ -18,6 +18,7 @@ from harness.emulator.core import level
 from harness.emulator.interpreter import Emulator
 from harness.emulator.model_file import read_model, runs_on
 from harness.emulator.profiles import get_profile
+from harness.emulator.shapes import with_batch
 from harness.errors import UsageError
 from harness.protocol import Kernels
 from harness.streaming import emulate_file
@@ -51,6 +52,18 @@ def emulate_(
         bool,
         typer.Option("--all-tensors", help="Write every computed tensor too, as t<index>."),
     ] = False,
+    signature: Annotated[
+        str | None,
+        typer.Option(help="Which signature to call; in0, in1, … are its inputs in its order."),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Samples in one invocation, of a model that leaves its batch open; by default, "
+            "the file's.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compute, bit for bit, what a runtime would compute on a device.
@@ -60,7 +73,10 @@ def emulate_(
 
     Example: edgefarm emulate model.tflite --profile litert-xnnpack-arm --inputs in.npz --out o.npz
     """
-    graph = read_model(file).main
+    model = read_model(file)
+    graph = model.main if signature is None else model.entry(signature)
+    if batch is not None:
+        graph = with_batch(graph, batch)
     with progress_bar() as progress:
         streamed = emulate_file(
             Emulator(graph, get_profile(profile)),
@@ -73,6 +89,8 @@ def emulate_(
                     "inputs": sha256_file(inputs),
                     "profile": profile,
                     "all_tensors": all_tensors,
+                    "signature": signature,
+                    "batch": batch,
                     "edgefarm": __version__,
                 }
             ),
@@ -191,7 +209,8 @@ def _show(report: VerifyReport, *, as_json: bool) -> None:
                 "nodes": row.nodes,
                 "elements": row.elements,
                 "differing": row.differing,
-                "max LSB": row.max_lsb,
+                "max LSB": None if row.promise == "float" else row.max_lsb,
+                "max ULP": row.max_lsb if row.promise == "float" else None,
             }
             for row in report.rows
         ],

@@ -79,6 +79,9 @@ ACCUMULATORS: dict[str, Callable[[Call], Accumulate]] = {}
 """How to get the int32 accumulators of an op that requantizes, for reports."""
 OUTPUT_SHAPES: dict[str, Callable[[Call], tuple[int, ...]]] = {}
 """The output's shape, for ops whose result a broken file could make larger than it says."""
+BY_VALUE: dict[str, tuple[int, ...]] = {}
+"""Inputs whose values the binding needs, by op: where they are computed, each value is bound
+anew and appears to the definition as a constant."""
 
 
 def define(

@@ -1,11 +1,13 @@
 """The emulator's graph form: what every reader makes and the interpreter runs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from harness.errors import UsageError
 
 Array = npt.NDArray[Any]
 
@@ -50,6 +52,13 @@ class Tensor:
     variable: bool = False
     signature: tuple[int, ...] = ()
 
+    @property
+    def free_axes(self) -> tuple[int, ...]:
+        """The axes that the file leaves open: an input may have another size there."""
+        if len(self.signature) != len(self.shape):
+            return ()
+        return tuple(axis for axis, size in enumerate(self.signature) if size == -1)
+
 
 @dataclass(frozen=True)
 class Node:
@@ -74,13 +83,23 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A list of nodes in execution order over a list of tensors."""
+    """A list of nodes in execution order over a list of tensors.
+
+    Attributes:
+        name: in the file.
+        tensors, nodes: all of them.
+        inputs, outputs: tensor indices.
+        library: the graphs of the model, which control flow calls by index.
+        resized: an input has another shape than in the file; other shapes follow at run time.
+    """
 
     name: str
     tensors: tuple[Tensor, ...]
     nodes: tuple[Node, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    library: "tuple[Graph, ...]" = ()
+    resized: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,3 +123,19 @@ class Model:
     def main(self) -> Graph:
         """The graph that runs when no entry point is named."""
         return self.graphs[0]
+
+    def entry(self, name: str) -> Graph:
+        """The graph as the entry point of that name calls it: its inputs and outputs.
+
+        Raises:
+            UsageError: there is none; the message lists those there are.
+        """
+        found = next((e for e in self.entry_points if e.name == name), None)
+        if found is None:
+            names = ", ".join(repr(e.name) for e in self.entry_points) or "none"
+            raise UsageError(f"signature {name!r}: no such signature; the model has: {names}")
+        return replace(
+            self.graphs[found.graph],
+            inputs=tuple(found.inputs.values()),
+            outputs=tuple(found.outputs.values()),
+        )

@@ -2,26 +2,36 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence, Signature
+from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator import core
 from harness.emulator import ops as _ops  # noqa: F401  importing it fills the table of definitions
+from harness.emulator.binding import bound_key, first_step, make_call, node_values, where
+from harness.emulator.control import CONTROL_OPS, Session, weakest_of
 from harness.emulator.definitions import (
     ACCUMULATORS,
+    BY_VALUE,
     DEFINITIONS,
-    OUTPUT_SHAPES,
     ROWWISE,
-    Call,
     CannotRun,
     NoDefinition,
     Run,
 )
-from harness.emulator.graph import Array, Graph, Node, Tensor
-from harness.emulator.steps import Ragged, each_step, join_steps, stack_inputs, steps_at_once
+from harness.emulator.graph import Array, Graph, Node
+from harness.emulator.shapes import fit
+from harness.emulator.steps import (
+    Ragged,
+    each_step,
+    initial_state,
+    join_steps,
+    stack_inputs,
+    steps_at_once,
+)
+from harness.emulator.tflite import MAX_COMPUTED_BYTES, stored_dtype
 from harness.errors import ModelError
 from harness.records import Promise
 from harness.target import Progress, no_progress
@@ -29,7 +39,6 @@ from harness.target import Progress, no_progress
 if TYPE_CHECKING:
     from harness.emulator.core.chains import Chain
 
-_ORDER: tuple[Promise, ...] = ("exact", "assumed", "float", "unknown")
 _IMPOSSIBLE = (CannotRun, ValueError, IndexError, ZeroDivisionError, OverflowError, MemoryError)
 """What a definition raises on a graph that contradicts itself; the file is at fault."""
 
@@ -122,10 +131,10 @@ def accumulator_at(
         None when the node does not accumulate, or an input is not in `values`.
     """
     node = graph.nodes[node_index]
-    arrays = _node_values(graph, node, values)
+    arrays = node_values(graph, node, values)
     if arrays is None or node.op not in ACCUMULATORS:
         return None
-    call, entry = _call(graph, node, arrays, profile)
+    call, entry = make_call(replace(graph, resized=True), node, arrays, profile)
     if entry is None:
         return None
     try:
@@ -133,21 +142,28 @@ def accumulator_at(
     except NoDefinition:
         return None
     except _IMPOSSIBLE as error:
-        raise ModelError(f"{_where(graph, node)}: {error}") from error
+        raise ModelError(f"{where(graph, node)}: {error}") from error
     return int(accumulators[element_index])
 
 
 class Emulator:
     """A graph under a profile: its constants are prepared once, then it runs any number of times.
 
+    Variables keep their values from one run to the next, as in a runtime.
+
     Args:
         graph: what to run.
         profile: whose arithmetic.
+        session: of the graph that calls this one.
     """
 
-    def __init__(self, graph: Graph, profile: ArithmeticProfile) -> None:
+    def __init__(
+        self, graph: Graph, profile: ArithmeticProfile, session: Session | None = None
+    ) -> None:
         self._graph = graph
         self._profile = profile
+        self._session = session or Session(graph.library, self._called)
+        self._state = initial_state(graph)
         self._bind_core = core.binder()
         self._at_once = steps_at_once(graph)
         last_use = {i: node.index for node in graph.nodes for i in node.inputs}
@@ -168,11 +184,15 @@ class Emulator:
         progress: Progress = no_progress,
     ) -> Emulation:
         """As `emulate`."""
+        fitted = fit(self._graph, inputs)
+        if fitted is not self._graph:
+            self._resize(fitted)
         count, stacked = stack_inputs(self._graph, inputs)
         at_once = self._at_once
         keep = set(self._graph.outputs)
         if all_tensors:
             keep |= {*self._graph.inputs, *(o for n in self._graph.nodes for o in n.outputs)}
+            keep = {i for i in keep if stored_dtype(self._graph.tensors[i].dtype) is not None}
         collected: dict[int, list[Array]] = {}
         self._node_ns = np.zeros(len(self._graph.nodes), np.int64)
         for done in range(0, count, at_once):
@@ -184,8 +204,31 @@ class Emulator:
         progress("emulate", count, count)
         return self._result(collected)
 
+    def _resize(self, graph: Graph) -> None:
+        """Run at other input shapes from now on; what was bound for others does not hold."""
+        self._graph, self._at_once = graph, steps_at_once(graph)
+        self._bound.clear()
+        self._chains = None
+
+    def _called(self, graph: Graph) -> "Emulator":
+        """A graph that this one calls."""
+        return Emulator(graph, self._profile, self._session)
+
+    def call(self, inputs: Sequence[Array]) -> tuple[list[Array | None], Promise, str]:
+        """As `harness.emulator.control.Callee`."""
+        values = self._run_all(inputs, set(self._graph.outputs))
+        tensors = self._graph.tensors
+        outputs = []
+        for index in self._graph.outputs:
+            constant = tensors[index].data
+            outputs.append(values.get(index, None if constant is None else constant[np.newaxis]))
+        missing = "; ".join(f"{u.op} (node {u.node}): {u.reason}" for u in self._unknown.values())
+        promise = weakest_of(self._promises.get(i, "exact") for i in self._graph.outputs)
+        return outputs, promise, missing
+
     def _advance(self, inputs: Sequence[Array], keep: set[int]) -> list[dict[int, Array]]:
         """The next steps, which the inputs' first axis counts: the values to keep of each batch."""
+        self._session.begin()
         with np.errstate(all="ignore"):
             try:
                 return [self._run_all(inputs, keep)]
@@ -195,6 +238,7 @@ class Emulator:
 
     def _run_all(self, inputs: Sequence[Array], keep: set[int]) -> dict[int, Array]:
         values: dict[int, Array] = dict(zip(self._graph.inputs, inputs, strict=True))
+        values |= {index: value[np.newaxis] for index, value in self._state.items()}
         count = len(inputs[0]) if inputs else 1
         chains = self._find_chains(keep)
         position = 0
@@ -228,27 +272,48 @@ class Emulator:
         try:
             values[chain.gives] = chain.run(x, self._node_ns[position : position + chain.length])
         except MemoryError as error:
-            raise ModelError(f"{_where(self._graph, node)}: {error}") from error
+            raise ModelError(f"{where(self._graph, node)}: {error}") from error
         return chain.length
 
     def _run(self, node: Node, values: dict[int, Array], count: int) -> None:
-        arrays = _node_values(self._graph, node, values)
+        arrays = node_values(self._graph, node, values)
         if arrays is None:
-            for output in node.outputs:
-                self._promises[output] = "unknown"
+            self._give(node, "unknown")
             self._note_missing_constant(node)
             return
         computed = [index in values for index in node.inputs]
         try:
+            if node.op in CONTROL_OPS:
+                self._control(node, arrays, computed, values)
+                return
             results = self._bind(node, arrays, computed)(arrays)
         except NoDefinition as reason:
             self._undefined(node, str(reason))
             return
         except _IMPOSSIBLE as error:
-            raise ModelError(f"{_where(self._graph, node)}: {error}") from error
+            raise ModelError(f"{where(self._graph, node)}: {error}") from error
         if not any(computed):  # constants alone: the same for every step
             results = tuple(np.broadcast_to(y, (count, *y.shape[1:])) for y in results)
         values.update(zip(node.outputs, results, strict=False))
+        kept = [i for i in node.inputs if i in self._state]
+        self._state |= {i: x[-1] for i, x in zip(kept, results[len(node.outputs) :], strict=False)}
+        if self._graph.resized and sum(x.nbytes for x in values.values()) > MAX_COMPUTED_BYTES:
+            raise ModelError(f"{where(self._graph, node)}: over {MAX_COMPUTED_BYTES} bytes by now")
+
+    def _control(
+        self,
+        node: Node,
+        arrays: Sequence[Array | None],
+        computed: Sequence[bool],
+        values: dict[int, Array],
+    ) -> None:
+        """A node of control flow; it runs on one step at a time."""
+        first = first_step(node, arrays, computed)
+        results, promise = self._session.run(node, first, self._weakest_input(node))
+        self._give(node, promise)
+        if len(results) != len(node.outputs):
+            raise CannotRun(f"makes {len(results)} outputs, the file says {len(node.outputs)}")
+        values.update((i, y[np.newaxis]) for i, y in zip(node.outputs, results, strict=True))
 
     def _bind(self, node: Node, arrays: Sequence[Array | None], computed: Sequence[bool]) -> Run:
         """The node's function for inputs of these shapes, over any number of steps.
@@ -256,32 +321,24 @@ class Emulator:
         Raises:
             NoDefinition: there is none.
         """
-        shapes = [
-            () if a is None else a.shape[1:] if has_steps else a.shape
-            for a, has_steps in zip(arrays, computed, strict=True)
-        ]
+        first = first_step(node, arrays, computed) if node.op in BY_VALUE else None
+        key = bound_key(node, arrays, computed)
         bound = self._bound.get(node.index)
-        if bound is not None and bound[0] == shapes:
+        if bound is not None and bound[0] == key:
             return bound[1]
-        first = [
-            a[0, ...] if a is not None and has_steps else a
-            for a, has_steps in zip(arrays, computed, strict=True)
-        ]
-        call, entry = _call(self._graph, node, first, self._profile)
+        first = first or first_step(node, arrays, computed)
+        call, entry = make_call(self._graph, node, first, self._profile)
         if entry is None:
             raise NoDefinition(f"profile {self._profile.name} has no entry for it")
         definition = DEFINITIONS.get((node.op, entry.semantics))
         if definition is None:
             raise NoDefinition(f"semantics {entry.semantics!r} is not defined for it")
-        if node.op in OUTPUT_SHAPES and OUTPUT_SHAPES[node.op](call) != call.output.shape:
-            made = list(OUTPUT_SHAPES[node.op](call))
-            raise CannotRun(f"makes shape {made}, the file says {list(call.output.shape)}")
         run = self._bind_core(call)
         if run is None:
             run = definition(call)
             if (node.op, entry.semantics) not in ROWWISE or not all(computed):
                 run = each_step(run, computed)
-        self._bound[node.index] = (shapes, run)
+        self._bound[node.index] = (key, run)
         self._chains = None
         self._promise(node, entry)
         return run
@@ -290,14 +347,17 @@ class Emulator:
         own: Promise = "assumed" if entry.evidence is Evidence.ASSUMED else "exact"
         if entry.semantics == FLOAT:
             own = "float"
-        before = (self._promises.get(i, "exact") for i in node.inputs)
-        weakest = max((own, *before), key=_ORDER.index)
+        self._give(node, weakest_of([own, self._weakest_input(node)]))
+
+    def _weakest_input(self, node: Node) -> Promise:
+        return weakest_of(self._promises.get(i, "exact") for i in node.inputs)
+
+    def _give(self, node: Node, promise: Promise) -> None:
         for output in node.outputs:
-            self._promises[output] = weakest
+            self._promises[output] = promise
 
     def _undefined(self, node: Node, reason: str) -> None:
-        for output in node.outputs:
-            self._promises[output] = "unknown"
+        self._give(node, "unknown")
         name = self._graph.tensors[node.outputs[0]].name if node.outputs else ""
         self._unknown.setdefault(node.index, Undefined(node.index, node.op, name, reason))
 
@@ -320,61 +380,3 @@ class Emulator:
             tuple(self._unknown[i] for i in sorted(self._unknown)),
             tuple(self._node_ns.tolist()),
         )
-
-
-def _where(graph: Graph, node: Node) -> str:
-    name = graph.tensors[node.outputs[0]].name if node.outputs else ""
-    return f"graph {graph.name!r}: node {node.index} ({node.op}, {name!r})"
-
-
-def _node_values(
-    graph: Graph, node: Node, values: dict[int, Array]
-) -> tuple[Array | None, ...] | None:
-    """The node's input values, constants included; None when one is not there."""
-    arrays: list[Array | None] = []
-    for index in node.inputs:
-        value = None if index < 0 else values.get(index, graph.tensors[index].data)
-        if value is None and index >= 0:
-            return None
-        arrays.append(value)
-    return tuple(arrays)
-
-
-def _call(
-    graph: Graph, node: Node, arrays: Sequence[Array | None], profile: ArithmeticProfile
-) -> tuple[Call, Entry | None]:
-    """What a definition is bound to, and the profile's entry for it."""
-    inputs = tuple(
-        None if array is None else replace(graph.tensors[index], shape=array.shape)
-        for index, array in zip(node.inputs, arrays, strict=True)
-    )
-    outputs = tuple(graph.tensors[i] for i in node.outputs)
-    entry = profile.lookup(signature(node, inputs, outputs))
-    return Call(node, inputs, outputs, entry.semantics if entry else ""), entry
-
-
-_IMAGE_FIRST = {"TRANSPOSE_CONV": (2, 1, 3, 0)}
-"""Ops whose signature lists image, weights and bias first, as the others do; then the rest."""
-
-
-def signature(node: Node, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Signature:
-    """What a profile chooses a node's semantics by."""
-    if node.op in _IMAGE_FIRST:
-        inputs = [inputs[i] if i < len(inputs) else None for i in _IMAGE_FIRST[node.op]]
-    tensors = (*inputs, *outputs[:1])
-    quantizations = [None if t is None else t.quantization for t in tensors]
-    weights = quantizations[1] if len(inputs) > 1 else None
-    return Signature(
-        op=node.op,
-        dtypes=tuple("" if t is None else t.dtype for t in inputs),
-        output=outputs[0].dtype if outputs else "",
-        per_channel=weights is not None and len(weights.scales) > 1,
-        shapes=tuple(() if t is None else t.shape for t in inputs),
-        output_shape=outputs[0].shape if outputs else (),
-        options=node.options,
-        constant=tuple(t is not None and t.data is not None for t in inputs),
-        scales=tuple(() if q is None else tuple(q.scales.tolist()) for q in quantizations),
-        zero_points=tuple(
-            () if q is None else tuple(q.zero_points.tolist()) for q in quantizations
-        ),
-    )

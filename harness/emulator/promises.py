@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
+from harness.emulator.control import CONTROL_OPS
 from harness.emulator.interpreter import FLOAT
 from harness.emulator.profiles import PROFILES
 from harness.errors import UsageError
@@ -94,6 +95,7 @@ def matrix_text(profiles: Sequence[ArithmeticProfile]) -> str:
     text += "\n" + _line(["op", "dtype", *letters]) + _line(["---"] * (len(profiles) + 2))
     for op, dtypes, cells in rows(profiles):
         text += _line([op, dtypes, *cells])
+    text += f"\n{', '.join(CONTROL_OPS)}: nothing is computed, exact in every profile.\n"
     text += "\nWhat is not exact, and what was tried:\n\n"
     text += _line(["op", "dtype", "when", "profiles", "tried"]) + _line(["---"] * 5)
     by_name = {p.name: letter for letter, p in zip(letters, profiles, strict=True)}

@@ -58,9 +58,38 @@ def _stack(tensor: Tensor, array: Array, position: int) -> Array:
     return array.reshape(len(array) // batch, *tensor.shape)
 
 
+_ONE_BY_ONE = {"IF", "WHILE", "CALL_ONCE", "STABLEHLO_COMPOSITE"}
+
+
+def keeps_state(graph: Graph) -> bool:
+    """Whether a run depends on those before it."""
+    graphs = (graph, *graph.library)
+    return any(t.variable for g in graphs for t in g.tensors) or any(
+        n.op in {"READ_VARIABLE", "ASSIGN_VARIABLE"} for g in graphs for n in g.nodes
+    )
+
+
+def initial_state(graph: Graph) -> dict[int, Array]:
+    """The first values of variable tensors: the zero point in int8, else 0.
+
+    Source: LiteRT core/subgraph.cc, ResetVariableTensors.
+    """
+    state: dict[int, Array] = {}
+    for tensor in graph.tensors:
+        dtype = stored_dtype(tensor.dtype)
+        if not tensor.variable or tensor.index in graph.inputs or dtype is None:
+            continue
+        zero = 0
+        if tensor.dtype == "int8" and tensor.quantization is not None:
+            zero = int(tensor.quantization.zero_points[0])
+        state[tensor.index] = np.full(tensor.shape, zero, dtype)
+    return state
+
+
 def steps_at_once(graph: Graph) -> int:
-    """How many steps run together: as many as the caches hold; one when the graph keeps state."""
-    if any(tensor.variable for tensor in graph.tensors):
+    """How many steps run together: as many as the caches hold; one when the graph keeps state or
+    calls others."""
+    if keeps_state(graph) or any(node.op in _ONE_BY_ONE for node in graph.nodes):
         return 1
     largest = max((_computed_bytes(graph, node) for node in graph.nodes), default=1)
     return max(1, min(_MOST_STEPS, _BYTES_AT_ONCE // max(1, largest)))

@@ -8,6 +8,7 @@ ends in a ModelError that names the file and the reason.
 import math
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ class _Reader:
         graphs = self._count(root.SubgraphsLength(), "subgraphs")
         if not graphs:
             raise ReadError("it has no subgraph")
-        read = tuple(self._graph(root.Subgraphs(i), i) for i in range(graphs))
+        alone = tuple(self._graph(root.Subgraphs(i), i) for i in range(graphs))
+        read = tuple(replace(graph, library=alone) for graph in alone)
         entry_points = tuple(
             self._entry_point(root.SignatureDefs(i), read)
             for i in range(self._count(root.SignatureDefsLength(), "signatures"))

@@ -1,6 +1,6 @@
 """Writes small .tflite files from Python: tensors, constants, ops; no converter involved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,7 @@ class Builder:
         *,
         variable: bool = False,
         buffer: int = 0,
+        free_axes: Sequence[int] = (),
     ) -> int:
         tensor = schema.TensorT()
         tensor.shape = np.array(shape, np.int32)
@@ -65,6 +66,9 @@ class Builder:
         tensor.name = f"t{len(self.tensors)}"
         tensor.buffer = buffer
         tensor.isVariable = variable
+        if free_axes:
+            signature = [-1 if axis in free_axes else n for axis, n in enumerate(shape)]
+            tensor.shapeSignature = np.array(signature, np.int32)
         if quant is not None:
             tensor.quantization = schema.QuantizationParametersT()
             tensor.quantization.scale = np.array(quant.scale, np.float32)
@@ -121,29 +125,58 @@ class Builder:
         self.codes.append(code)
         return len(self.codes) - 1
 
+    def subgraph(self) -> "Builder":
+        """Another subgraph of the same file."""
+        return Builder(buffers=self.buffers, codes=self.codes)
+
     def finish(
-        self, inputs: Sequence[int], outputs: Sequence[int], *, signature: bool = False
+        self,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        *,
+        signature: bool = False,
+        others: Sequence["Part"] = (),
+        signatures: Mapping[str, int] | None = None,
     ) -> bytes:
-        """The file's bytes."""
-        graph = schema.SubGraphT()
-        graph.name = "main"
-        graph.tensors = self.tensors
-        graph.operators = self.ops
-        graph.inputs = np.array(inputs, np.int32)
-        graph.outputs = np.array(outputs, np.int32)
+        """The file's bytes.
+
+        Args:
+            inputs, outputs: of this subgraph, the main one.
+            signature: name them in a signature.
+            others: the other subgraphs.
+            signatures: names of signatures, and the subgraph of each.
+        """
+        parts = [(self, inputs, outputs), *others]
         model = schema.ModelT()
         model.version = 3
-        model.subgraphs = [graph]
+        model.subgraphs = [_subgraph(f"graph{i}", *part) for i, part in enumerate(parts)]
+        model.subgraphs[0].name = "main"
         model.operatorCodes = self.codes
         model.buffers = self.buffers
-        if signature:
-            model.signatureDefs = [_signature(inputs, outputs)]
+        wanted = {"serving_default": 0} if signature else dict(signatures or {})
+        model.signatureDefs = [
+            _signature(name, index, *parts[index][1:]) for name, index in wanted.items()
+        ]
         packer = flatbuffers.Builder(1024)
         packer.Finish(model.Pack(packer), b"TFL3")
         return bytes(packer.Output())
 
 
-def _signature(inputs: Sequence[int], outputs: Sequence[int]) -> Any:
+Part = tuple[Builder, Sequence[int], Sequence[int]]
+"""A subgraph with its inputs and outputs."""
+
+
+def _subgraph(name: str, part: Builder, inputs: Sequence[int], outputs: Sequence[int]) -> Any:
+    graph = schema.SubGraphT()
+    graph.name = name
+    graph.tensors = part.tensors
+    graph.operators = part.ops
+    graph.inputs = np.array(inputs, np.int32)
+    graph.outputs = np.array(outputs, np.int32)
+    return graph
+
+
+def _signature(key: str, graph: int, inputs: Sequence[int], outputs: Sequence[int]) -> Any:
     def named(prefix: str, tensors: Sequence[int]) -> list[Any]:
         maps = []
         for position, index in enumerate(tensors):
@@ -153,7 +186,7 @@ def _signature(inputs: Sequence[int], outputs: Sequence[int]) -> Any:
         return maps
 
     signature = schema.SignatureDefT()
-    signature.signatureKey = "serving_default"
+    signature.signatureKey, signature.subgraphIndex = key, graph
     signature.inputs, signature.outputs = named("args_", inputs), named("output_", outputs)
     return signature
 

@@ -237,6 +237,8 @@ def logic_families() -> dict[str, Maker]:
     for op in ("LOGICAL_AND", "LOGICAL_OR"):
         made[f"{op}-plain"] = _binary(op, ("bool",))
     made["LOGICAL_NOT-plain"] = _not
+    for op in ("ADD", "SUB", "MUL"):
+        made[f"{op}-plain"] = _binary(op, ("int32", "int64"))
     made["FLOOR_DIV-plain"] = _binary("FLOOR_DIV", ("int8", "int16", "int32", "float32"))
     made["FLOOR_MOD-plain"] = _binary("FLOOR_MOD", ("int8", "int16", "int32", "int64", "float32"))
     for op in ("SELECT", "SELECT_V2"):

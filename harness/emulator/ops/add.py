@@ -24,7 +24,13 @@ from harness.emulator.definitions import (
     scale_and_zero_point,
 )
 from harness.emulator.graph import Array
-from harness.emulator.ops.clamp import clamp_float, fused_activation, tflite_clamp, xnnpack_clamp
+from harness.emulator.ops.clamp import (
+    clamp_float,
+    fused_activation,
+    real_range,
+    tflite_clamp,
+    xnnpack_clamp,
+)
 
 _LEFT_SHIFTS = {"int8": 20, "uint8": 20, "int16": 15}
 
@@ -156,6 +162,24 @@ def bind_xnnpack(call: Call) -> Run:
         x_2 = to_int64(required(values[1])) - z_2
         y = shift_right_ties_up(m_1 * x_1 + m_2 * x_2, to_int64(shift)) + z_y
         return (np.clip(y, low, high).astype(dtype),)
+
+    return run
+
+
+@define(["ADD", "SUB", "MUL"], ["wrapping"])
+def bind_plain(call: Call) -> Run:
+    """Plain integers, modulo the width of the dtype, then the fused clamp.
+
+    Source: LiteRT kernels/add.cc, EvalAdd; sub.cc, EvalSub; mul.cc, EvalMul.
+    """
+    operation = {"ADD": np.add, "SUB": np.subtract, "MUL": np.multiply}[call.node.op]
+    low, high = real_range(fused_activation(call))
+
+    def run(values: Values) -> tuple[Array]:
+        y = operation(required(values[0]), required(values[1]))
+        if low is not None or high is not None:
+            y = np.clip(y, None if low is None else int(low), None if high is None else int(high))
+        return (y,)
 
     return run
 

@@ -9,6 +9,8 @@ from harness.arithmetic.fixed_point import Int64, to_int64, wrap_int32
 from harness.arithmetic.float_steps import fused_multiply_add
 from harness.arithmetic.requantize import quantize_multiplier, round_s1, round_s2
 from harness.emulator.definitions import (
+    BY_VALUE,
+    OUTPUT_SHAPES,
     Call,
     CannotRun,
     NoDefinition,
@@ -20,6 +22,16 @@ from harness.emulator.definitions import (
     scale_and_zero_point,
 )
 from harness.emulator.graph import Array
+
+REDUCTIONS = (
+    "MEAN",
+    "SUM",
+    "REDUCE_PROD",
+    "REDUCE_MAX",
+    "REDUCE_MIN",
+    "REDUCE_ANY",
+    "REDUCE_ALL",
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,7 @@ def make_reduction(call: Call) -> Reduction:
     """The reduction of a node, from its constant second input and its options."""
     shape, axes = call.input(0).shape, call.input(1).data
     if axes is None:
-        raise NoDefinition("its axes are computed, not constant")
+        raise NoDefinition("its axes have no value")
     if any(not -len(shape) <= int(a) < len(shape) for a in axes.reshape(-1)):
         raise CannotRun(f"axes {axes.tolist()} on {len(shape)} dimensions")
     reduced = tuple(sorted({int(a) % len(shape) for a in axes.reshape(-1)}))
@@ -52,6 +64,9 @@ def make_reduction(call: Call) -> Reduction:
         raise CannotRun(f"a reduction of no elements of {list(shape)}")
     return Reduction(reduced, elements, result)
 
+
+BY_VALUE.update(dict.fromkeys(REDUCTIONS, (1,)))
+OUTPUT_SHAPES.update(dict.fromkeys(REDUCTIONS, lambda call: make_reduction(call).shape))
 
 Finish = Callable[[Int64], Array]
 """From the sums over the reduced axes to the output's integers, element by element."""

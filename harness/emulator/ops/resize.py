@@ -8,6 +8,7 @@ import numpy as np
 from harness.arithmetic.fixed_point import Int64, round_half_away, to_int64
 from harness.arithmetic.float_steps import fused_multiply_add
 from harness.emulator.definitions import (
+    BY_VALUE,
     OUTPUT_SHAPES,
     Call,
     CannotRun,
@@ -135,7 +136,9 @@ def _resized_shape(call: Call) -> tuple[int, ...]:
     return (shape[0], *_size(call, shape), shape[3])
 
 
-OUTPUT_SHAPES.update(dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resized_shape))
+_OPS = ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
+BY_VALUE.update(dict.fromkeys(_OPS, (1,)))
+OUTPUT_SHAPES.update(dict.fromkeys(_OPS, _resized_shape))
 
 
 def _both(call: Call, rule: Rule) -> tuple[Taps, Taps]:

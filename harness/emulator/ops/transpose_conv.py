@@ -7,6 +7,7 @@ import numpy as np
 from harness.arithmetic.requantize import requantize
 from harness.emulator.definitions import (
     ACCUMULATORS,
+    BY_VALUE,
     OUTPUT_SHAPES,
     Call,
     CannotRun,
@@ -28,10 +29,10 @@ _PLACES = (2, 1, 3)
 
 
 def output_shape(call: Call) -> tuple[int, ...]:
-    """The constant first input."""
+    """The first input."""
     size = call.input(0).data
     if size is None:
-        raise NoDefinition("its output's size is computed, not constant")
+        raise NoDefinition("its output's size has no value")
     shape = tuple(int(n) for n in size.reshape(-1))
     image, weights = call.input(2).shape, call.input(1).shape
     if len(image) != 4 or len(weights) != 4 or len(shape) != 4 or min(shape) < 1:
@@ -91,6 +92,7 @@ def bind_products(call: Call) -> Products:
     return products
 
 
+BY_VALUE["TRANSPOSE_CONV"] = (0,)
 OUTPUT_SHAPES["TRANSPOSE_CONV"] = output_shape
 define_accumulating("TRANSPOSE_CONV", bind_products, axis=0, places=_PLACES)
 

@@ -34,6 +34,7 @@ LOGIC_ENTRIES: tuple[Entry, ...] = (
     _quantized(_ORDER, ("int8", "uint8")),
     _entry(_EQUALITY, ("int32", "int64", "float32", "bool"), "plain", "comparisons.cc"),
     _entry(_ORDER, ("int16", "int32", "int64", "float32"), "plain", "comparisons.cc"),
+    _entry(("ADD", "SUB", "MUL"), ("int32", "int64"), "wrapping", "add.cc, sub.cc, mul.cc"),
     _entry(("LOGICAL_AND", "LOGICAL_OR", "LOGICAL_NOT"), ("bool",), "plain", "logical.cc"),
     _entry(("FLOOR_DIV",), ("int8", "int16", "int32", "float32"), "plain", "floor_div.cc"),
     _entry(("FLOOR_MOD",), ("int8", "int16", "int32", "int64", "float32"), "plain", "floor_mod.cc"),

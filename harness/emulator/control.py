@@ -1,0 +1,222 @@
+"""Control flow and variables: nodes that call other graphs of the model or keep values between
+runs. Nothing here computes; every runtime agrees on it.
+
+Untrusted files may call in circles or loop for ever: calls nest to a limit, and a run may spend a
+limited number of nodes in called graphs.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from harness.emulator.definitions import CannotRun, NoDefinition
+from harness.emulator.graph import Array, Graph, Node
+from harness.emulator.shapes import resized
+from harness.emulator.tflite import stored_dtype
+from harness.records import Promise
+
+MAX_DEPTH = 16
+MAX_CALLED_NODES = 1 << 16
+MAX_VARIABLES = 4096
+_MOST_CALLEES = 64
+
+CONTROL_OPS = (
+    "IF",
+    "WHILE",
+    "CALL_ONCE",
+    "STABLEHLO_COMPOSITE",
+    "VAR_HANDLE",
+    "READ_VARIABLE",
+    "ASSIGN_VARIABLE",
+)
+
+PROMISES: tuple[Promise, ...] = ("exact", "assumed", "float", "unknown")
+"""From the strongest to the weakest."""
+
+
+def weakest_of(promises: Iterable[Promise]) -> Promise:
+    """The weakest; "exact" of none."""
+    return max(promises, key=PROMISES.index, default="exact")
+
+
+class Callee(Protocol):
+    """A graph bound to a profile, which the session calls."""
+
+    def call(self, inputs: Sequence[Array]) -> tuple[list[Array | None], Promise, str]:
+        """One step, each array with an axis of one step before: the outputs, None where unknown;
+        the weakest promise inside; why an output is unknown."""
+
+
+@dataclass
+class Session:
+    """What the graphs of a model share while they run.
+
+    Attributes:
+        graphs: the model's, by index; empty where a graph stands alone.
+        make: binds a graph to the profile and this session.
+        variables: values by handle, with the promise of what was assigned.
+    """
+
+    graphs: tuple[Graph, ...]
+    make: Callable[[Graph], Callee]
+    variables: dict[int, tuple[Array, Promise]] = field(default_factory=dict)
+    _handles: dict[tuple[str, str], int] = field(default_factory=dict)
+    _callees: dict[tuple[int, tuple[tuple[int, ...], ...]], Callee] = field(default_factory=dict)
+    _done_once: set[int] = field(default_factory=set)
+    _depth: int = 0
+    _spent: int = 0
+
+    def begin(self) -> None:
+        """Before each invocation of the main graph."""
+        self._spent = 0
+
+    def call(self, index: int, inputs: Sequence[Array]) -> tuple[list[Array], Promise]:
+        """Run a graph of the model on values of one step, without an axis of steps.
+
+        Raises:
+            CannotRun: there is no such graph, its inputs differ, or a limit is reached.
+            NoDefinition: an output is unknown.
+        """
+        graph = self._graph(index, inputs)
+        self._spent += 1 + len(graph.nodes)
+        if self._spent > MAX_CALLED_NODES:
+            raise CannotRun(f"called graphs run more than {MAX_CALLED_NODES} nodes")
+        if self._depth == MAX_DEPTH:
+            raise CannotRun(f"calls nest deeper than {MAX_DEPTH}")
+        self._depth += 1
+        try:
+            outputs, promise, reason = self._callee(index, graph, inputs).call(
+                [x[np.newaxis] for x in inputs]
+            )
+        finally:
+            self._depth -= 1
+        if any(y is None for y in outputs):
+            raise NoDefinition(f"in graph {graph.name!r}: {reason}")
+        return [np.asarray(y)[0] for y in outputs], promise
+
+    def _graph(self, index: int, inputs: Sequence[Array]) -> Graph:
+        if not 0 <= index < len(self.graphs):
+            raise CannotRun(f"calls graph {index}, there are {len(self.graphs)}")
+        graph = self.graphs[index]
+        if len(inputs) != len(graph.inputs):
+            raise CannotRun(
+                f"calls graph {graph.name!r} with {len(inputs)} inputs, it takes "
+                f"{len(graph.inputs)}"
+            )
+        for position, x in zip(graph.inputs, inputs, strict=True):
+            dtype = stored_dtype(graph.tensors[position].dtype)
+            if dtype is not None and x.dtype != dtype:
+                raise CannotRun(f"calls graph {graph.name!r} with {x.dtype}, it takes {dtype}")
+        return graph
+
+    def _callee(self, index: int, graph: Graph, inputs: Sequence[Array]) -> Callee:
+        shapes = tuple(x.shape for x in inputs)
+        key = (index, shapes)
+        if key not in self._callees:
+            if len(self._callees) == _MOST_CALLEES:
+                self._callees.clear()
+            fitted = resized(graph, dict(zip(graph.inputs, shapes, strict=True)))
+            self._callees[key] = self.make(fitted)
+        return self._callees[key]
+
+    def run(
+        self, node: Node, values: Sequence[Array | None], promise: Promise
+    ) -> tuple[list[Array], Promise]:
+        """A control node on values of one step: its outputs, and the weakest promise on the way.
+
+        Args:
+            node: one of `CONTROL_OPS`.
+            values: its inputs.
+            promise: the weakest of them.
+        """
+        given = [x for x in values if x is not None]
+        if node.op == "ASSIGN_VARIABLE":
+            return self._assign(given, promise)
+        outputs, inside = _RUNS[node.op](self, node.options, given)
+        return outputs, weakest_of([promise, inside])
+
+    def _assign(self, values: Sequence[Array], promise: Promise) -> "Result":
+        """Source: LiteRT kernels/assign_variable.cc."""
+        _require(values, 2)
+        self.variables[int(values[0].reshape(-1)[0])] = (values[1].copy(), promise)
+        return [], "exact"
+
+    def call_once(self, options: Mapping[str, Any]) -> None:
+        """Run an initialization graph the first time only."""
+        index = int(options.get("init_subgraph_index", -1))
+        if index not in self._done_once:
+            self._done_once.add(index)
+            self.call(index, [])
+
+    def handle(self, options: Mapping[str, Any]) -> int:
+        """The number of the variable of that name, the same for the same name."""
+        name = (str(options.get("container")), str(options.get("shared_name")))
+        if len(self._handles) >= MAX_VARIABLES:
+            raise CannotRun(f"more than {MAX_VARIABLES} variables")
+        return self._handles.setdefault(name, len(self._handles))
+
+
+Result = tuple[list[Array], Promise]
+
+
+def _if(session: Session, options: Mapping[str, Any], values: Sequence[Array]) -> Result:
+    """Source: LiteRT kernels/if.cc."""
+    _require(values, 1)
+    branch = "then" if values[0].reshape(-1)[0] else "else"
+    return session.call(int(options.get(f"{branch}_subgraph_index", -1)), values[1:])
+
+
+def _while(session: Session, options: Mapping[str, Any], values: Sequence[Array]) -> Result:
+    """Source: LiteRT kernels/while.cc."""
+    state, promises = list(values), set[Promise]()
+    while True:
+        condition, promise = session.call(int(options.get("cond_subgraph_index", -1)), state)
+        if len(condition) != 1 or condition[0].size != 1:
+            raise CannotRun("its condition is not one element")
+        promises.add(promise)
+        if not condition[0].reshape(-1)[0]:
+            return state, weakest_of(promises)
+        state, promise = session.call(int(options.get("body_subgraph_index", -1)), state)
+        promises.add(promise)
+
+
+def _call_once(session: Session, options: Mapping[str, Any], _values: Sequence[Array]) -> Result:
+    """Source: LiteRT kernels/call_once.cc."""
+    session.call_once(options)
+    return [], "exact"
+
+
+def _composite(session: Session, options: Mapping[str, Any], values: Sequence[Array]) -> Result:
+    """Source: LiteRT kernels/stablehlo_composite.cc."""
+    return session.call(int(options.get("decomposition_subgraph_index", -1)), values)
+
+
+def _handle(session: Session, options: Mapping[str, Any], _values: Sequence[Array]) -> Result:
+    """Source: LiteRT kernels/var_handle.cc."""
+    return [np.asarray(session.handle(options), np.int32)], "exact"
+
+
+def _read(session: Session, _options: Mapping[str, Any], values: Sequence[Array]) -> Result:
+    """Source: LiteRT kernels/read_variable.cc."""
+    _require(values, 1)
+    found = session.variables.get(int(values[0].reshape(-1)[0]))
+    if found is None:
+        raise CannotRun("reads a variable that nothing was assigned to")
+    return [found[0]], found[1]
+
+
+def _require(values: Sequence[Array], count: int) -> None:
+    if len(values) < count or not values[0].size:
+        raise CannotRun(f"has {len(values)} inputs, needs {count}")
+
+
+_RUNS: dict[str, Callable[[Session, Mapping[str, Any], Sequence[Array]], Result]] = {
+    "IF": _if,
+    "WHILE": _while,
+    "CALL_ONCE": _call_once,
+    "STABLEHLO_COMPOSITE": _composite,
+    "VAR_HANDLE": _handle,
+    "READ_VARIABLE": _read,
+}
