@@ -56,15 +56,16 @@ def make_call(
         tensor if tensor is None or i not in BY_VALUE.get(node.op, ()) else replace(tensor, data=x)
         for i, (tensor, x) in enumerate(zip(inputs, arrays, strict=True))
     )
-    if node.op in OUTPUT_SHAPES and outputs:
-        made = OUTPUT_SHAPES[node.op](Call(node, given, outputs, ""))
-        if graph.resized:
+    entry = profile.lookup(signature(node, inputs, outputs))
+    if entry is not None and node.op in OUTPUT_SHAPES and outputs:
+        made = OUTPUT_SHAPES[node.op](Call(node, given, outputs, entry.semantics))
+        if not graph.resized and made != outputs[0].shape:
+            raise CannotRun(f"makes shape {list(made)}, the file says {list(outputs[0].shape)}")
+        if made != outputs[0].shape:
             if math.prod(made) > MAX_ELEMENTS:
                 raise CannotRun(f"makes shape {list(made)}, allowed: {MAX_ELEMENTS} elements")
             outputs = (replace(outputs[0], shape=made), *outputs[1:])
-        elif made != outputs[0].shape:
-            raise CannotRun(f"makes shape {list(made)}, the file says {list(outputs[0].shape)}")
-    entry = profile.lookup(signature(node, inputs, outputs))
+            entry = profile.lookup(signature(node, inputs, outputs))
     return Call(node, given, outputs, entry.semantics if entry else ""), entry
 
 
