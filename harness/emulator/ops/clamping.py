@@ -9,6 +9,7 @@ from harness.emulator.definitions import (
     Run,
     Values,
     define,
+    numpy_dtype,
     required,
     same_shape,
     scale_and_zero_point,
@@ -30,7 +31,7 @@ def bind_clamp(call: Call) -> Run:
     if (scale, zero_point) != scale_and_zero_point(call.input(0)):
         raise NoDefinition("its input and output are quantized differently")
     limits = xnnpack_clamp(fused_activation(call), scale, zero_point, call.output.dtype)
-    dtype = np.dtype(call.output.dtype)
+    dtype = numpy_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
         return (np.clip(required(values[0]).astype(np.int64), *limits).astype(dtype),)

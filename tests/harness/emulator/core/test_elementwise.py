@@ -29,8 +29,9 @@ LEVEL = (available_levels() or ("",))[0]
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_all_bytes(op: str, semantics: str, dtype: str) -> None:
     x = make_tensor((1, 256), dtype, 0.031, 7)
-    output = make_tensor((1, 256), dtype, 0.05, 3)
-    call = make_call(op, semantics, (x,), output, {"alpha": 0.1})
+    output = x if op == "CLAMP" else make_tensor((1, 256), dtype, 0.05, 3)
+    options = {"alpha": 0.1, "fused_activation_function": "RELU6"}
+    call = make_call(op, semantics, (x,), output, options)
     steps = (np.random.default_rng(0).permutation(256).astype(np.uint8).view(dtype)[None, None],)
     np.testing.assert_array_equal(run_core(call, LEVEL, steps), define_each(call, steps))
 

@@ -1,0 +1,153 @@
+// Depthwise convolution with multiplier 1, for any instruction set V.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "layer.h"
+#include "requantize.h"
+
+namespace edgefarm {
+
+template <class V>
+struct DepthwiseKernels {
+  using I32 = typename V::I32;
+  using Finish = Finishing<V>;
+
+  static constexpr int kPixels = 16;  // of a line, done together: they stay in the first cache
+
+  // The taps of neighbouring output pixels, `2 * pairs` pointers each; padding points at a line of
+  // the input's zero point, and so does an odd last tap, which meets a weight of zero. `steps` is
+  // room for as many numbers as a pixel has pointers.
+  static void find_taps(const Window& w, const uint8_t* image, int y, int first_x, int last_x,
+                        const uint8_t* padding, const uint8_t** taps, int64_t* steps) {
+    const int count = (w.kernel_h * w.kernel_w + 1) / 2 * 2;
+    bool ready = false;
+    for (int x = first_x; x < last_x; ++x, taps += count) {
+      const int left = x * w.stride_w - w.pad_left;
+      const bool inside = left >= 0 && left + (w.kernel_w - 1) * w.dilation_w < w.in_w;
+      if (inside && ready) {  // as the pixel before, one stride on
+        for (int t = 0; t < count; ++t) taps[t] = taps[t - count] + steps[t];
+        continue;
+      }
+      find_pixel_taps(w, image, y, left, padding, taps);
+      ready = inside;
+      for (int t = 0; inside && t < count; ++t) {
+        steps[t] = taps[t] == padding ? 0 : (int64_t)w.stride_w * w.in_c;
+      }
+    }
+  }
+
+  static void find_pixel_taps(const Window& w, const uint8_t* image, int y, int left,
+                              const uint8_t* padding, const uint8_t** taps) {
+    for (int ky = 0; ky < w.kernel_h; ++ky) {
+      const int iy = y * w.stride_h - w.pad_top + ky * w.dilation_h;
+      for (int kx = 0; kx < w.kernel_w; ++kx) {
+        const int ix = left + kx * w.dilation_w;
+        const bool inside = iy >= 0 && iy < w.in_h && ix >= 0 && ix < w.in_w;
+        *taps++ = inside ? image + ((int64_t)iy * w.in_w + ix) * w.in_c : padding;
+      }
+    }
+    if (w.kernel_h * w.kernel_w % 2 != 0) *taps = padding;
+  }
+
+  // One block of channels of one pixel.
+  template <Rounding R, int kPairs>
+  static void depthwise_block(const Depthwise& layer, const uint8_t* const* taps, int64_t channel,
+                              int64_t lane, const int16_t* weights,
+                              const typename V::Output& output, float cap, uint8_t* __restrict out,
+                              int width) {
+    const int pairs = kPairs ? kPairs : (layer.window.kernel_h * layer.window.kernel_w + 1) / 2;
+    I32 acc[V::kVectors];
+    for (int v = 0; v < V::kVectors; ++v) {
+      acc[v] = V::load(layer.start.data() + lane + v * V::kLanes);
+    }
+    for (int t = 0; t < pairs; ++t) {
+      V::accumulate_taps(acc, taps[2 * t] + channel, taps[2 * t + 1] + channel,
+                         weights + t * V::kChannels * 2, layer.input_flip);
+    }
+    for (int v = 0; v < V::kVectors; ++v) {
+      acc[v] =
+          Finish::template requantize<R>(acc[v], layer.requantization, lane + v * V::kLanes, cap);
+    }
+    V::store_block(acc, output, out, width);
+  }
+
+  template <Rounding R, int kPairs>
+  static void depthwise_pixels(const Depthwise& layer, const uint8_t* const* taps, int pixels,
+                               const typename V::Output& output, float cap, uint8_t* narrow,
+                               uint8_t* __restrict out) {
+    const Window& w = layer.window;
+    const int pairs = (w.kernel_h * w.kernel_w + 1) / 2;
+    for (int block = 0; block < layer.blocks; ++block) {
+      const int channel = layer.first_channel + block * V::kChannels;
+      const int64_t lane = (int64_t)block * V::kChannels;
+      const int16_t* weights = layer.weights.data() + lane * pairs * 2;
+      const int left = layer.last_channel - channel;
+      for (int x = 0; x < pixels; ++x) {
+        const uint8_t* const* own = taps + (int64_t)x * 2 * pairs;
+        uint8_t* to = out + (int64_t)x * w.out_c + channel;
+        if (left >= V::kChannels) {
+          depthwise_block<R, kPairs>(layer, own, channel, lane, weights, output, cap, to,
+                                     V::kChannels);
+        } else {
+          // Narrower than the vectors: the taps are copied to where reading on is harmless.
+          const uint8_t** copies = (const uint8_t**)narrow;
+          uint8_t* bytes = narrow + 2 * pairs * sizeof(uint8_t*);
+          for (int t = 0; t < 2 * pairs; ++t, bytes += V::kChannels) {
+            std::memcpy(bytes, own[t] + channel, (size_t)left);
+            copies[t] = bytes;
+          }
+          depthwise_block<R, kPairs>(layer, copies, 0, lane, weights, output, cap, to, left);
+        }
+      }
+    }
+  }
+
+  template <Rounding R>
+  static void depthwise_as(const Depthwise& layer, const uint8_t* in, uint8_t* out,
+                           int64_t first_row, int64_t last_row, Scratch& scratch) {
+    const Window& w = layer.window;
+    const int pairs = (w.kernel_h * w.kernel_w + 1) / 2;
+    const int64_t pointers = (int64_t)2 * pairs * sizeof(uint8_t*);
+    const int64_t narrow = pointers + (int64_t)2 * pairs * V::kChannels;
+    uint8_t* memory = scratch.at_least((kPixels + 1) * pointers + narrow + w.in_c);
+    auto** taps = (const uint8_t**)memory;
+    auto* steps = (int64_t*)(memory + kPixels * pointers);
+    uint8_t* copies = memory + (kPixels + 1) * pointers;
+    uint8_t* padding = copies + narrow;
+    std::memset(padding, (uint8_t)layer.input_zero ^ layer.input_flip, (size_t)w.in_c);
+    const typename V::Output output = Finish::output_of(layer.requantization, layer.output_flip);
+    const float cap = Finish::cap_of(layer.requantization);
+    // The usual windows, 3 x 3 and 5 x 5, are unrolled.
+    const auto run = pairs == 5    ? &depthwise_pixels<R, 5>
+                     : pairs == 13 ? &depthwise_pixels<R, 13>
+                                   : &depthwise_pixels<R, 0>;
+    for (int64_t row = first_row; row < last_row; ++row) {
+      const uint8_t* image = in + row / w.out_h * w.in_size();
+      for (int x = 0; x < w.out_w; x += kPixels) {
+        const int last_x = x + kPixels < w.out_w ? x + kPixels : w.out_w;
+        find_taps(w, image, (int)(row % w.out_h), x, last_x, padding, taps, steps);
+        run(layer, taps, last_x - x, output, cap, copies, out + (row * w.out_w + x) * w.out_c);
+      }
+    }
+  }
+
+  static void depthwise(const Depthwise& layer, const uint8_t* in, uint8_t* out, int64_t first_row,
+                        int64_t last_row, Scratch& scratch) {
+    switch (layer.requantization.rounding) {
+#define EDGEFARM_CASE(R) \
+  case Rounding::R:      \
+    return depthwise_as<Rounding::R>(layer, in, out, first_row, last_row, scratch);
+      EDGEFARM_CASE(kS1)
+      EDGEFARM_CASE(kS2)
+      EDGEFARM_CASE(kS3)
+      EDGEFARM_CASE(kS4)
+      EDGEFARM_CASE(kS5)
+      EDGEFARM_CASE(kS7)
+#undef EDGEFARM_CASE
+    }
+  }
+};
+
+}  // namespace edgefarm
