@@ -33,6 +33,23 @@ class Address:
 
 
 @dataclass(frozen=True)
+class RunPolicy:
+    """When a device may run, and on which of its cores.
+
+    Attributes:
+        min_battery_percent: below, nothing is run; a device without a battery always may.
+        max_temperature_c: above, it has to cool down first; None: at any temperature.
+        cooldown_s: how long it is waited for.
+        cpus: cores that the runner is kept on, e.g. ``4-7``; None: on any.
+    """
+
+    min_battery_percent: int = 0
+    max_temperature_c: float | None = None
+    cooldown_s: float = 300.0
+    cpus: str | None = None
+
+
+@dataclass(frozen=True)
 class Device:
     """One unit of the farm, as the inventory names it.
 
@@ -47,6 +64,7 @@ class Device:
         core: what the runtime's kernels are chosen by, e.g. ``cortex-a76``; None when not known.
         workdir: folder on the device under which everything of ours lives.
         python: the Python interpreter on the device; None when it has none.
+        policy: when it may run.
     """
 
     name: str
@@ -59,6 +77,7 @@ class Device:
     core: str | None = None
     workdir: str = "/var/tmp/edgefarm"  # noqa: S108  a folder of our own, made with mode 0700
     python: str | None = "python3"
+    policy: RunPolicy = RunPolicy()
 
 
 NO_DEVICE = Device("no device", "none", virtual=True)

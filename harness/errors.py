@@ -99,6 +99,10 @@ class DeviceFull(DeviceError):
     """The device has no space left for the job."""
 
 
+class DeviceUnready(DeviceError):
+    """The device's battery or temperature is not what its run policy asks for; nothing was run."""
+
+
 class RuntimeMissing(DeviceError):
     """The device lacks the interpreter or the inference runtime that the target needs."""
 
