@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from farm.golden import golden_target, run_golden
 from harness.device import Connect, Device, Transport
 from harness.errors import DeviceError, HostKeyChanged, UsageError
-from harness.target import Runtime, Target
+from harness.records import Outcome
+from harness.target import Progress, Runtime, Target, no_progress
 from targets import get_target
 
 LEAST_FREE_BYTES = 256 << 20
@@ -98,9 +100,29 @@ def check_device(device: Device, connect: Connect) -> DeviceCheck:
     return DeviceCheck(device.name, tuple(items))
 
 
+def check_golden(
+    device: Device, connect: Connect, *, progress: Progress = no_progress
+) -> CheckItem | None:
+    """Run the golden model on a device; None when none of its targets takes it."""
+    target = golden_target(device)
+    if target is None:
+        return None
+    run = run_golden(device, target, connect, progress=progress)
+    outputs = run.exactness.outputs if run.exactness else ()
+    differing = sum(output.differing or 0 for output in outputs)
+    if run.outcome is Outcome.PASS:
+        elements = sum(output.elements for output in outputs)
+        return CheckItem("golden model", True, f"0 of {elements} elements differ on {target.name}")
+    found = "; ".join(run.reasons) or f"{differing} elements differ"
+    wrong = "another version of the runtime, or a faulty machine: compare with another device"
+    remedy = wrong if run.outcome is Outcome.FAIL else "see above; then check it again"
+    return CheckItem("golden model", False, found, remedy)
+
+
 def _reached(device: Device) -> Iterator[CheckItem]:
     address = device.address
-    where = f" {address.user}@{address.host}:{address.port}" if address.host else ""
+    user = f"{address.user}@" if address.user else ""
+    where = f" {user}{address.host}:{address.port}" if address.host else ""
     yield CheckItem("connection", True, f"{device.transport}{where}")
     if device.host_key is not None:
         yield CheckItem("host key", True, device.host_key)

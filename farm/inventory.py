@@ -17,7 +17,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Self, cast
@@ -27,10 +27,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
-from farm import toml_file
-from harness.device import Address, Device, TransportKind
+from farm import phones, toml_file
+from harness.device import Address, Device, RunPolicy, TransportKind
 from harness.errors import UsageError
 from harness.home import home
+from harness.pinning import pin_to
 from targets import TARGETS
 
 FILE_NAME = "farm.toml"
@@ -43,6 +44,7 @@ _NAME_RULE = (
     f"not {HOST!r}, which is built in"
 )
 _WORKDIR = Device("", "local").workdir
+_POLICY = RunPolicy()
 
 
 class _Entry(BaseModel):
@@ -61,8 +63,12 @@ class _Entry(BaseModel):
     tags: list[str] = []
     virtual: bool = False
     core: str | None = None
-    workdir: Annotated[str, Field(pattern=r"^/.*[^/]$")] = _WORKDIR
-    python: Annotated[str, Field(description="empty: the device has none")] = "python3"
+    workdir: Annotated[str, Field(pattern=r"^/.*[^/]$")] | None = None
+    python: Annotated[str, Field(description="empty: the device has none")] | None = None
+    min_battery_percent: Annotated[int, Field(ge=0, le=100)] = _POLICY.min_battery_percent
+    max_temperature_c: Annotated[float, Field(gt=0, le=150)] | None = None
+    cooldown_s: Annotated[float, Field(ge=0, le=86_400)] = _POLICY.cooldown_s
+    cpus: str | None = None
 
     @model_validator(mode="after")
     def _has_an_address(self) -> Self:
@@ -70,10 +76,15 @@ class _Entry(BaseModel):
             raise ValueError("transport ssh needs a host")
         if self.transport == "adb" and not (self.serial or self.host):
             raise ValueError("transport adb needs a serial, or a host and a port")
+        try:
+            pin_to(self.cpus)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
         return self
 
     def device(self, name: str) -> Device:
         """The entry as the rest of the program knows it."""
+        workdir, python = _defaults(self.transport)
         return Device(
             name=name,
             transport=self.transport,
@@ -83,9 +94,17 @@ class _Entry(BaseModel):
             tags=tuple(self.tags),
             virtual=self.virtual,
             core=self.core,
-            workdir=self.workdir,
-            python=self.python or None,
+            workdir=self.workdir or workdir,
+            python=(python if self.python is None else self.python) or None,
+            policy=RunPolicy(
+                self.min_battery_percent, self.max_temperature_c, self.cooldown_s, self.cpus
+            ),
         )
+
+
+def _defaults(transport: TransportKind) -> tuple[str, str]:
+    """Working folder and Python of an entry that does not name them."""
+    return (phones.WORKDIR, "") if transport == "adb" else (_WORKDIR, "python3")
 
 
 class _File(BaseModel):
@@ -222,6 +241,7 @@ def _editing(path: Path) -> Iterator[tuple[tomlkit.TOMLDocument, Inventory]]:
 def _written(device: Device) -> dict[str, object]:
     """The keys of a device's table: those that differ from what their absence means."""
     address = device.address
+    workdir, python = _defaults(device.transport)
     try:
         entry = _Entry(
             transport=cast("TransportKind", device.transport),
@@ -235,8 +255,9 @@ def _written(device: Device) -> dict[str, object]:
             tags=list(device.tags),
             virtual=device.virtual,
             core=device.core,
-            workdir=device.workdir,
-            python=device.python or "",
+            workdir=None if device.workdir == workdir else device.workdir,
+            python=None if (device.python or "") == python else device.python or "",
+            **asdict(device.policy),
         )
     except ValidationError as error:
         reasons = "; ".join(toml_file.reason(item) for item in error.errors())

@@ -29,6 +29,7 @@ from harness.errors import (
     RuntimeMissing,
     UsageError,
 )
+from harness.pinning import pin_to
 from harness.protocol import Job, Kernels, Result, RunnerFailure
 from harness.received import RESULT, pull_limits, read_output, read_result
 from harness.slices import chunks, count_slices, join_outputs, take_slices
@@ -54,6 +55,8 @@ _MAKE_WORKDIR = (
     'umask 077 && [ ! -L "$1" ] && mkdir -p "$1/store" "$1/jobs" && chmod 700 "$1" '
     '&& find "$1/jobs" -mindepth 1 -maxdepth 1 -mtime +1 -exec rm -rf {} +'
 )
+# What a native program must be built for: Android's loader and C library are its own.
+_PLATFORM = 'm=$(uname -m); [ ! -e /system/bin/linker64 ] || m=android-$m; echo "$m"'
 # $1 is the job's folder, $2 the program.
 _MAKE_JOB = 'umask 077 && mkdir "$1" "$1/out" && chmod u+x "$2"'
 
@@ -107,6 +110,7 @@ def run_job(
     *,
     kernels: Kernels = "xnnpack",
     threads: int = 1,
+    cpus: str | None = None,
     timeout_s: float = 600.0,
     progress: Progress = no_progress,
     chunk_bytes: int = CHUNK_BYTES,
@@ -123,6 +127,7 @@ def run_job(
         measure: how latency is measured.
         kernels: see `harness.protocol.Kernels`.
         threads: of the runtime.
+        cpus: cores that the runner is kept on, e.g. ``0,4-7``; None: on any.
         timeout_s: limit for each transfer and for each process of the runner.
         progress: told about pushes and processes.
         chunk_bytes: what inputs and outputs of one process stay below, or are one invocation.
@@ -134,7 +139,7 @@ def run_job(
     """
     manifest = artifact.manifest
     ranges = list(chunks(manifest, count_slices(manifest.inputs, inputs), chunk_bytes))
-    session = _Session(transport, runner, artifact, timeout_s)
+    session = _Session(transport, runner, artifact, timeout_s, pin_to(cpus))
     job = session.job(len(inputs), kernels, threads)
     timed = job.model_copy(
         update={
@@ -176,9 +181,9 @@ def choose_runner(transport: Transport, target: Target, wanted: RunnerName | Non
             f"target {target.name} has no native runner; "
             f"name an interpreter as `python` in the entry of device {device.name}"
         )
-    if target.machine is not None:
+    if target.machine is not None and device.transport != "adb":
         return target.native_runner(target.machine)
-    named = transport.run(("uname", "-m"), timeout_s=_COMMAND_TIMEOUT_S)
+    named = transport.run(("sh", "-c", _PLATFORM), timeout_s=_COMMAND_TIMEOUT_S)
     return target.native_runner(_text(named.stdout).strip())
 
 
@@ -186,13 +191,19 @@ class _Session:
     """One artifact on one device: what is pushed once, and one process of the runner at a time."""
 
     def __init__(
-        self, transport: Transport, runner: Runner, artifact: Artifact, timeout_s: float
+        self,
+        transport: Transport,
+        runner: Runner,
+        artifact: Artifact,
+        timeout_s: float,
+        prefix: tuple[str, ...],
     ) -> None:
         self.transport = transport
         self.device = transport.device
         self.runner = runner
         self.artifact = artifact
         self.timeout_s = timeout_s
+        self.prefix = prefix
         self.digests = {path: sha256_file(path) for path in runner.files}
         self.notes: list[str] = []
 
@@ -254,7 +265,7 @@ class _Session:
             local = Path(name)
             self.push_job(job, inputs, local, remote)
             files = tuple(self.stored(sha256) for sha256 in self.digests.values())
-            argv = self.runner.argv(self.device, files, remote)
+            argv = (*self.prefix, *self.runner.argv(self.device, files, remote))
             ended = self.transport.run(argv, timeout_s=self.timeout_s)
             return self.collect(job, ended, local / "out", f"{remote}/out", slices)
 

@@ -160,6 +160,9 @@ class Transport(Protocol):
 
         Returns:
             The files, relative to `local`, sorted.
+
+        Raises:
+            ArtifactCorrupt: what arrived is not what the device sent.
         """
 
     def close(self) -> None:

@@ -92,7 +92,8 @@ class HostKeyChanged(DeviceError):
 
 
 class ArtifactCorrupt(DeviceError):
-    """A file's sha256 on the device is not the one that was pushed; it was not run."""
+    """A file's sha256 on the device is not the one that was pushed, or what came back is not what
+    the device sent; it was not used."""
 
 
 class DeviceFull(DeviceError):

@@ -30,6 +30,8 @@ from harness.protocol import Kernels
 from harness.quantize import lower
 from harness.quantize.reference import float_outputs, float_tensors
 from harness.quantize.tools import tool_versions
+from harness.read_facts import read_facts
+from harness.readiness import throttling, wait_until_ready
 from harness.recipe import Recipe
 from harness.records import Failure, Latency, Outcome, QuantizationCost, Run
 from harness.slices import batch_of
@@ -130,6 +132,7 @@ def _walk(
         outputs, emulated = _emulate_only(record, emulators, soc)
     else:
         with connect(request.device) as transport:
+            record.add(facts=wait_until_ready(transport, progress=progress))
             outputs, emulated = _run_and_compare(
                 record, request, transport, artifact, inputs, progress=progress
             )
@@ -183,12 +186,14 @@ def _run_and_compare(
         choose_runner(transport, request.target, request.runner),
         kernels=request.kernels,
         threads=request.threads,
+        cpus=request.device.policy.cpus,
         progress=progress,
     )
     on_device = run(artifact, inputs, request.measure)
     results = on_device.results
-    record.add(results=results, latency=latency_from(results, request.device))
-    record.note(*on_device.notes)
+    throttled = _throttled(record, transport)
+    record.add(results=results, latency=latency_from(results, request.device, throttled=throttled))
+    record.note(*on_device.notes, *filter(None, (throttled,)))
     emulated = compare_with_emulator(
         artifact,
         request.target.profile(request.device, results[0]),
@@ -199,6 +204,14 @@ def _run_and_compare(
     )
     record.add(exactness=emulated.exactness, emulator_ns=_per_sample(emulated, inputs))
     return on_device.outputs, emulated
+
+
+def _throttled(record: "_Record", transport: Transport) -> str:
+    """Why the device did not have its full speed in the run that just ended, or ""."""
+    before = record.run.facts
+    if before is None or before.thermal_status is None:
+        return ""
+    return throttling(before, read_facts(transport))
 
 
 def _limited(samples: Split, most: int | None) -> Split:

@@ -19,7 +19,9 @@ _SEED = 0
 _VIRTUAL = "virtual board: emulated time, not a device's"
 
 
-def latency_from(results: Sequence[Result], device: Device) -> Latency | None:
+def latency_from(
+    results: Sequence[Result], device: Device, *, throttled: str = ""
+) -> Latency | None:
     """The statistics of all timed runs; None when nothing was timed.
 
     Percentiles are interpolated linearly. The bootstrap is seeded: the same samples give the
@@ -28,6 +30,7 @@ def latency_from(results: Sequence[Result], device: Device) -> Latency | None:
     Args:
         results: one for each restart of the runner.
         device: where they were measured.
+        throttled: why the device did not have its full speed, by its own word, or "".
     """
     timed = [result for result in results if result.latency_ns]
     if not timed:
@@ -35,7 +38,9 @@ def latency_from(results: Sequence[Result], device: Device) -> Latency | None:
     samples = [np.asarray(result.latency_ns, dtype=np.float64) for result in timed]
     medians = np.array([np.median(one) for one in samples])
     pooled = np.concatenate(samples)
-    remark = _VIRTUAL if device.virtual else _throttling(timed)
+    # A virtual device shows its host's frequencies: they say nothing.
+    cause = throttled or ("" if device.virtual else _throttling(timed))
+    remark = "; ".join(filter(None, (_VIRTUAL if device.virtual else "", cause)))
     return Latency(
         warmup_ns=tuple(result.warmup_ns for result in timed),
         samples_ns=tuple(result.latency_ns for result in timed),

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, PlainSerializer, TypeAdapter, Validation
 from harness.artifact import Manifest
 from harness.device import Device
 from harness.errors import ModelError
+from harness.facts import Facts
 from harness.placement import PlacementReport
 from harness.protocol import Result
 
@@ -231,6 +232,7 @@ class Run:
         samples: how many evaluation samples were run.
         manifest: of the artifact; None when lowering failed.
         placement: where each op runs; None when lowering failed.
+        facts: of the device, before it ran; None when it was not reached.
         results: what the runner reported, one for each restart; the first wrote the outputs.
         emulated_by: without a device: the profile and what it promises; empty with one.
         distances: the emulation against those of related machines.
@@ -257,6 +259,7 @@ class Run:
     samples: int = 0
     manifest: Manifest | None = None
     placement: PlacementReport | None = None
+    facts: Facts | None = None
     results: tuple[Result, ...] = ()
     exactness: Exactness | None = None
     emulated_by: str = ""

@@ -18,7 +18,7 @@ from tests.harness.cli.command import command
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 DOCS = README + (ROOT / "CONTRIBUTING.md").read_text()
-PLACEHOLDER = re.compile(r"\b[A-Z]{1,}[A-Z_]*\b|192\.0\.2\.|lab-pi5|\ba\.npz")
+PLACEHOLDER = re.compile(r"\b[A-Z]{1,}[A-Z_]*\b|192\.0\.2\.|lab-pi5|pixel|\ba\.npz")
 """What stands for the reader's own: FILE, NAME, the address range for documentation."""
 
 

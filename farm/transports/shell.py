@@ -4,6 +4,7 @@ The device needs a POSIX shell and the small tools of busybox, toybox or coreuti
 bash, no file transfer server.
 """
 
+import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -65,8 +66,13 @@ mv -f "$2" "$1" && echo stored
 # TAR_OPTIONS: only GNU tar reads it, and only GNU tar may be set up for another format.
 _READ = """
 if [ -h "$1" ] || [ ! -d "$1" ]; then echo "$1 is not a folder" >&2; exit 1; fi
-cd "$1" && TAR_OPTIONS=--format=gnu exec tar -cf - .
+cd "$1" || exit 1
+export TAR_OPTIONS=--format=gnu
+tar -cf - . || exit $?
+digest() { sha256sum || busybox sha256sum || toybox sha256sum; }
+echo "sha256 $(tar -cf - . | digest 2>/dev/null)" >&2
 """
+_SENT = re.compile("^sha256 ([0-9a-f]{64})", re.MULTILINE)
 
 
 class ShellTransport:
@@ -155,14 +161,24 @@ class ShellTransport:
                 ("sh", "-c", _READ, "sh", remote), timeout_s, f"pull of {remote}"
             ) as command,
         ):
+            arrived = hashlib.sha256()
             try:
-                unpack(_stdout(command), folder)
+                unpack(_noting(_stdout(command), arrived), folder)
             except CutOff as error:
                 raise command.failed(str(error), command.exit_status()) from error
             except Refused as error:
                 raise command.failed(str(error)) from error
             if (status := command.exit_status()) != 0:
                 raise command.failed("tar failed", status)
+            sent = _SENT.findall(command.stderr_text)
+            if not sent:
+                raise command.failed("the device did not tell the sha256 of what it sent", status)
+            if sent[-1] != arrived.hexdigest():
+                raise ArtifactCorrupt(
+                    f"pull of {remote}: sha256 of what arrived is {arrived.hexdigest()}, the "
+                    f"device sent {sent[-1]}; nothing of it was kept, run the job again",
+                    device=self._device.name,
+                )
         return folder.files
 
     def close(self) -> None:
@@ -259,6 +275,12 @@ def _read_from(local: Path, offset: int, size: int) -> Iterator[bytes]:
                 yield data
     except OSError as error:
         raise HarnessError(f"{local}: cannot be read: {error.strerror}") from error
+
+
+def _noting(pieces: Iterator[bytes], digest: "hashlib._Hash") -> Iterator[bytes]:
+    for piece in pieces:
+        digest.update(piece)
+        yield piece
 
 
 def _stdout(command: Command) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from farm.phones import WORKDIR
 from farm.virtual import processes
 from farm.virtual.binfmt import ensure_registered
 from farm.virtual.commands import host_faults
@@ -29,7 +30,7 @@ from farm.virtual.folders import (
 from farm.virtual.phone import control
 from farm.virtual.phone.faults import Fault
 from farm.virtual.phone.system import CORES as PHONE_CORES
-from farm.virtual.phone.system import DATA_BYTES, WORKDIR
+from farm.virtual.phone.system import DATA_BYTES
 from farm.virtual.processes import Kind
 from farm.virtual.requirements import missing
 from farm.virtual.rootfs import SPECS, RuntimeKind, ensure_rootfs

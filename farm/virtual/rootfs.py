@@ -74,7 +74,9 @@ SPECS: dict[RootfsKind, RootfsSpec] = {
         "tflite_runtime.interpreter",
     ),
     "none": RootfsSpec("none", _SERVER),
-    "phone": RootfsSpec("phone", ("libgcc-s1", "libstdc++6", "mksh", "toybox")),
+    "phone": RootfsSpec(
+        "phone", ("libgcc-s1", "libstdc++6", "mksh", "toybox"), format_version=_FORMAT + 1
+    ),
 }
 
 

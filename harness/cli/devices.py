@@ -1,22 +1,41 @@
 """`edgefarm device`: which devices there are, and whether they can be used."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from farm.check import check_device
+from farm.check import check_device, check_golden
 from farm.inventory import add_device, inventory_path, load_inventory, remove_device
+from farm.phones import PHONE_TARGET, phone_from
 from farm.transports import connect
 from farm.transports.ssh import scan_host_key
-from harness.cli.output import JsonOption, print_json, print_rows, remark, stdout
-from harness.device import Address, Device
+from harness.cli.output import JsonOption, print_json, print_rows, progress_bar, remark, stdout
+from harness.device import Address, Device, RunPolicy
 from harness.errors import UsageError
+from harness.facts import told
+from harness.pinning import pin_to
+from harness.read_facts import read_facts
 from targets import get_target
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Devices: the inventory farm.toml in edgefarm's home folder. `host` is always in it.",
 )
+
+_POLICY = RunPolicy()
+MinBatteryOption = Annotated[
+    int, typer.Option(min=0, max=100, help="Run nothing while its battery has less.")
+]
+MaxTemperatureOption = Annotated[
+    float | None, typer.Option(min=1, max=150, help="Let it cool down first while it is hotter.")
+]
+CooldownOption = Annotated[
+    float, typer.Option(min=0, max=86_400, help="Wait so long for that, then give up.")
+]
+CpusOption = Annotated[
+    str | None, typer.Option(help="Keep the runner on these cores, e.g. 4-7 (taskset).")
+]
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the device.")]
 
@@ -45,11 +64,22 @@ def list_(as_json: JsonOption = False) -> None:
 
 @app.command()
 def add(
-    name: NameArgument,
-    ssh: Annotated[str, typer.Option(help="Where it answers: USER@HOST or USER@HOST:PORT.")],
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the device; for a phone by default its model's.")
+    ] = None,
+    ssh: Annotated[
+        str | None, typer.Option(help="A board: where it answers, USER@HOST or USER@HOST:PORT.")
+    ] = None,
+    adb: Annotated[
+        str | None, typer.Option(help="A phone: its serial in `adb devices`, or HOST:PORT.")
+    ] = None,
     target: Annotated[
-        list[str], typer.Option(help="A target it can run, see `edgefarm targets`; repeatable.")
-    ],
+        list[str] | None,
+        typer.Option(
+            help="A target it can run, see `edgefarm targets`; repeatable. "
+            f"For a phone by default {PHONE_TARGET}."
+        ),
+    ] = None,
     accept_host_key: Annotated[
         str | None,
         typer.Option(help="The fingerprint (SHA256:…) that the device's own console shows."),
@@ -62,16 +92,50 @@ def add(
         list[str] | None, typer.Option(help="A word to choose it by; repeatable.")
     ] = None,
     python: Annotated[
-        str, typer.Option(help="Its Python interpreter; empty for a device without one.")
+        str, typer.Option(help="A board's Python interpreter; empty for one without.")
     ] = "python3",
+    min_battery_percent: MinBatteryOption = 0,
+    max_temperature_c: MaxTemperatureOption = None,
+    cooldown_s: CooldownOption = _POLICY.cooldown_s,
+    cpus: CpusOption = None,
 ) -> None:
-    """Register a board that is reached over SSH, its host key pinned.
+    """Register a board that is reached over SSH, its host key pinned, or a phone over adb.
 
     Without --accept-host-key the board's fingerprint is shown and nothing is added. Compare it on
-    the board (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then repeat with the option.
+    the board (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then repeat with the option. A
+    phone must be connected: it is asked what it is.
     """
-    for one in target:
+    if (ssh is None) == (adb is None):
+        raise UsageError("give either --ssh, for a board, or --adb, for a phone")
+    for one in target or ():
         get_target(one)
+    pin_to(cpus)
+    policy = RunPolicy(min_battery_percent, max_temperature_c, cooldown_s, cpus)
+    tags = tuple(tag or ())
+    if adb is not None:
+        device = phone_from(
+            adb, connect, name=name, targets=tuple(target or ()), core=core, tags=tags
+        )
+    else:
+        if name is None or not target:
+            raise UsageError("a board needs a NAME and at least one --target")
+        address, shown = _pinned(str(ssh), key_file, accept_host_key)
+        device = Device(
+            name=name,
+            transport="ssh",
+            targets=tuple(target),
+            address=address,
+            host_key=shown,
+            tags=tags,
+            core=core,
+            python=python or None,
+        )
+    add_device(inventory_path(), replace(device, policy=policy))
+    remark(f"added {device.name}; try it with: edgefarm device check {device.name}")
+
+
+def _pinned(ssh: str, key_file: str | None, accept_host_key: str | None) -> tuple[Address, str]:
+    """A board's address and host key; UsageError unless that key has been accepted."""
     address = _parse_address(ssh, key_file)
     shown = scan_host_key(address.host, address.port)
     if accept_host_key is None:
@@ -84,18 +148,7 @@ def add(
             f"{address.host}:{address.port} shows host key {shown}, "
             f"not the accepted {accept_host_key}; nothing was added"
         )
-    device = Device(
-        name=name,
-        transport="ssh",
-        targets=tuple(target),
-        address=address,
-        host_key=shown,
-        tags=tuple(tag or ()),
-        core=core,
-        python=python or None,
-    )
-    add_device(inventory_path(), device)
-    remark(f"added {name}; try it with: edgefarm device check {name}")
+    return address, shown
 
 
 @app.command()
@@ -107,9 +160,18 @@ def remove(name: NameArgument) -> None:
 
 @app.command()
 def check(name: NameArgument, as_json: JsonOption = False) -> None:
-    """Look whether a device can be used: reach, disk, tools, runtimes; exit 3 when it cannot."""
+    """Look whether a device can be used; exit 3 when it cannot.
+
+    Looks at reach, disk, tools and runtimes, then runs a golden model and compares it with the
+    emulator.
+    """
     device = load_inventory(inventory_path()).get_device(name)
     found = check_device(device, connect)
+    if found.ok:
+        with progress_bar() as progress:
+            golden = check_golden(device, connect, progress=progress)
+        if golden is not None:
+            found = replace(found, items=(*found.items, golden))
     if as_json:
         print_json(found)
     else:
@@ -127,6 +189,18 @@ def check(name: NameArgument, as_json: JsonOption = False) -> None:
         raise typer.Exit(3)
     if not as_json:
         stdout.print(f"{name} can be used")
+
+
+@app.command()
+def info(name: NameArgument, as_json: JsonOption = False) -> None:
+    """Show a device's facts: what it is, how full, how hot, how fast."""
+    with connect(load_inventory(inventory_path()).get_device(name)) as transport:
+        facts = read_facts(transport)
+    if as_json:
+        print_json(facts)
+        return
+    rows = [{"fact": key, "value": value} for key, value in told(facts).items()]
+    print_rows(f"Device {name}", rows, as_json=False)
 
 
 def _address(device: Device) -> str:

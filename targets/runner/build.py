@@ -1,5 +1,6 @@
 """The native runner's files: the program, compiled on first use, and LiteRT's library."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -14,11 +15,13 @@ from harness.artifact import sha256_file
 from harness.cache import Cache, content_key, default_cache
 from harness.device import Device
 from harness.errors import UsageError
+from harness.home import home
 from harness.target import Runner
 
 NATIVE = Path(__file__).parent / "native"
 CROSS_PRESETS = {"aarch64": "aarch64-linux-gnu-g++"}
 
+ANDROID_VARIABLE = "EDGEFARM_ANDROID_RUNTIME"
 _PROGRAM = "edgefarm-runner"
 _LIBRARY = "libLiteRt.so"
 _WHEEL_PLATFORMS = ("manylinux_2_27", "manylinux_2_28")
@@ -26,22 +29,48 @@ _TIMEOUT_S = 900.0
 
 
 def native_runner(machine: str) -> Runner:
-    """The runner for devices without Python, for one machine (``uname -m``).
+    """The runner for devices without Python, for one machine (``uname -m``; for Android
+    ``android-`` before it).
 
     The first call compiles it and may fetch LiteRT's library; both are kept in the user's cache.
+    For Android both are the user's own, see `android_files`.
 
     Raises:
         UsageError: no such build, or what it takes is not installed; the message names it.
     """
-    cache = default_cache()
-    litert = version("ai-edge-litert")
-    files = (build_program(machine, cache), fetch_library(machine, litert, cache))
+    if machine.startswith("android-"):
+        files, litert = android_files(machine)
+    else:
+        cache = default_cache()
+        litert = version("ai-edge-litert")
+        files = (build_program(machine, cache), fetch_library(machine, litert, cache))
 
     def argv(_device: Device, paths: tuple[str, ...], job: str) -> tuple[str, ...]:
         program, library = paths
         return (program, library, litert, job)
 
     return Runner("native", files, argv)
+
+
+def android_files(machine: str) -> tuple[tuple[Path, Path], str]:
+    """The program and LiteRT's library for Android phones, and that library's version.
+
+    They lie in a folder that the user makes (see the README of the native runner), named by
+    ``$EDGEFARM_ANDROID_RUNTIME``, by default ``android-aarch64`` in the home folder.
+
+    Raises:
+        UsageError: one of its files is missing.
+    """
+    folder = Path(os.environ.get(ANDROID_VARIABLE) or home() / machine)
+    program, library, version_file = (folder / name for name in (_PROGRAM, _LIBRARY, "VERSION"))
+    lacking = [path.name for path in (program, library, version_file) if not path.is_file()]
+    if lacking:
+        raise UsageError(
+            f"Android phones need their own build of the runner; {folder} lacks "
+            f"{', '.join(lacking)}: make it as {NATIVE / 'README.md'} says, or set "
+            f"{ANDROID_VARIABLE}"
+        )
+    return (program, library), version_file.read_text(errors="replace").strip()
 
 
 def build_program(machine: str, cache: Cache) -> Path:

@@ -13,7 +13,6 @@ DATA_BYTES = 1 << 30
 """Size of /data: in memory, and only as much of it as is used."""
 FEATURES = "shell_v2,cmd,stat_v2,fixed_push_mkdir"
 CORES = 2
-WORKDIR = "/data/local/tmp/edgefarm"
 
 _PROPERTIES = {
     "ro.boot.qemu": "1",
@@ -57,35 +56,36 @@ _SYS = {
 _GETPROP = """\
 #!/system/bin/sh
 # getprop [NAME [DEFAULT]]
-if [ $# = 0 ]; then sed 's/^\\([^=]*\\)=\\(.*\\)$/[\\1]: [\\2]/' /vendor/build.prop; exit; fi
 while IFS= read -r line; do
+  if [ $# = 0 ]; then echo "[${line%%=*}]: [${line#*=}]"; continue; fi
   if [ "${line%%=*}" = "$1" ]; then echo "${line#*=}"; exit; fi
 done </vendor/build.prop
-echo "$2"
+[ $# = 0 ] || echo "$2"
 """
 
 # As much as is asked for, in the words of Android 14.
 _DUMPSYS = """\
 #!/system/bin/sh
 # dumpsys battery|thermalservice|power
+value() { read -r v <"$1"; echo "$v"; }
 class=/sys/class
 battery=$class/power_supply/battery
 case "$1" in
 battery)
   charging=false; status=3
-  if [ "$(cat $battery/status)" = Charging ]; then charging=true; status=2; fi
+  if [ "$(value $battery/status)" = Charging ]; then charging=true; status=2; fi
   echo "Current Battery Service state:"
   echo "  AC powered: $charging"
   echo "  USB powered: false"
   echo "  status: $status"
   echo "  present: true"
-  echo "  level: $(cat $battery/capacity)"
+  echo "  level: $(value $battery/capacity)"
   echo "  scale: 100"
-  echo "  temperature: $(cat $battery/temp)"
+  echo "  temperature: $(value $battery/temp)"
   ;;
 thermalservice)
   # Where Android's own defaults for the skin have it: light, moderate, severe, critical.
-  skin=$(cat $class/thermal/thermal_zone0/temp)
+  skin=$(value $class/thermal/thermal_zone0/temp)
   status=0
   for limit in 39000 41000 43000 45000; do
     if [ "$skin" -ge $limit ]; then status=$((status + 1)); fi
@@ -95,7 +95,7 @@ thermalservice)
   ;;
 power)
   awake=Asleep
-  if [ "$(cat $class/backlight/panel0/brightness)" -gt 0 ]; then awake=Awake; fi
+  if [ "$(value $class/backlight/panel0/brightness)" -gt 0 ]; then awake=Awake; fi
   echo "  mWakefulness=$awake"
   ;;
 *)

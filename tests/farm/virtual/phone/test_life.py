@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from farm.phones import WORKDIR
 from farm.transports import adb, connect
 from farm.virtual.boards import create_board, find_board, list_boards, set_fault, stop_board
 from farm.virtual.phone.faults import Fault
 from farm.virtual.phone.keys import parse_key
-from farm.virtual.phone.system import WORKDIR
 from harness.errors import DeviceError, DeviceTimeout, TransportError, UsageError
 from tests.farm.phones import NewPhone, VirtualPhone, wait_until
 from tests.farm.transports.conftest import shell
