@@ -241,10 +241,11 @@ def _editing(path: Path) -> Iterator[tuple[tomlkit.TOMLDocument, Inventory]]:
 def _written(device: Device) -> dict[str, object]:
     """The keys of a device's table: those that differ from what their absence means."""
     address = device.address
-    workdir, python = _defaults(device.transport)
+    transport = cast("TransportKind", device.transport)
+    workdir, python = _defaults(transport)
     try:
         entry = _Entry(
-            transport=cast("TransportKind", device.transport),
+            transport=transport,
             targets=list(device.targets),
             host=address.host,
             port=address.port,

@@ -8,7 +8,7 @@ from pydantic import Field
 THERMAL_WORDS = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 """Android's thermal status by its number (PowerManager.THERMAL_STATUS_…)."""
 
-Whole = Annotated[int, Field(ge=0, lt=1 << 63)]
+Whole = Annotated[int, Field(ge=0, le=(1 << 63) - 1)]
 
 
 @dataclass(frozen=True)
