@@ -43,7 +43,7 @@ def expose(path: Path, folder: Path) -> Exposed:
     if is_program(content):
         method = read_method(content, where=where)
         graph, tensors = method.graph, expose_pte.exposed_tensors(method)
-        content, runtime = expose_pte.expose_program(method), "executorch"
+        content, runtime = expose_pte.expose_program(method, where=where), "executorch"
     else:
         model = read_tflite(content, where=where)
         graph, tensors = model.main, exposed_tensors(model)

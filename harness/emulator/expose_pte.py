@@ -21,7 +21,7 @@ from harness.emulator.flatbuffer_front import (
     put_in_front,
 )
 from harness.emulator.graph import Tensor
-from harness.emulator.pte import SCALAR_TYPES, Method
+from harness.emulator.pte import SCALAR_TYPES, Method, naming_what_is_broken
 from harness.emulator.tflite import stored_dtype
 from harness.emulator.xnnpack_payload import split_payload
 
@@ -49,9 +49,14 @@ def exposed_tensors(method: Method) -> tuple[int, ...]:
     )
 
 
-def expose_program(method: Method) -> bytes:
-    """The file's content, changed so that its outputs are those of `exposed_tensors`."""
-    return _Exposer(method).content()
+def expose_program(method: Method, *, where: str = "model") -> bytes:
+    """The file's content, changed so that its outputs are those of `exposed_tensors`.
+
+    Raises:
+        ModelError: the file is broken where the reader does not look.
+    """
+    with naming_what_is_broken(where):
+        return _Exposer(method).content()
 
 
 class _Exposer:

@@ -10,7 +10,8 @@ Source: executorch schema/program.fbs and scalar_type.fbs; schema/extended_heade
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,8 +105,15 @@ class Method:
 
 def read_method(content: bytes, *, where: str) -> Method:
     """As `read_pte`, with what else is known of the tensors."""
-    try:
+    with naming_what_is_broken(where):
         return _MethodReader(ProgramFile(memoryview(content))).method()
+
+
+@contextmanager
+def naming_what_is_broken(where: str) -> Iterator[None]:
+    """Whatever a broken file raises within becomes a ModelError that names the file."""
+    try:
+        yield
     except _BROKEN as error:
         reason = str(error) if isinstance(error, ReadError) else f"broken: {error}"
         raise ModelError(f"{where}: not a usable ExecuTorch program: {reason}") from error

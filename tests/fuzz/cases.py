@@ -7,11 +7,15 @@ from functools import cache
 import numpy as np
 
 from harness.emulator.expose import exposed_tensors
+from harness.emulator.expose_pte import expose_program
 from harness.emulator.graph import Array, Graph
 from harness.emulator.interpreter import Emulator
+from harness.emulator.model_file import is_program
 from harness.emulator.profiles import get_profile
+from harness.emulator.pte import read_method
 from harness.emulator.tflite import read_tflite, stored_dtype
 from harness.errors import ModelError
+from tests.oracle import programs
 from tests.oracle.catalogue import FAMILIES, draw
 from tests.oracle.networks import residual
 
@@ -24,8 +28,9 @@ _WORDS = (0, 1, -1, 2, 127, 128, 255, 1 << 15, 1 << 16, 1 << 24, (1 << 31) - 1, 
 
 @cache
 def corpus() -> tuple[bytes, ...]:
-    """One whole file of every family of the catalogue, and a small network."""
-    return (residual(), *(draw(family, 1, seed=7)[0].data for family in sorted(FAMILIES)))
+    """One whole file of every family of the catalogue, a small network and a program."""
+    program = programs.GOLDEN.with_suffix(".pte").read_bytes()
+    return (residual(), program, *(draw(family, 1, seed=7)[0].data for family in sorted(FAMILIES)))
 
 
 def damaged(number: int) -> bytes:
@@ -63,17 +68,28 @@ def run(number: int) -> str:
 
     Anything but a ModelError that leaves the product is a defect and leaves this function too.
     """
+    content = damaged(number)
     try:
-        model = read_tflite(damaged(number))
-        exposed_tensors(model)
-        graph = model.main
+        graph = _read(content)
         if _products(graph) > LARGE:
             return "large"
-        profile = get_profile(PROFILES[number // len(corpus()) % len(PROFILES)])
+        name = PROFILES[number // len(corpus()) % len(PROFILES)]
+        profile = get_profile("executorch-xnnpack-x86" if is_program(content) else name)
         emulation = Emulator(graph, profile).run(_zeros(graph))
     except ModelError:
         return "refused"
     return "unknown" if emulation.unknown else "ran"
+
+
+def _read(content: bytes) -> Graph:
+    """The graph, after its tensors were looked for as `verify` does."""
+    if is_program(content):
+        method = read_method(content, where="model")
+        expose_program(method)
+        return method.graph
+    model = read_tflite(content)
+    exposed_tensors(model)
+    return model.main
 
 
 def _zeros(graph: Graph) -> Sequence[Array]:

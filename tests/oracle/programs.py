@@ -1,4 +1,7 @@
-"""ExecuTorch as the judge: modules quantized by its own tools, lowered to XNNPACK, and run."""
+"""ExecuTorch as the judge: modules quantized by its own tools, lowered to XNNPACK, and run.
+
+`python -m tests.oracle.programs` writes the golden program again, with inputs and outputs.
+"""
 
 import tempfile
 from collections.abc import Sequence
@@ -8,6 +11,9 @@ from typing import Any
 import numpy as np
 
 from tests.oracle.build import Array
+
+GOLDEN = Path(__file__).parents[1] / "golden/programs/network"
+"""``.pte``, and ``.npz`` with ``in`` and ``out0``, ``out1`` of several samples."""
 
 
 def lower(
@@ -62,3 +68,55 @@ def run(program: bytes, batches: Sequence[Sequence[Array]]) -> list[list[Array]]
             given = [torch.from_numpy(np.ascontiguousarray(x)) for x in batch]
             results.append([y.numpy().copy() for y in method.execute(given)])
     return results
+
+
+def network() -> tuple[Any, list[tuple[int, ...]]]:
+    """A module and its input shapes: inverted residuals with batch normalization, as MobileNetV2
+    has them, and random weights."""
+    import torch
+    from torch import nn
+
+    def block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+        wide = inputs * 3
+        return nn.Sequential(
+            nn.Conv2d(inputs, wide, 1, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU6(),
+            nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU6(),
+            nn.Conv2d(wide, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+
+    class Network(nn.Module):  # type: ignore[misc]  # torch is untyped here
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU())
+            self.first, self.second = block(8, 8, 1), block(8, 15, 2)
+            self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(23, 10)
+
+        def forward(self, x: Any) -> Any:
+            x = self.stem(x)
+            x = x + self.first(x)
+            y = self.second(x)
+            y = torch.cat([y, nn.functional.max_pool2d(x, 2, 2)], 1)
+            return self.head(self.pool(y).flatten(1)), y.mean((2, 3))
+
+    torch.manual_seed(3)
+    return Network(), [(1, 3, 16, 16)]
+
+
+def main() -> None:
+    """Write the golden program."""
+    program = lower(*network())
+    inputs = (np.random.default_rng(5).normal(size=(6, 3, 16, 16)) * 2).astype(np.float32)
+    outputs = zip(*run(program, [[x[None]] for x in inputs]), strict=True)
+    arrays: dict[str, Array] = {f"out{i}": np.concatenate(y) for i, y in enumerate(outputs)}
+    GOLDEN.parent.mkdir(exist_ok=True)
+    GOLDEN.with_suffix(".pte").write_bytes(program)
+    np.savez_compressed(GOLDEN.with_suffix(".npz"), **{"in": inputs, **arrays})
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence, Signature
 from harness.emulator.profiles.hybrid import HYBRID_DELEGATED_X86
+from harness.emulator.profiles.litert_xnnpack import LONG_SUMS_X86
 from harness.emulator.profiles.moves import MOVE_ENTRIES
 from harness.emulator.profiles.shared import FLOAT_ENTRIES
 
@@ -122,6 +123,6 @@ EXECUTORCH_XNNPACK: tuple[ArithmeticProfile, ...] = (
     ArithmeticProfile(
         "executorch-xnnpack-x86",
         "ExecuTorch 1.4.1 with its XNNPACK backend, x86-64",
-        _entries("S5:single", "xnnpack"),
+        (LONG_SUMS_X86, *_entries("S5:single", "xnnpack")),
     ),
 )

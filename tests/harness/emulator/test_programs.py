@@ -1,7 +1,6 @@
 """Reading `.pte` files and emulating them, against ExecuTorch itself on this host."""
 
 import platform
-from typing import Any
 
 import numpy as np
 import pytest
@@ -62,46 +61,9 @@ def test_single_nodes_are_exact(family: str, style: Style) -> None:
         np.testing.assert_array_equal(x, y.reshape(x.shape))
 
 
-def network() -> tuple[Any, list[tuple[int, ...]]]:
-    """A module and its input shapes: inverted residuals with batch normalization, as MobileNetV2
-    has them, and random weights."""
-    import torch
-    from torch import nn
-
-    def block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-        wide = inputs * 3
-        return nn.Sequential(
-            nn.Conv2d(inputs, wide, 1, bias=False),
-            nn.BatchNorm2d(wide),
-            nn.ReLU6(),
-            nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False),
-            nn.BatchNorm2d(wide),
-            nn.ReLU6(),
-            nn.Conv2d(wide, outputs, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
-
-    class Network(nn.Module):  # type: ignore[misc]  # torch is untyped here
-        def __init__(self) -> None:
-            super().__init__()
-            self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU())
-            self.first, self.second = block(8, 8, 1), block(8, 15, 2)
-            self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(23, 10)
-
-        def forward(self, x: Any) -> Any:
-            x = self.stem(x)
-            x = x + self.first(x)
-            y = self.second(x)
-            y = torch.cat([y, nn.functional.max_pool2d(x, 2, 2)], 1)
-            return self.head(self.pool(y).flatten(1)), y.mean((2, 3))
-
-    torch.manual_seed(3)
-    return Network(), [(1, 3, 16, 16)]
-
-
 @pytest.fixture(scope="module")
 def lowered() -> bytes:
-    return programs.lower(*network())
+    return programs.lower(*programs.network())
 
 
 def test_a_network_is_exact_end_to_end(lowered: bytes) -> None:
