@@ -139,3 +139,15 @@ EVENTS = sa.Table(
     sa.Column("message", sa.Text, nullable=False),
     comment="what happened to a job, in order",
 )
+
+TOKENS = sa.Table(
+    "tokens",
+    METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, index=True),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("revoked", sa.Double),
+    comment="who may speak to the server; digest is sha256 of the secret",
+)

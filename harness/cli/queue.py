@@ -15,8 +15,9 @@ from farm.inventory import HOST, inventory_path, load_inventory
 from farm.job import job_request
 from farm.jobs import JobStatus
 from farm.queue import JobQueue, LocalQueue
+from farm.remote import RemoteQueue
 from harness.cli.evaluation import DataOption, ModelArgument, RecipeOption, TargetOption, data_of
-from harness.cli.output import JsonOption, print_json, print_rows, remark, stdout
+from harness.cli.output import JsonOption, print_json, print_rows, progress_bar, remark, stdout
 from harness.errors import UsageError
 from harness.limits import Limits, load_limits
 from harness.protocol import Kernels
@@ -38,6 +39,14 @@ DatabaseOption = Annotated[
         help="The farm's database, postgresql://…; by default a file in edgefarm's home folder.",
     ),
 ]
+ServerOption = Annotated[
+    str | None,
+    typer.Option(envvar="EDGEFARM_SERVER", help="Speak to this server instead: https://…"),
+]
+TokenOption = Annotated[
+    str,
+    typer.Option(envvar="EDGEFARM_TOKEN", help="Of the server; better in the environment."),
+]
 JobArgument = Annotated[str, typer.Argument(help="Id of the job.")]
 
 
@@ -48,8 +57,12 @@ def register(app: typer.Typer) -> None:
 
 
 @contextmanager
-def opened(database: str | None) -> Iterator[JobQueue]:
-    """The queue that the commands speak to."""
+def opened(database: str | None, server: str | None = None, token: str = "") -> Iterator[JobQueue]:
+    """The queue that the commands speak to: of a server, or of a database."""
+    if server is not None:
+        with progress_bar() as progress:
+            yield RemoteQueue(server, token, progress)
+        return
     farm = open_database(database)
     try:
         if database is None:
@@ -89,6 +102,8 @@ def submit(
     ] = "",
     wait: Annotated[bool, typer.Option("--wait", help="Watch the job; exit as it ends.")] = False,
     database: DatabaseOption = None,
+    server: ServerOption = None,
+    token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Put a job in line for the farm's devices; prints its id.
@@ -114,7 +129,7 @@ def submit(
             "label": label,
         }
     )
-    with opened(database) as queue:
+    with opened(database, server, token) as queue:
         job = queue.submit(request)
         if not wait:
             print_json({"job": job}) if as_json else stdout.print(job, highlight=False)
@@ -130,10 +145,12 @@ def status(
     job: Annotated[str | None, typer.Argument(help="Id of a job; none for the newest.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 20,
     database: DatabaseOption = None,
+    server: ServerOption = None,
+    token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Show how a job stands, or the newest jobs."""
-    with opened(database) as queue:
+    with opened(database, server, token) as queue:
         if job is not None:
             _print_status(queue.status(job), as_json=as_json)
             return
@@ -149,30 +166,47 @@ def status(
             "model": one.request.model,
             "target": one.request.target,
             "devices": sorted({part.device for part in one.parts if part.device}),
-            "submitted": _clock(one.created),
+            "submitted": clock(one.created),
         }
         for one in found
     ]
     print_rows("Jobs, newest first", rows, as_json=False)
 
 
-def watch(job: JobArgument, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+def watch(
+    job: JobArgument,
+    database: DatabaseOption = None,
+    server: ServerOption = None,
+    token: TokenOption = "",
+    as_json: JsonOption = False,
+) -> None:
     """Follow a job until it is done; the exit code is that of its outcome: 0, 1 or 3."""
-    with opened(database) as queue:
+    with opened(database, server, token) as queue:
         _print_events(queue.watch(job), as_json=as_json)
         ended = queue.status(job)
     raise typer.Exit(exit_code(ended))
 
 
-def logs(job: JobArgument, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+def logs(
+    job: JobArgument,
+    database: DatabaseOption = None,
+    server: ServerOption = None,
+    token: TokenOption = "",
+    as_json: JsonOption = False,
+) -> None:
     """Show what has happened to a job so far."""
-    with opened(database) as queue:
+    with opened(database, server, token) as queue:
         _print_events(queue.events(job), as_json=as_json)
 
 
-def cancel(job: JobArgument, database: DatabaseOption = None) -> None:
+def cancel(
+    job: JobArgument,
+    database: DatabaseOption = None,
+    server: ServerOption = None,
+    token: TokenOption = "",
+) -> None:
     """End a job: at once in line, within seconds on a device."""
-    with opened(database) as queue:
+    with opened(database, server, token) as queue:
         ended = queue.cancel(job)
     remark(f"{job}: cancelled" if ended else f"{job}: had ended already")
 
@@ -183,10 +217,12 @@ def results(
         Path | None, typer.Option(help="Folder for run.json files and a report.html.")
     ] = None,
     database: DatabaseOption = None,
+    server: ServerOption = None,
+    token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Show a job's runs; exit code 0 when it passed, 1 when the numbers fail, 3 the machine."""
-    with opened(database) as queue:
+    with opened(database, server, token) as queue:
         runs, standing = queue.results(job), queue.status(job)
     if standing.state != "done":
         raise UsageError(f"job {job}: {standing.state}; follow it with `edgefarm watch {job}`")
@@ -244,10 +280,11 @@ def _print_events(events: Iterable[Event], *, as_json: bool, to_stderr: bool = F
         if as_json:
             print_json(event)
             continue
-        words = (_clock(event.at), event.device, event.kind, event.message)
+        words = (clock(event.at), event.device, event.kind, event.message)
         line = "  ".join(word for word in words if word)
         remark(line) if to_stderr else stdout.print(line, markup=False, highlight=False)
 
 
-def _clock(at: float) -> str:
+def clock(at: float) -> str:
+    """A time of the database for people."""
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%SZ}"

@@ -1,8 +1,9 @@
 """DATA references and what they hold: ``.npz``, a folder of images, ``file.py:function``, the zoo.
 
 - ``.npz``: arrays ``in0, in1, …`` in the model's own layout, first axis the samples (with one
-  input, any single name will do); ``labels`` (class of each sample) and ``groups`` (samples of one
-  group, e.g. of one patient, never fall on both sides of the split) are optional.
+  input, any single name will do); ``labels`` (class of each sample), ``groups`` (samples of one
+  group, e.g. of one patient, never fall on both sides of the split) and ``calibration0, …`` (as the
+  inputs: samples for calibration only) are optional.
 - folder: see `harness.sources.images`.
 - ``file.py:function``: yields batches: an array, a pair (array or tuple of arrays, labels), or a
   dict with the names of the ``.npz``.
@@ -58,15 +59,22 @@ def from_arrays(arrays: dict[str, Array], where: str) -> Dataset:
     """
     named = dict(arrays)
     labels, groups = named.pop("labels", None), named.pop("groups", None)
+    calibration = tuple(
+        named.pop(f"calibration{index}")
+        for index in range(len(named))
+        if f"calibration{index}" in named
+    )
     ordered = [f"in{index}" for index in range(len(named))]
     if len(named) == 1:
         ordered = list(named)
     if not named or set(ordered) != set(named):
         raise ModelError(
             f"{where}: has arrays {', '.join(sorted(arrays)) or '(none)'}; "
-            "expected in0, in1, … (or a single input), and optionally labels and groups"
+            "expected in0, in1, … (or a single input), and optionally labels, groups and "
+            "calibration0, …"
         )
-    return Dataset(tuple(named[name] for name in ordered), labels, groups)
+    inputs = tuple(named[name] for name in ordered)
+    return Dataset(inputs, labels, groups, calibration or None)
 
 
 def _run_source(reference: Reference, progress: Progress) -> Dataset:

@@ -1,0 +1,195 @@
+"""Submission archives: a job as one zip file of three members, as it travels to the server.
+
+``request.json`` (the job; `model` and `data` name the other two), one ``.tflite`` or ``.pt2``, one
+``.npz``. Archives come from anywhere: nothing in one is believed before it is checked.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from farm.job import JobRequest, job_request
+from harness.cache import Cache
+from harness.errors import HarnessError, UsageError
+from harness.export import export
+from harness.target import Progress, no_progress
+from targets import get_target
+
+REQUEST = "request.json"
+_MOST_REQUEST_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_BROKEN = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True)
+class ArchiveLimits:
+    """What an archive may be.
+
+    Attributes:
+        unpacked_bytes: of all members together.
+        pt2: whether a ``.pt2`` is taken: torch runs code in it when it opens one.
+    """
+
+    unpacked_bytes: int = 8 << 30
+    pt2: bool = False
+
+
+def pack(
+    request: JobRequest, file: Path, *, cache: Cache, progress: Progress = no_progress
+) -> None:
+    """Export a job's model and data and write its archive.
+
+    Each archive is another submission; the same archive sent twice is the same one.
+
+    Raises:
+        UsageError, ModelError: see `harness.export.export`.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgefarm-") as name:
+        target = get_target(request.target)
+        model, data = export(
+            request.model, request.data, target, Path(name), cache=cache, progress=progress
+        )
+        fields = request.model_dump(mode="json", exclude={"submitter"})
+        fields |= {"model": model.name, "data": data.name}
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr(REQUEST, json.dumps({"nonce": uuid4().hex, "job": fields}))
+            archive.write(model, model.name, zipfile.ZIP_DEFLATED)
+            archive.write(data, data.name)  # an .npz is compressed already
+
+
+def unpack(file: Path, store: Path, limits: ArchiveLimits, submitter: str) -> JobRequest:
+    """Check an archive and put its files into the store, by content.
+
+    Args:
+        file: the archive.
+        store: files lie in ``store/SHA256/NAME``.
+        limits: what is allowed.
+        submitter: who sent it; the archive cannot say.
+
+    Returns:
+        The job, naming the files in the store.
+
+    Raises:
+        UsageError: the archive or its request is not what is allowed.
+        HarnessError: the store cannot be written.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive, _scratch(store) as scratch:
+            members = _check_members(archive, limits)
+            fields = _read_request(archive)
+            model = _member(fields, "model", members, (".tflite", ".pt2"))
+            data = _member(fields, "data", members, (".npz",))
+            if model.endswith(".pt2") and not limits.pt2:
+                raise UsageError(
+                    f"archive: {model}: this server takes .tflite only, for torch runs code that "
+                    "is in a .pt2; its operator can allow them"
+                )
+            fields |= {"submitter": submitter}
+            if "\\u0000" in job_request(fields).model_dump_json():
+                raise UsageError("archive: the job has a NUL character in it")
+            paths = _extract(archive, (model, data), scratch, store, limits)
+    except _BROKEN as error:
+        raise UsageError(f"archive: not a readable zip file: {error}") from error
+    except OSError as error:
+        raise HarnessError(f"store {store}: cannot be written: {error.strerror}") from error
+    return job_request(fields | {"model": str(paths[0]), "data": str(paths[1])})
+
+
+def _check_members(archive: zipfile.ZipFile, limits: ArchiveLimits) -> set[str]:
+    members = archive.infolist()
+    names = {member.filename for member in members}
+    if len(members) != 3 or len(names) != 3 or REQUEST not in names:
+        raise UsageError(f"archive: allowed: {REQUEST}, a model and an .npz; got {len(members)}")
+    for member in members:
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if not _NAME.fullmatch(member.filename) or kind not in (0, stat.S_IFREG):
+            raise UsageError(
+                f"archive: member {member.filename[:200]!r}: allowed: plain files, named by "
+                "letters, digits and _ . - without folders"
+            )
+    if sum(member.file_size for member in members) > limits.unpacked_bytes:
+        raise UsageError(f"archive: unpacks to more than {limits.unpacked_bytes} bytes")
+    return names
+
+
+def _read_request(archive: zipfile.ZipFile) -> dict[str, Any]:
+    with archive.open(REQUEST) as stream:
+        text = stream.read(_MOST_REQUEST_BYTES + 1)
+    if len(text) > _MOST_REQUEST_BYTES:
+        raise UsageError(f"archive: {REQUEST} has more than {_MOST_REQUEST_BYTES} bytes")
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"archive: {REQUEST}: not JSON: {error}") from error
+    job = document.get("job") if isinstance(document, dict) else None
+    if not isinstance(job, dict):
+        raise UsageError(f"archive: {REQUEST}: expected an object with `nonce` and `job`")
+    return job
+
+
+def _member(fields: Mapping[str, Any], key: str, names: set[str], suffixes: tuple[str, ...]) -> str:
+    value = fields.get(key)
+    if not isinstance(value, str) or value not in names or not value.endswith(suffixes):
+        allowed = " or ".join(suffixes)
+        raise UsageError(f"archive: job.{key}: must name the archive's {allowed}, got {value!r}")
+    return value
+
+
+def _extract(
+    archive: zipfile.ZipFile,
+    names: tuple[str, ...],
+    scratch: Path,
+    store: Path,
+    limits: ArchiveLimits,
+) -> list[Path]:
+    """Unpack members into the store, counting what really comes out."""
+    left = limits.unpacked_bytes
+    digests = []
+    for name in names:
+        digest = hashlib.sha256()
+        with archive.open(name) as stream, (scratch / name).open("wb") as out:
+            while chunk := stream.read(_CHUNK_BYTES):
+                left -= len(chunk)
+                if left < 0:
+                    raise UsageError(f"archive: unpacks to more than {limits.unpacked_bytes} bytes")
+                digest.update(chunk)
+                out.write(chunk)
+        digests.append(digest.hexdigest())
+    paths = []
+    for name, sha256 in zip(names, digests, strict=True):
+        folder = store / sha256
+        folder.mkdir(parents=True, exist_ok=True)
+        (scratch / name).replace(folder / name)
+        paths.append(folder / name)
+    return paths
+
+
+@contextmanager
+def _scratch(store: Path) -> Iterator[Path]:
+    """A folder on the store's file system, removed at the end."""
+    store.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=store))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

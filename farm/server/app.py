@@ -1,0 +1,247 @@
+"""The application: its settings, who is let in, and its routes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
+from fastapi import Path as InPath
+from fastapi.responses import FileResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic_core import to_json
+from sse_starlette import EventSourceResponse
+
+from farm import jobs
+from farm.archive import ArchiveLimits, unpack
+from farm.database import Database
+from farm.events import Event, read_events
+from farm.jobs import JobStatus
+from farm.server.answers import Ended, Limits, Refused, Submitted, add_handlers, refusals
+from farm.server.uploads import clear_abandoned, received
+from farm.tokens import Role, Token, find_token
+from harness import __version__
+from harness.artifact import load_artifact
+from harness.cache import Cache
+from harness.errors import ModelError, UsageError
+from harness.records import dump_run
+
+ARCHIVE_TYPE = "application/zip"
+LAST_EVENT = "end"
+"""Kind of the event that ends a stream; without it, the connection broke."""
+
+_DESCRIPTION = "The farm's queue: submit a job as an archive, follow it, get its runs."
+_POLL_S = 0.5
+_MOST_JOBS = 500
+_RUNS: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the server runs.
+
+    Attributes:
+        store: folder for what was uploaded; workers read it by the same path.
+        cache: where workers of this machine keep artifacts.
+        upload_bytes: of one archive.
+        archive: what an archive may be.
+    """
+
+    store: Path
+    cache: Cache
+    upload_bytes: int = 2 << 30
+    archive: ArchiveLimits = field(default_factory=ArchiveLimits)
+
+
+@dataclass(frozen=True)
+class _Farm:
+    database: Database
+    settings: Settings
+
+
+def create_app(database: Database, settings: Settings) -> FastAPI:
+    """The application, to be served by any ASGI server."""
+    app = FastAPI(title="edgefarm", version=__version__, description=_DESCRIPTION)
+    app.state.farm = _Farm(database, settings)
+    add_handlers(app)
+    app.include_router(_ROUTES)
+    clear_abandoned(settings.store)
+    return app
+
+
+_ROUTES = APIRouter()
+_BEARER = HTTPBearer(auto_error=False, description="A token of `edgefarm token create`.")
+
+
+def _farm(request: Request) -> _Farm:
+    farm: _Farm = request.app.state.farm
+    return farm
+
+
+Farm = Annotated[_Farm, Depends(_farm)]
+JobId = Annotated[str, InPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+After = Annotated[int, Query(ge=0, lt=1 << 62, description="The last event that was seen.")]
+
+
+def _needs(role: Role) -> Callable[..., Token]:
+    """The caller's token, which must allow that much."""
+
+    def check(
+        farm: Farm, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
+    ) -> Token:
+        token = find_token(farm.database, shown.credentials) if shown else None
+        if token is None:
+            raise Refused(401, "no token, or not a good one; ask the farm's operator for one")
+        if not token.allows(role):
+            raise Refused(403, f"token {token.name!r} has role {token.role}; this needs {role}")
+        return token
+
+    return check
+
+
+Reader = Annotated[Token, Depends(_needs("read"))]
+Submitter = Annotated[Token, Depends(_needs("submit"))]
+
+
+@_ROUTES.get("/limits", responses=refusals())
+def limits(farm: Farm, _token: Reader) -> Limits:
+    """What this server takes."""
+    settings = farm.settings
+    return Limits(
+        upload_bytes=settings.upload_bytes,
+        unpacked_bytes=settings.archive.unpacked_bytes,
+        pt2=settings.archive.pt2,
+    )
+
+
+_BODY = {"content": {ARCHIVE_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
+
+
+@_ROUTES.post(
+    "/jobs",
+    status_code=201,
+    responses=refusals(400, 409, 413, 415),
+    openapi_extra={"requestBody": {"required": True, **_BODY}},
+)
+async def submit(request: Request, farm: Farm, token: Submitter) -> Submitted:
+    """Put a job in line. The body is an archive; the same archive sent again is the same job."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != ARCHIVE_TYPE:
+        raise Refused(415, f"content type {kind[:100]!r}; allowed: {ARCHIVE_TYPE}")
+    settings = farm.settings
+    async with received(request, settings.store, settings.upload_bytes) as upload:
+        job = await run_sync(unpack, upload.file, settings.store, settings.archive, token.name)
+    name = f"sha256-{upload.sha256[:32]}"
+    found = await run_sync(lambda: jobs.submit(farm.database, job, job_id=name))
+    return Submitted(job=found, sha256=upload.sha256)
+
+
+@_ROUTES.get("/jobs", responses=refusals())
+def recent(
+    farm: Farm, _token: Reader, limit: Annotated[int, Query(ge=1, le=_MOST_JOBS)] = 20
+) -> list[JobStatus]:
+    """The newest jobs, newest first."""
+    return jobs.recent_jobs(farm.database, limit=limit)
+
+
+@_ROUTES.get("/jobs/{job}", responses=refusals(404))
+def status(farm: Farm, _token: Reader, job: JobId) -> JobStatus:
+    """How a job stands."""
+    return _status(farm, job)
+
+
+@_ROUTES.post("/jobs/{job}/cancel", responses=refusals(404))
+def cancel(farm: Farm, token: Submitter, job: JobId) -> Ended:
+    """End a job: one's own, or with the role operate any."""
+    owner = _status(farm, job).request.submitter
+    if owner != token.name and not token.allows("operate"):
+        raise Refused(403, f"job {job} is {owner!r}'s; ending it needs the role operate")
+    return Ended(cancelled=jobs.cancel(farm.database, job))
+
+
+@_ROUTES.get("/jobs/{job}/events", responses=refusals(404))
+def events(farm: Farm, _token: Reader, job: JobId, after: After = 0) -> list[Event]:
+    """What happened to a job so far."""
+    _status(farm, job)
+    return list(read_events(farm.database, job, after=after))
+
+
+@_ROUTES.get(
+    "/jobs/{job}/stream",
+    responses={200: {"content": {"text/event-stream": {}}}, **refusals(404)},
+    response_class=EventSourceResponse,
+)
+def stream(
+    farm: Farm,
+    _token: Reader,
+    job: JobId,
+    after: After = 0,
+    last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$")] = None,
+) -> EventSourceResponse:
+    """What happens to a job as server-sent events, until it is done; then one of kind `end`."""
+    _status(farm, job)
+    return EventSourceResponse(_stream(farm.database, job, int(last_event_id or after)))
+
+
+@_ROUTES.get(
+    "/jobs/{job}/runs",
+    responses={200: {"content": {"application/json": {"schema": _RUNS}}}, **refusals(404)},
+    response_class=Response,
+)
+def runs(farm: Farm, _token: Reader, job: JobId) -> Response:
+    """The accepted runs of a job, each as a `run.json`."""
+    _status(farm, job)
+    found = jobs.results(farm.database, job)
+    body = b"[" + b",".join(dump_run(run) for run in found) + b"]"
+    return Response(body, media_type="application/json")
+
+
+@_ROUTES.get(
+    "/jobs/{job}/artifacts/{sha256}",
+    responses={200: {"content": {"application/octet-stream": {}}}, **refusals(404)},
+    response_class=FileResponse,
+)
+def artifact(
+    farm: Farm, _token: Reader, job: JobId, sha256: Annotated[str, InPath(pattern="^[0-9a-f]{64}$")]
+) -> FileResponse:
+    """The file that ran on the device, by the digest in a run's manifest."""
+    _status(farm, job)
+    found = jobs.results(farm.database, job)
+    if any(run.manifest is not None and run.manifest.sha256 == sha256 for run in found):
+        file = _find_artifact(farm.settings.cache, sha256)
+        if file is not None:
+            return FileResponse(file, media_type="application/octet-stream", filename=file.name)
+    raise Refused(404, f"job {job}: no artifact {sha256} here; another lab host may have made it")
+
+
+def _status(farm: _Farm, job: str) -> JobStatus:
+    try:
+        return jobs.status(farm.database, job)
+    except UsageError as error:
+        raise Refused(404, str(error)) from None
+
+
+async def _stream(database: Database, job: str, after: int) -> AsyncIterator[dict[str, str]]:
+    while True:
+        done = (await run_sync(jobs.status, database, job)).state == "done"
+        new = await run_sync(lambda seen: list(read_events(database, job, after=seen)), after)
+        for event in new:
+            after = event.id
+            yield {"id": str(event.id), "event": event.kind, "data": to_json(event).decode()}
+        if done:
+            yield {"event": LAST_EVENT, "data": "{}"}
+            return
+        await asyncio.sleep(_POLL_S)
+
+
+def _find_artifact(cache: Cache, sha256: str) -> Path | None:
+    for manifest in (cache.root / "artifacts").glob("*/*.json"):
+        file = manifest.with_name(manifest.name.removesuffix(".json"))
+        try:
+            if sha256 in manifest.read_text() and load_artifact(file).manifest.sha256 == sha256:
+                return file
+        except (OSError, ModelError):
+            continue  # being removed, or not whole
+    return None
