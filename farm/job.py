@@ -30,7 +30,7 @@ class JobRequest(BaseModel):
         model, data: references, see `harness.sources`; files by absolute path.
         target: name of the target.
         recipe: None for a model file that came quantized.
-        limits, measure, kernels, threads, runner, samples: see `harness.evaluate.Request`.
+        soc, limits, measure, kernels, threads, runner, samples: see `harness.evaluate.Request`.
         selector: which devices of the target, see `farm.selection`.
         priority: higher goes first.
         depends_on: a job that must PASS first.
@@ -46,6 +46,7 @@ class JobRequest(BaseModel):
     data: Annotated[str, Field(min_length=1, max_length=4096)]
     target: str
     recipe: Recipe | None = None
+    soc: str | None = None
     limits: Limits = Limits()
     measure: Literal["standard", "quick"] = "standard"
     kernels: Kernels = "xnnpack"
@@ -86,7 +87,7 @@ class JobRequest(BaseModel):
 
     def preparation(self) -> str:
         """Digest of all that the artifact depends on."""
-        fields = self.model_dump(mode="json", include={"model", "data", "target", "recipe"})
+        fields = self.model_dump(mode="json", include={"model", "data", "target", "recipe", "soc"})
         return content_key(fields | self._digests())
 
     def on(self, device: Device) -> Request:
@@ -96,6 +97,7 @@ class JobRequest(BaseModel):
             data=self.data,
             target=get_target(self.target),
             recipe=self.recipe,
+            soc=self.soc,
             device=device,
             limits=self.limits,
             measure=QUICK if self.measure == "quick" else STANDARD,

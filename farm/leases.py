@@ -93,15 +93,17 @@ def take(
     return None if token is None else Lease(device, token, holder)
 
 
-def renew(connection: sa.Connection, holder: str, *, ttl_s: float = TTL_S) -> dict[str, int]:
-    """The heartbeat: prolong all leases of a holder.
+def renew(
+    connection: sa.Connection, holder: str, devices: Sequence[str], *, ttl_s: float = TTL_S
+) -> dict[str, int]:
+    """The heartbeat: prolong a holder's leases of these devices.
 
     Returns:
         What it holds: device names and tokens. A lease that is not among them is lost.
     """
     statement = (
         DEVICES.update()
-        .where(DEVICES.c.holder == holder)
+        .where(DEVICES.c.holder == holder, DEVICES.c.name.in_(devices))
         .values(lease_expires=now() + ttl_s)
         .returning(DEVICES.c.name, DEVICES.c.token)
     )
@@ -202,7 +204,7 @@ def _beat(database: Database, held: Leased, done: threading.Event, ttl_s: float)
     while not done.wait(ttl_s / 3):
         try:
             with database.begin() as connection:
-                holds = renew(connection, held.lease.holder, ttl_s=ttl_s)
+                holds = renew(connection, held.lease.holder, [held.lease.device], ttl_s=ttl_s)
         except SQLAlchemyError:
             continue
         if holds.get(held.lease.device) != held.lease.token:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from farm.database import now
-from farm.devices import Known
+from farm.devices import Known, known_devices
 from farm.events import add_event
 from farm.job import JobRequest, parse_request
 from farm.leases import TTL_S, Lease, release, take
@@ -153,6 +153,26 @@ def _first_in_line(
     return found
 
 
+def current(connection: sa.Connection, part: str, attempt: int, holder: str) -> Claimed | None:
+    """A part that a holder still runs, with the lease as it is now; None when it does not."""
+    query = (
+        sa.select(PARTS.c.job, PARTS.c.failures, PARTS.c.device, PARTS.c.token, JOBS.c.request)
+        .join(JOBS, JOBS.c.id == PARTS.c.job)
+        .join(DEVICES, (DEVICES.c.name == PARTS.c.device) & (DEVICES.c.token == PARTS.c.token))
+        .where(
+            PARTS.c.id == part,
+            PARTS.c.state == "running",
+            PARTS.c.attempt == attempt,
+            DEVICES.c.holder == holder,
+        )
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    lease = Lease(row.device, row.token, holder)
+    return Claimed(part, row.job, attempt, row.failures, parse_request(row.request), lease)
+
+
 def accept(connection: sa.Connection, claimed: Claimed, run: Run) -> bool:
     """Make a run the part's result and give the device back.
 
@@ -183,17 +203,30 @@ def retry(connection: sa.Connection, claimed: Claimed, cause: str, *, elsewhere:
         connection: of a transaction.
         claimed: the attempt that failed.
         cause: why, in words.
-        elsewhere: leave the device to others for a while, for there is another one.
+        elsewhere: leave it to another device for a while, if there is one.
     """
+    device = claimed.lease.device
     values: dict[str, object] = {
         "state": "ready",
         "failures": PARTS.c.failures + 1,
         "not_before": now() + _RETRY_AFTER_S,
-        "avoid": claimed.lease.device if elsewhere else None,
+        "avoid": device if elsewhere and _has_others(connection, claimed) else None,
         "device": None,
         "message": cause,
     }
     return _end_attempt(connection, claimed, "retried", cause, values)
+
+
+def _has_others(connection: sa.Connection, claimed: Claimed) -> bool:
+    """Whether another healthy device could take the part."""
+    query = sa.select(PARTS.c.selector).where(PARTS.c.id == claimed.part)
+    selector = parse_selector(connection.execute(query).scalar_one())
+    return any(
+        one.health == "healthy"
+        and one.device.name != claimed.lease.device
+        and selector.matches(one.device, one.host)
+        for one in known_devices(connection)
+    )
 
 
 def _end_attempt(
@@ -233,11 +266,17 @@ def _end_attempt(
 
 
 def take_back(connection: sa.Connection) -> list[str]:
-    """Put parts back in line whose lease is over: their worker was killed, or it hung too long.
+    """Free devices whose lease is over, and put their parts back in line: whoever held them was
+    killed, or hung too long.
 
     Returns:
         The parts. Anybody may call this at any time.
     """
+    connection.execute(
+        DEVICES.update()
+        .where(DEVICES.c.lease_expires < now())
+        .values(holder=None, lease_expires=None)
+    )
     held = sa.exists().where(
         DEVICES.c.name == PARTS.c.device,
         DEVICES.c.token == PARTS.c.token,

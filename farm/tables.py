@@ -112,7 +112,7 @@ PREPARATIONS = sa.Table(
     sa.Column("host", sa.Text, primary_key=True),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("job", sa.Text, nullable=False),
-    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("workflow", sa.Text, nullable=False),
     comment="artifacts made, or being made, in a lab host's cache; state is queued or done",
 )
 

@@ -30,6 +30,10 @@ class DevicesBusy(HarnessError):
     """Every device that is what was asked for is in use, or not fit for use, for now."""
 
 
+class Cancelled(HarnessError):
+    """The submitter ended the job."""
+
+
 class ModelError(HarnessError):
     """Unsupported op, bad recipe, broken model or data file. Never retried."""
 

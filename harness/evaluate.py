@@ -22,10 +22,18 @@ from harness.cost import quantization_cost
 from harness.deploy import NONE, QUICK, STANDARD, MeasurePlan, choose_runner, run_job
 from harness.device import NO_DEVICE, Connect, Device, Transport
 from harness.emulated import Emulators
-from harness.errors import DeviceError, DeviceTimeout, HarnessError, ModelError, UsageError
+from harness.errors import (
+    Cancelled,
+    DeviceError,
+    DeviceTimeout,
+    HarnessError,
+    ModelError,
+    UsageError,
+)
 from harness.exactness import Emulated, compare_with_emulator
 from harness.latency import latency_from
 from harness.limits import Limits, judge
+from harness.model import Model
 from harness.protocol import Kernels
 from harness.quantize import lower
 from harness.quantize.reference import float_outputs, float_tensors
@@ -103,14 +111,39 @@ def evaluate(
     return record.judged(request.limits)
 
 
+def prepare(
+    request: Request, *, cache: Cache | None = None, progress: Progress = no_progress
+) -> None:
+    """What `evaluate` does before it needs the device, into the cache, so that none waits for it.
+
+    Raises:
+        UsageError, ModelError: as `evaluate` would end.
+    """
+    kept = cache or default_cache()
+    model, samples = _open(request, progress)
+    target, calibration = request.target, samples.calibration
+    lowered = lower(target, model, request.recipe, calibration, cache=kept, progress=progress)
+    compile_for(target, lowered, request.soc, cache=kept, progress=progress)
+    float_outputs(model, samples.evaluation, cache=kept, progress=progress)
+
+
+def run_ended_by(request: Request, error: HarnessError) -> Run:
+    """The Run of a request that an error ended before anything of it was done."""
+    return _Record(request).ended_by(error)
+
+
+def _open(request: Request, progress: Progress) -> tuple[Model, Split]:
+    model = open_model(request.model, progress)
+    dataset = load_data(request.data, model, progress)
+    parts = split(dataset) if request.recipe else all_for_evaluation(dataset)
+    return model, _limited(parts, request.samples)
+
+
 def _walk(
     record: "_Record", request: Request, connect: Connect, cache: Cache, progress: Progress
 ) -> None:
     """The straight way itself, top to bottom."""
-    model = open_model(request.model, progress)
-    dataset = load_data(request.data, model, progress)
-    parts = split(dataset) if request.recipe else all_for_evaluation(dataset)
-    samples = _limited(parts, request.samples)
+    model, samples = _open(request, progress)
     record.add(samples=len(samples.evaluation[0]))
     record.note(*samples.notes)
 
@@ -312,6 +345,8 @@ class _Record:
         outcome = Outcome.FAIL
         if isinstance(error, DeviceError):
             outcome = Outcome.TIMEOUT if isinstance(error, DeviceTimeout) else Outcome.ERROR
+        elif isinstance(error, Cancelled):
+            outcome = Outcome.CANCELLED
         failure = Failure(type(error).__name__, str(error))
         return replace(self.run, outcome=outcome, failure=failure, reasons=(str(error),))
 

@@ -5,7 +5,18 @@ import sys
 import typer
 
 from harness import __version__
-from harness.cli import boards, catalog, check, demo, devices, emulation, evaluation, queue, server
+from harness.cli import (
+    boards,
+    catalog,
+    check,
+    demo,
+    devices,
+    emulation,
+    evaluation,
+    farm,
+    queue,
+    server,
+)
 from harness.cli.output import fail, fail_unexpectedly, stdout
 from harness.errors import HarnessError
 
@@ -21,7 +32,7 @@ app = typer.Typer(
         "Exit codes: 0 pass · 1 the numbers or the model fail · 2 usage · 3 the machine failed."
     ),
 )
-for module in (evaluation, check, emulation, catalog, demo, queue, server):
+for module in (evaluation, check, emulation, catalog, demo, queue, farm, server):
     module.register(app)
 app.add_typer(devices.app, name="device")
 app.add_typer(boards.app, name="board")

@@ -41,7 +41,7 @@ def mark_prepared(database: Database, asked: JobRequest, host: str = HOST) -> No
             PREPARATIONS.delete().where(PREPARATIONS.c.key == key, PREPARATIONS.c.host == host)
         )
         connection.execute(
-            PREPARATIONS.insert().values(key=key, host=host, state="done", job="", at=0.0)
+            PREPARATIONS.insert().values(key=key, host=host, state="done", job="", workflow="")
         )
 
 

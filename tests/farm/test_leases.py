@@ -50,8 +50,8 @@ def test_tokens_rise_and_an_old_one_releases_nothing(farm: Database) -> None:
         assert second is not None
         assert second.token > first.token
         assert not release(connection, first)
-        assert renew(connection, "x") == {}
-        assert renew(connection, "y") == {"a": second.token}
+        assert renew(connection, "x", ["a"]) == {}
+        assert renew(connection, "y", ["a"]) == {"a": second.token}
         assert release(connection, second)
         assert not release(connection, second)
 

@@ -1,0 +1,66 @@
+"""Faults: whether a run says that the machine is at fault, and what follows for its job."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.records import Outcome, Run
+
+NUMERIC = "Numeric"
+"""The kind of a fault where the device computed, without an error, what it should not."""
+
+_NOT_THE_DEVICES = {"LeaseLost", "WorkerFailed"}
+_CONFIRMATIONS = 1
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a run, or a probe, says against its device.
+
+    Attributes:
+        kind: class of the error, see `harness.errors`; or `NUMERIC`.
+        message: in words.
+    """
+
+    kind: str
+    message: str
+
+
+Decision = Literal["accept", "retry", "drop"]
+
+
+def fault_of(run: Run) -> Fault | None:
+    """What a run says against its device; None when nothing.
+
+    A difference from what the emulator promises exactly may be the device's fault or not: a probe
+    tells. A model that misses its limits says nothing against the device.
+    """
+    if run.outcome in {Outcome.ERROR, Outcome.TIMEOUT}:
+        kind = run.failure.kind if run.failure else str(run.outcome)
+        if kind in _NOT_THE_DEVICES:
+            return None
+        return Fault(kind, run.failure.message if run.failure else "; ".join(run.reasons))
+    if run.exactness is not None and run.exactness.verdict == "differs":
+        return Fault(NUMERIC, run.exactness.reason)
+    return None
+
+
+def decide(run: Run, *, failures: int, attempts: int) -> Decision:
+    """What becomes of an attempt.
+
+    Args:
+        run: what it brought.
+        failures: attempts of the part that ended by a fault before.
+        attempts: how many the submitter allows.
+
+    Returns:
+        "drop" when the device has another holder: nothing of the attempt counts. "retry" after a
+        machine's fault while attempts are left, and after the first numeric one, so that a bit
+        that fell over once is no verdict. Otherwise "accept".
+    """
+    if run.failure is not None and run.failure.kind == "LeaseLost":
+        return "drop"
+    fault = fault_of(run)
+    if fault is None and run.outcome not in {Outcome.ERROR, Outcome.TIMEOUT}:
+        return "accept"
+    allowed = min(attempts, 1 + _CONFIRMATIONS) if fault and fault.kind == NUMERIC else attempts
+    return "retry" if failures + 1 < allowed else "accept"

@@ -1,0 +1,106 @@
+"""Probes: the golden model on a device, now and then and when its health is in doubt."""
+
+import logging
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from farm.database import Database, now
+from farm.faults import Fault, fault_of
+from farm.fence import FencedConnect
+from farm.golden import golden_target, run_golden
+from farm.health import Health, Policy, after_failed_probe, after_passed_probe
+from farm.leases import Lease, release, take
+from farm.logs import bound
+from farm.observation import observe
+from farm.tables import DEVICES
+from harness.device import Connect, Device
+from harness.errors import HarnessError
+from harness.records import Outcome, Run
+
+Probe = Callable[[Device, Connect], Fault | None]
+"""Tries a device: None when it can be trusted; raises HarnessError, or tells what is wrong."""
+
+LOG = logging.getLogger("edgefarm.health")
+_TIMEOUT_S = 60.0
+_PROBED = ("healthy", "suspect", "offline", "quarantined")
+
+
+def due_probes(connection: sa.Connection, host: str) -> list[str]:
+    """Free devices of a lab host whose next probe is due."""
+    query = sa.select(DEVICES.c.name).where(
+        DEVICES.c.host == host,
+        DEVICES.c.health.in_(_PROBED),
+        DEVICES.c.next_probe <= now(),
+        DEVICES.c.holder.is_(None) | (DEVICES.c.lease_expires < now()),
+    )
+    return list(connection.execute(query).scalars())
+
+
+def take_for_probe(
+    connection: sa.Connection, device: str, holder: str, *, ttl_s: float
+) -> Lease | None:
+    """Lease a device for a probe; None when another was faster."""
+    return take(connection, device, holder, ttl_s=ttl_s, health=_PROBED)
+
+
+def run_probe(
+    database: Database,
+    device: Device,
+    lease: Lease,
+    *,
+    connect: Connect,
+    probe: Probe,
+    policy: Policy,
+) -> Health:
+    """Probe a leased device, write down what follows, and give it back.
+
+    A probe whose lease was lost meanwhile says nothing.
+    """
+    fenced = FencedConnect(connect, device.name, lease.token, lease.holder)
+    with bound(device=device.name):
+        fault = _fault(device, fenced, probe)
+
+        def change(known: Health) -> Health:
+            if fault is None:
+                return after_passed_probe(known, policy)
+            return after_failed_probe(known, fault, policy)
+
+        with database.begin() as connection:
+            if not release(connection, lease) or (fault and fault.kind == "LeaseLost"):
+                return observe(connection, device.name, lambda known: known)
+            health = observe(connection, device.name, change, seen=fault is None)
+        LOG.info(
+            "probe %s", "passed" if fault is None else "failed",
+            extra={"fault": fault and fault.message, "health": health.state},
+        )  # fmt: skip
+        return health
+
+
+def golden_probe(device: Device, connect: Connect) -> Fault | None:
+    """The golden model; where no target of the device takes it, a command must run."""
+    target = golden_target(device)
+    if target is not None:
+        return probe_fault(run_golden(device, target, connect))
+    with connect(device) as transport:
+        ended = transport.run(("true",), timeout_s=_TIMEOUT_S)
+    if ended.exit_status != 0:
+        return Fault("DeviceError", f"`true` ended with status {ended.exit_status}")
+    return None
+
+
+def probe_fault(run: Run) -> Fault | None:
+    """What a run of a golden model says: anything but PASS is a fault."""
+    if run.outcome is Outcome.PASS:
+        return None
+    return fault_of(run) or Fault("ProbeFailed", "; ".join(run.reasons))
+
+
+def _fault(device: Device, connect: Connect, probe: Probe) -> Fault | None:
+    try:
+        return probe(device, connect)
+    except HarnessError as error:
+        return Fault(type(error).__name__, str(error))
+    except Exception as error:  # a worker outlives its probes
+        LOG.exception("a defect of edgefarm's own")
+        return Fault("ProbeFailed", f"{type(error).__name__}: {error}")

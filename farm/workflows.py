@@ -1,0 +1,193 @@
+"""The durable workflows of a worker (DBOS): the preparation of an artifact, and a part of a job.
+
+A workflow's steps are written to the database as they end. A worker that was killed goes on after
+the last step that is written; the step it was in runs again, so each one may run more than once:
+measuring leaves nothing behind that counts, and settling is one transaction that only the attempt
+that holds the part can make. See docs/decisions/durable-jobs.md.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSConfiguredInstance
+from pydantic import TypeAdapter
+
+from farm import health
+from farm.attempts import Attempt, Attempts
+from farm.database import Database
+from farm.events import add_event
+from farm.faults import decide, fault_of
+from farm.fence import FencedConnect
+from farm.health import Policy
+from farm.logs import bound
+from farm.observation import observe
+from farm.parts import Claimed, accept, current, retry
+from farm.preparations import finished, request_of
+from farm.work import Work
+from harness.device import Connect, Device
+from harness.errors import HarnessError
+from harness.evaluate import run_ended_by
+from harness.records import Failure, Outcome, Run, dump_run, parse_run
+
+LOG = logging.getLogger("edgefarm.worker")
+_FAILURE: TypeAdapter[Failure | None] = TypeAdapter(Failure | None)
+_DROPPED = ""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """What the workflows of one worker need.
+
+    Attributes:
+        database: the farm's.
+        host: name of the lab host.
+        holder: of this worker's leases.
+        devices: by name.
+        connect: opens a transport.
+        work: how jobs are done.
+        policy: of the devices' health.
+        attempts: what runs now.
+    """
+
+    database: Database
+    host: str
+    holder: str
+    devices: dict[str, Device]
+    connect: Connect
+    work: Work
+    policy: Policy
+    attempts: Attempts
+
+
+@DBOS.dbos_class("edgefarm")
+class Workflows(DBOSConfiguredInstance):
+    """The workflows of one worker process; `shop` is set before the engine is launched."""
+
+    shop: Shop
+
+    @DBOS.workflow(name="part")
+    def part(self, part: str, attempt: int) -> str:
+        """Run a part on the device it was claimed with; how it was settled."""
+        document = self.measure(part, attempt)
+        return self.settle(part, attempt, document)
+
+    @DBOS.step(name="measure")
+    def measure(self, part: str, attempt: int) -> str:
+        """The run as JSON; nothing when the part is not this attempt's any more."""
+        shop = self.shop
+        with shop.database.begin() as connection:
+            claimed = current(connection, part, attempt, shop.holder)
+        if claimed is None:
+            return _DROPPED
+        with (
+            bound(job=claimed.job, device=claimed.lease.device),
+            shop.attempts.running(claimed) as running,
+        ):
+            run = _run(shop, running)
+            LOG.info("%s", run.outcome, extra={"part": part, "attempt": attempt})
+        return dump_run(run).decode()
+
+    @DBOS.step(name="settle")
+    def settle(self, part: str, attempt: int, document: str) -> str:
+        """Accept the run or put the part back in line, and note what it says of the device."""
+        if document == _DROPPED:
+            return "drop"
+        run, shop = parse_run(document.encode()), self.shop
+        with shop.database.begin() as connection:
+            claimed = current(connection, part, attempt, shop.holder)
+            if claimed is None:
+                return "drop"
+            return _settle(connection, claimed, run)
+
+    @DBOS.workflow(name="prepare")
+    def prepare(self, key: str) -> str:
+        """Make the artifact that jobs in line need; empty, or the error that ends them."""
+        failure = self.make(key)
+        return self.finish(key, failure)
+
+    @DBOS.step(name="make")
+    def make(self, key: str) -> str:
+        """The failure as JSON."""
+        shop = self.shop
+        request, device = request_of(shop.database, key, shop.host, shop.devices)
+        failure: Failure | None = None
+        if request is not None and device is not None:
+            failure = _attempted(lambda: shop.work.prepare(request, device))
+        return _FAILURE.dump_json(failure).decode()
+
+    @DBOS.step(name="finish")
+    def finish(self, key: str, failure: str) -> str:
+        """Let the parts that need the artifact be claimed, or end them."""
+        failed = _FAILURE.validate_json(failure)
+        with self.shop.database.begin() as connection:
+            finished(connection, key, self.shop.host, failed)
+        return failed.message if failed else ""
+
+
+WORKFLOWS = Workflows("worker")
+"""The one that the engine knows; it finds a workflow's instance again by that name."""
+
+
+def _attempted(call: Callable[[], None]) -> Failure | None:
+    try:
+        call()
+    except HarnessError as error:
+        return Failure(type(error).__name__, str(error))
+    except Exception as error:  # a worker outlives its jobs
+        LOG.exception("a defect of edgefarm's own")
+        return Failure("WorkerFailed", f"{type(error).__name__}: {error}")
+    return None
+
+
+def _run(shop: Shop, running: Attempt) -> Run:
+    """Do the job; whatever happens ends in a Run."""
+    claimed = running.claimed
+    device = shop.devices[claimed.lease.device]
+    fenced = FencedConnect(shop.connect, device.name, claimed.lease.token, shop.holder)
+    said: set[str] = set()
+
+    def report(stage: str, _done: int, _total: int | None) -> None:
+        if stage not in said:
+            said.add(stage)
+            with shop.database.begin() as connection:
+                add_event(
+                    connection, "progress", stage,
+                    job=claimed.job, part=claimed.part, device=device.name,
+                )  # fmt: skip
+
+    asked = claimed.request.on(device)
+    try:
+        running.check()
+        run = shop.work.run(claimed.request, device, fenced, report, running.check)
+        running.check()
+    except HarnessError as error:
+        return run_ended_by(asked, error)
+    except Exception as error:  # a worker outlives its jobs
+        LOG.exception("a defect of edgefarm's own")
+        failure = Failure("WorkerFailed", f"{type(error).__name__}: {error}")
+        empty = run_ended_by(asked, HarnessError(failure.message))
+        return replace(empty, outcome=Outcome.ERROR, failure=failure)
+    return run
+
+
+def _settle(connection: sa.Connection, claimed: Claimed, run: Run) -> str:
+    """In one transaction: the part, its device's lease and its device's health."""
+    decision = decide(run, failures=claimed.failures, attempts=claimed.request.attempts)
+    fault = fault_of(run)
+    device = claimed.lease.device
+    if decision == "drop":
+        return decision
+    if decision == "accept":
+        settled = accept(connection, claimed, run)
+    else:
+        cause = f"{fault.kind}: {fault.message}" if fault else "; ".join(run.reasons)
+        settled = retry(connection, claimed, cause, elsewhere=fault is not None)
+    if not settled:
+        return "drop"
+    if fault is not None:
+        observe(connection, device, lambda known: health.after_fault(known, fault))
+    else:
+        observe(connection, device, lambda known: known, seen=True)
+    return decision

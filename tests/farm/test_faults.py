@@ -1,0 +1,60 @@
+"""What a run says against its device, and what becomes of the job's part."""
+
+from dataclasses import replace
+
+import pytest
+
+from farm.faults import NUMERIC, Fault, decide, fault_of
+from harness.records import Exactness, Failure, Outcome, Run
+from tests.farm.jobs_in import a_run
+
+LOST = a_run(Outcome.ERROR, Failure("LeaseLost", "gone"))
+BROKEN = a_run(Outcome.ERROR, Failure("TransportError", "unplugged"))
+SLOW = a_run(Outcome.TIMEOUT, Failure("DeviceTimeout", "hangs"))
+OURS = a_run(Outcome.ERROR, Failure("WorkerFailed", "a defect"))
+BAD_MODEL = a_run(Outcome.FAIL, Failure("ModelError", "no such op"))
+MISSED = a_run(Outcome.FAIL)
+DIFFERS = replace(MISSED, exactness=Exactness("p", "differs", reason="3 elements"))
+CANCELLED = a_run(Outcome.CANCELLED, Failure("Cancelled", "by its submitter"))
+
+
+@pytest.mark.parametrize(
+    ("run", "fault"),
+    [
+        (a_run(), None),
+        (LOST, None),
+        (OURS, None),
+        (BAD_MODEL, None),
+        (MISSED, None),
+        (CANCELLED, None),
+        (BROKEN, Fault("TransportError", "unplugged")),
+        (SLOW, Fault("DeviceTimeout", "hangs")),
+        (DIFFERS, Fault(NUMERIC, "3 elements")),
+    ],
+)
+def test_whose_fault(run: Run, fault: Fault | None) -> None:
+    assert fault_of(run) == fault
+
+
+@pytest.mark.parametrize(
+    ("run", "by_failures"),
+    [
+        (a_run(), ["accept"]),
+        (BAD_MODEL, ["accept"]),
+        (MISSED, ["accept"]),
+        (CANCELLED, ["accept"]),
+        (LOST, ["drop", "drop", "drop"]),
+        (BROKEN, ["retry", "retry", "accept"]),
+        (SLOW, ["retry", "retry", "accept"]),
+        (OURS, ["retry", "retry", "accept"]),
+        (DIFFERS, ["retry", "accept", "accept"]),
+    ],
+)
+def test_what_follows(run: Run, by_failures: list[str]) -> None:
+    decided = [decide(run, failures=n, attempts=3) for n in range(len(by_failures))]
+    assert decided == by_failures
+
+
+def test_one_attempt_is_one_attempt() -> None:
+    assert decide(BROKEN, failures=0, attempts=1) == "accept"
+    assert decide(DIFFERS, failures=0, attempts=1) == "accept"
