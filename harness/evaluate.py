@@ -149,7 +149,9 @@ def _walk(
 
     calibration = samples.calibration
     target, soc = request.target, request.soc
-    lowered = lower(target, model, request.recipe, calibration, cache=cache, progress=progress)
+    lowered = lower(
+        target, model, request.recipe, calibration, soc=soc, cache=cache, progress=progress
+    )
     artifact = compile_for(target, lowered, soc, cache=cache, progress=progress)
     record.add(manifest=artifact.manifest)
     record.note(*artifact.manifest.notes)

@@ -39,6 +39,7 @@ class LoweringRequest:
         calibration: ``.npz`` with samples ``in0, in1, …`` in the model's own layout.
         folder: where the artifact and its manifest go.
         cache: root of the cache by content, for intermediate results that recipes share.
+        soc: the chip, for a target that lowers for one at once; see `Target.socs`.
     """
 
     model: Model
@@ -47,6 +48,7 @@ class LoweringRequest:
     calibration: Path
     folder: Path
     cache: Path
+    soc: str | None = None
 
 
 class Lower(Protocol):

@@ -10,6 +10,7 @@ from harness.errors import UsageError
 from harness.target import Target
 from targets.arm_neon import ARM_NEON_EXECUTORCH, ARM_NEON_LITERT
 from targets.edge_tpu import EDGE_TPU
+from targets.hexagon import HEXAGON_EXECUTORCH, HEXAGON_LITERT
 from targets.host import HOST_EXECUTORCH, HOST_LITERT
 
 GROUP = "edgefarm.targets"
@@ -22,6 +23,8 @@ TARGETS: dict[str, Target] = {
         HOST_LITERT,
         HOST_EXECUTORCH,
         EDGE_TPU,
+        HEXAGON_LITERT,
+        HEXAGON_EXECUTORCH,
     )
 }
 

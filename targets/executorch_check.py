@@ -3,20 +3,29 @@
 Isolated only: it imports the exporter's package to read the program.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelError
 from harness.extras import require_extra
-from harness.placement import Placement, PlacementReport
+from harness.placement import Placement, PlacementReport, Where
 from harness.target import Progress
 
-_XNNPACK = "XnnpackBackend"
+_CPU: Mapping[str, Where] = {"XnnpackBackend": "cpu"}
 
 
-def check_executorch(path: Path, _soc: str | None, _progress: Progress) -> PlacementReport:
+def check_executorch(
+    path: Path,
+    _soc: str | None,
+    _progress: Progress,
+    accelerators: Mapping[str, Where] = _CPU,
+) -> PlacementReport:
     """Where ExecuTorch runs each step of a program's ``forward``: a call of a kernel, or of a
     delegate that holds several ops.
+
+    Args:
+        accelerators: the delegates that the target's runtime has, and where they run.
 
     Raises:
         ModelError: the file cannot be read, or is no program.
@@ -29,14 +38,16 @@ def check_executorch(path: Path, _soc: str | None, _progress: Progress) -> Place
         node, kind = len(placement), type(step).__name__
         if kind == "DelegateCall":
             delegate = plan.delegates[step.delegate_index].id
-            known = delegate == _XNNPACK
-            why = delegate if known else f"the runtime of this target has no delegate {delegate}"
+            where = accelerators.get(delegate, "none")
+            missing = f"the runtime of this target has no delegate {delegate}"
             output = f"value {step.args[-1]}" if step.args else ""
-            placement.append(Placement(node, "DELEGATE", output, "cpu" if known else "none", why))
+            why = missing if where == "none" else delegate
+            placement.append(Placement(node, "DELEGATE", output, where, why))
         elif kind == "KernelCall":
             operator = plan.operators[step.op_index]
             name = f"{operator.name}.{operator.overload}".rstrip(".")
-            why = f"portable kernel: {_XNNPACK} did not take it when the program was lowered"
+            names = " or ".join(accelerators)
+            why = f"portable kernel: {names} did not take it when the program was lowered"
             output = f"value {step.args[-1]}" if step.args else ""
             placement.append(Placement(node, name, output, "cpu", why))
             left.append(node)

@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from harness.cli.output import JsonOption, print_rows, stdout
+from harness.cli.vendor import vendor_profiles
 from harness.emulator.profiles import PROFILES, get_profile
 from harness.emulator.promises import matrix_text, update
 from harness.recipe import RECIPES
+from harness.target import Target
 from targets import all_targets
 
 _PANEL = "What there is"
@@ -30,11 +32,24 @@ def targets(as_json: JsonOption = False) -> None:
             "machine": target.machine or "any",
             "summary": target.summary,
             "recipes": list(target.recipes),
+            "chips": list(target.socs),
+            "emulator": _emulator(target),
             "verified": target.evidence,
         }
         for target in all_targets().values()
     ]
     print_rows("Targets", rows, as_json=as_json)
+
+
+def _emulator(target: Target) -> str:
+    """Which emulator stands for a target, and how its arithmetic is known."""
+    if target.vendor is not None:
+        return f"{target.vendor.name}@CHIP: the vendor's own"
+    name = target.profile_without_device(None)
+    if name is None:
+        return "by what runs on the device: see `edgefarm profiles`"
+    evidence = {entry.evidence for entry in get_profile(name).entries}
+    return f"{name}: {', '.join(sorted(evidence))}"
 
 
 def recipes(as_json: JsonOption = False) -> None:
@@ -67,6 +82,7 @@ def profiles(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the emulator's profiles."""
     if context.invoked_subcommand is None:
         rows = [{"profile": p.name, "stands for": p.summary} for p in PROFILES.values()]
+        rows += vendor_profiles()
         print_rows("Profiles", rows, as_json=as_json)
 
 

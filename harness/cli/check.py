@@ -16,6 +16,7 @@ from harness.cli.evaluation import (
     data_of,
 )
 from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
+from harness.cli.vendor import AcceptOption
 from harness.placement import PlacementReport, say_left
 from harness.quantize import lower
 from harness.recipe import load_recipe
@@ -40,6 +41,7 @@ def check_(
     data: DataOption = None,
     soc: SocOption = None,
     require_full_delegation: RequireFullDelegation = False,
+    accept_qualcomm_license: AcceptOption = False,  # noqa: ARG001  acts when it is parsed
     as_json: JsonOption = False,
 ) -> None:
     """Tell for each op of a model where it would run on a target, why, and what would help.
@@ -52,7 +54,7 @@ def check_(
     where = get_target(target)
     check_soc(where, soc)
     with progress_bar() as progress:
-        path = _lowered(model, where, recipe, data, progress)
+        path = _lowered(model, where, recipe, data, soc, progress)
         report = check(where, path, soc, progress=progress)
     left = say_left(report)
     failed = bool(report.impossible) or (require_full_delegation and bool(left))
@@ -65,7 +67,12 @@ def check_(
 
 
 def _lowered(
-    model: str, target: Target, recipe: str | None, data: str | None, progress: Progress
+    model: str,
+    target: Target,
+    recipe: str | None,
+    data: str | None,
+    soc: str | None,
+    progress: Progress,
 ) -> Path:
     """The file to examine: the model itself where it is one of the target's."""
     if model.endswith(target.suffix) and recipe is None:
@@ -74,7 +81,13 @@ def _lowered(
     chosen = load_recipe(recipe) if recipe else None
     parts = split(load_data(data_of(model, data), opened, progress))
     made = lower(
-        target, opened, chosen, parts.calibration, cache=default_cache(), progress=progress
+        target,
+        opened,
+        chosen,
+        parts.calibration,
+        soc=soc,
+        cache=default_cache(),
+        progress=progress,
     )
     return made.path
 

@@ -11,6 +11,7 @@ from harness import __version__
 from harness.artifact import sha256_file
 from harness.cache import content_key
 from harness.cli.output import JsonOption, print_json, print_rows, progress_bar, remark, stdout
+from harness.cli.vendor import AcceptOption, emulate_by_vendor, vendor_target
 from harness.compare_npz import all_equal, compare_npz
 from harness.deploy import choose_runner
 from harness.device import Device
@@ -64,6 +65,7 @@ def emulate_(
             "the file's.",
         ),
     ] = None,
+    accept_qualcomm_license: AcceptOption = False,  # noqa: ARG001  acts when it is parsed
     as_json: JsonOption = False,
 ) -> None:
     """Compute, bit for bit, what a runtime would compute on a device.
@@ -73,6 +75,14 @@ def emulate_(
 
     Example: edgefarm emulate model.tflite --profile litert-xnnpack-arm --inputs in.npz --out o.npz
     """
+    if target := vendor_target(profile):
+        if all_tensors or signature is not None or batch is not None:
+            raise UsageError(
+                f"{profile} is a vendor's emulator, which runs the file as it is and keeps outputs "
+                "only: leave out --all-tensors, --signature and --batch"
+            )
+        emulate_by_vendor(target, profile, file, inputs, out, as_json=as_json)
+        return
     model = read_model(file)
     graph = model.main if signature is None else model.entry(signature)
     if batch is not None:

@@ -10,6 +10,8 @@ from farm.transports import connect
 from harness.artifact import manifest_path, save_artifact
 from harness.cache import default_cache
 from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
+from harness.cli.vendor import AcceptOption
+from harness.compile import compile_for
 from harness.deploy import QUICK, STANDARD
 from harness.device import NO_DEVICE, Device
 from harness.errors import UsageError
@@ -100,6 +102,7 @@ def run(
         typer.Option(help="Program on the device; native where it has no Python."),
     ] = None,
     require_full_delegation: RequireFullDelegation = False,
+    accept_qualcomm_license: AcceptOption = False,  # noqa: ARG001  acts when it is parsed
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure latency briefly: one restart, few runs.")
     ] = False,
@@ -178,6 +181,8 @@ def quantize(
     out: Annotated[Path, typer.Option(help="Folder for the artifact and its manifest.")],
     recipe: RecipeOption = None,
     data: DataOption = None,
+    soc: SocOption = None,
+    accept_qualcomm_license: AcceptOption = False,  # noqa: ARG001  acts when it is parsed
     as_json: JsonOption = False,
 ) -> None:
     """Make the artifact of a model for a target, without a device.
@@ -189,9 +194,11 @@ def quantize(
         opened = open_model(model, progress)
         dataset = load_data(data_of(model, data), opened, progress)
         parts = split(dataset) if chosen else all_for_evaluation(dataset)
+        cache = default_cache()
         made = lower(
-            where, opened, chosen, parts.calibration, cache=default_cache(), progress=progress
+            where, opened, chosen, parts.calibration, soc=soc, cache=cache, progress=progress
         )
+        made = compile_for(where, made, soc, cache=cache, progress=progress)
     artifact = save_artifact(made, out)
     for note in (*parts.notes, *artifact.manifest.notes):
         remark(f"note: {note}")

@@ -31,12 +31,14 @@ def lower(
     recipe: Recipe | None,
     calibration: tuple[Array, ...],
     *,
+    soc: str | None = None,
     cache: Cache,
     progress: Progress = no_progress,
 ) -> Artifact:
     """Make the artifact of `model` for `target`, or take it from the cache.
 
     Args:
+        soc: the chip; only for a target that lowers for one at once, without a `Target.compile`.
         recipe: None only for a model that came quantized.
         calibration: samples, one array for each input, in the model's own layout.
         progress: told the steps.
@@ -46,6 +48,7 @@ def lower(
         ModelError: the model cannot be lowered, or what came out does not run.
     """
     _check_recipe(target, model, recipe)
+    at_once = soc if target.compile is None else None
     samples = _store_samples(calibration, cache)
     calibrated = recipe is not None and recipe.needs_calibration()
     key = content_key(
@@ -58,6 +61,7 @@ def lower(
             "tools": tool_versions(),
             "source": own_sources(),
         }
+        | ({"soc": at_once, "target": target.source()} if at_once else {})
     )
     stored = cache.entry("artifacts", key)
     file = f"model{target.suffix}"
@@ -65,7 +69,9 @@ def lower(
         progress("taken from the cache", 1, 1)
     else:
         with cache.fill("artifacts", key) as folder:
-            request = LoweringRequest(model, recipe, target.name, samples, folder, cache.root)
+            request = LoweringRequest(
+                model, recipe, target.name, samples, folder, cache.root, at_once
+            )
             what = f"{model.reference}, recipe {recipe.name if recipe else '(none)'}"
             made = run_isolated(
                 target.lower,
@@ -74,7 +80,7 @@ def lower(
                 timeout_s=_LOWERING_TIMEOUT_S,
                 progress=progress,
             )
-            if not model.compiled:
+            if not model.compiled and at_once is None:
                 progress("running it once", 0, None)
                 run_isolated(
                     run_once,

@@ -1,0 +1,95 @@
+"""Qualcomm's Hexagon tensor processor (HTP), through LiteRT and through ExecuTorch."""
+
+import hashlib
+from pathlib import Path
+
+from harness.device import Device
+from harness.errors import UsageError
+from harness.protocol import Delegate, Result
+from harness.quantize.litert import lower_litert
+from harness.target import Target, VendorEmulator
+from targets.hexagon.build import check_hexagon, compile_hexagon
+from targets.hexagon.emulate import emulate_htp
+from targets.hexagon.executorch import check_qnn, emulate_qnn, lower_qnn
+from targets.hexagon.sdk import qairt_version
+from targets.hexagon.socs import SOCS, relatives
+from targets.runner import PYTHON, python_runner
+
+EMULATOR = "htp"
+EMULATOR_EXECUTORCH = "htp-executorch"
+DISPATCH = "libLiteRtDispatch_Qualcomm.so"
+
+
+def _tools() -> dict[str, str]:
+    try:
+        return {"QAIRT": qairt_version()}
+    except UsageError:
+        return {}
+
+
+def _source() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _profile(_device: Device, _result: Result) -> str | None:
+    """None: which chip a device has, it does not tell in a result."""
+    return None
+
+
+HEXAGON_LITERT = Target(
+    name="hexagon-litert",
+    summary="Hexagon tensor processor of Snapdragon chips, compiled ahead of time for LiteRT",
+    runtime="litert",
+    machine="aarch64",
+    suffix=".tflite",
+    recipes=("static_wi8_ai8", "static_wi8_ai8_per_tensor"),
+    lower=lower_litert,
+    runner=python_runner(Delegate(library=DISPATCH)),
+    profile=_profile,
+    evidence=(
+        "compilation and the vendor's HTP emulator (QAIRT 2.51) on x86-64, for every chip listed: "
+        "deterministic, integers in and out; NOT verified: the device side, for no Snapdragon "
+        "device is at hand"
+    ),
+    check=check_hexagon,
+    socs=tuple(SOCS),
+    compile=compile_hexagon,
+    tools=_tools,
+    source=_source,
+    profile_without_device=lambda soc: f"{EMULATOR}@{soc}",
+    vendor=VendorEmulator(
+        name=EMULATOR,
+        summary="Qualcomm's own emulator of the Hexagon tensor processor, on the compiled context",
+        emulate=emulate_htp,
+        relatives=relatives,
+    ),
+)
+
+HEXAGON_EXECUTORCH = Target(
+    name="hexagon-executorch",
+    summary="Hexagon tensor processor through ExecuTorch; wants a QAIRT SDK of its own version",
+    runtime="executorch",
+    machine="aarch64",
+    suffix=".pte",
+    recipes=("static_wi8_ai8",),
+    lower=lower_qnn,
+    runner=PYTHON,
+    profile=_profile,
+    evidence=(
+        "that a missing or unfitting SDK is refused, naming both versions; NOT verified: lowering, "
+        "emulation and the device side, for no fitting SDK and no device is at hand"
+    ),
+    check=check_qnn,
+    socs=tuple(SOCS),
+    source=_source,
+    profile_without_device=lambda soc: f"{EMULATOR_EXECUTORCH}@{soc}",
+    vendor=VendorEmulator(
+        name=EMULATOR_EXECUTORCH,
+        summary="the HTP emulator of the QAIRT SDK that QNN_SDK_ROOT names, through ExecuTorch",
+        emulate=emulate_qnn,
+        relatives=lambda _soc: (),
+    ),
+)
