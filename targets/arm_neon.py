@@ -19,6 +19,7 @@ ARM_NEON_LITERT = Target(
     lower=lower_litert,
     runner=PYTHON,
     profile=litert.litert_profile,
+    profile_without_device=lambda _soc: "litert-xnnpack-arm",
     evidence=(
         "the aarch64 wheel of ai-edge-litert 2.3.0 under QEMU (cortex-a53, cortex-a76); "
         "not on Arm hardware"
