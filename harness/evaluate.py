@@ -235,6 +235,7 @@ def _run_and_compare(
         inputs,
         on_device.outputs,
         lambda exposed, batch: run(exposed, batch, NONE).outputs,
+        threads=request.threads,
         progress=progress,
     )
     record.add(exactness=emulated.exactness, emulator_ns=_per_sample(emulated, inputs))

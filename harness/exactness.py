@@ -20,6 +20,7 @@ from harness.emulator.graph import Graph, Tensor
 from harness.emulator.interpreter import Emulation, emulate
 from harness.emulator.model_file import read_model
 from harness.emulator.profiles import get_profile
+from harness.emulator.profiles.threads import for_threads
 from harness.exposed import expose
 from harness.records import Exactness
 from harness.slices import batch_of, count_slices, take_slices
@@ -58,6 +59,7 @@ def compare_with_emulator(
     outputs: Sequence[Array],
     run: RunArtifact,
     *,
+    threads: int = 1,
     progress: Progress = no_progress,
 ) -> Emulated:
     """Emulate an artifact and hold the device's outputs against it.
@@ -68,6 +70,8 @@ def compare_with_emulator(
         inputs: what the device was given, all samples.
         outputs: what it gave back.
         run: used once more on the device, to see the intermediate tensors of one batch.
+        threads: of the runtime on the device; the profile is taken for as many.
+        progress: told about emulated samples.
 
     Raises:
         UsageError: there is no such profile.
@@ -77,7 +81,8 @@ def compare_with_emulator(
     if profile_name is None:
         reason = "no emulator profile stands for what ran on the device"
         return Emulated(Exactness(None, "unknown", reason=reason))
-    graph, profile = read_model(artifact.path).main, get_profile(profile_name)
+    graph = read_model(artifact.path).main
+    profile = for_threads(get_profile(profile_name), threads)
     expected = emulate_samples(artifact, graph, profile, inputs, progress)
     over_all = compare(graph, expected, _by_index(graph.outputs, outputs), profile=profile)
 

@@ -14,18 +14,24 @@ from typing import Literal
 import numpy as np
 
 from harness.arithmetic.profile import ArithmeticProfile
+from harness.artifact import Artifact
 from harness.compare import compare, compare_tensor
 from harness.deploy import NONE, run_job
 from harness.device import Device, Transport
+from harness.emulator.expose import made_of_constants
 from harness.emulator.graph import Array, Graph, Node
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
+from harness.emulator.profiles.threads import for_threads
 from harness.errors import ModelError, UsageError
 from harness.exposed import expose
 from harness.protocol import Kernels, Result
 from harness.random_inputs import EXTREMES, random_inputs
 from harness.records import Exactness, Promise, TensorComparison
 from harness.target import Progress, Runner, Target, no_progress
+
+RunExposed = Callable[[Artifact, Sequence[Array]], tuple[Result, Sequence[Array]]]
+"""Runs an artifact on samples: what the runner reported, and the outputs."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,6 @@ class VerifyReport:
     Attributes:
         profile: whose promises were checked.
         device: where the runtime ran.
-        kernels: which kernels were asked for.
         invocations: how many.
         result: what the runner reported.
         rows: each node judged on the runtime's own input tensors, by operator and promise.
@@ -64,7 +69,6 @@ class VerifyReport:
 
     profile: str
     device: str
-    kernels: Kernels
     invocations: int
     result: Result
     rows: tuple[OpRow, ...]
@@ -121,7 +125,7 @@ def verify(
             `standing_for`.
         kernels: which kernels of the runtime to run.
         seeds: one random input for each; extreme inputs are added.
-        threads: of the runtime.
+        threads: of the runtime; the profile is taken for as many.
         timeout_s: limit for each transfer and each process of the runner.
         progress: told about pushes, processes and emulated nodes.
 
@@ -129,16 +133,12 @@ def verify(
         ModelError: the file is broken, or the runtime refuses it.
         DeviceError: the machine failed.
     """
-    with tempfile.TemporaryDirectory(prefix="edgefarm-") as folder:
-        exposed = expose(path, Path(folder))
-        graph = exposed.graph
-        if not graph.inputs:
-            raise ModelError(f"{path}: the graph has no inputs")
-        inputs = random_inputs(graph, seeds)
+
+    def run(artifact: Artifact, inputs: Sequence[Array]) -> tuple[Result, Sequence[Array]]:
         done = run_job(
             transport,
             runner,
-            exposed.artifact,
+            artifact,
             inputs,
             NONE,
             kernels=kernels,
@@ -146,15 +146,54 @@ def verify(
             timeout_s=timeout_s,
             progress=progress,
         )
+        return done.results[0], done.outputs
+
+    return verify_with(
+        path,
+        run,
+        lambda result: for_threads(profile_for(result), threads),
+        device=transport.device.name,
+        seeds=seeds,
+        progress=progress,
+    )
+
+
+def verify_with(
+    path: Path,
+    run: RunExposed,
+    profile_for: Callable[[Result], ArithmeticProfile],
+    *,
+    device: str,
+    seeds: Sequence[int],
+    progress: Progress = no_progress,
+) -> VerifyReport:
+    """As `verify`, by any way to run the file with all its tensors exposed.
+
+    Args:
+        path: the file; untrusted.
+        run: see `RunExposed`.
+        profile_for: from what `run` reported to the profile whose promises to check.
+        device: where `run` runs, for the report.
+        seeds: one random input for each; extreme inputs are added.
+        progress: told about emulated nodes.
+
+    Raises:
+        ModelError: the file is broken.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgefarm-") as folder:
+        exposed = expose(path, Path(folder))
+        graph = exposed.graph
+        if not graph.inputs:
+            raise ModelError(f"{path}: the graph has no inputs")
+        inputs = random_inputs(graph, seeds)
+        result, outputs = run(exposed.artifact, inputs)
     got = dict(zip(graph.inputs, inputs, strict=True))
-    got |= dict(zip(exposed.tensors, done.outputs, strict=True))
-    result = done.results[0]
+    got |= dict(zip(exposed.tensors, outputs, strict=True))
     profile = profile_for(result)
     nodes = judge_nodes(graph, profile, got, progress=progress)
     return VerifyReport(
         profile.name,
-        transport.device.name,
-        kernels,
+        device,
         len(seeds) + EXTREMES,
         result,
         _rows(nodes),
@@ -172,6 +211,8 @@ def judge_nodes(
 ) -> tuple[TensorComparison, ...]:
     """Every output of every node against what the emulator makes of the node's inputs in `got`.
 
+    What nodes make of constants alone is not exposed; there the emulator's own values are taken.
+
     Args:
         graph: the model's.
         profile: whose arithmetic.
@@ -180,11 +221,22 @@ def judge_nodes(
         progress: told after each node.
     """
     judged = []
+    graph = _fold_constants(graph, profile, got)
     for node in graph.nodes:
         progress("judge", node.index, len(graph.nodes))
         judged += _judge(graph, profile, node, got)
     progress("judge", len(graph.nodes), len(graph.nodes))
     return tuple(judged)
+
+
+def _fold_constants(graph: Graph, profile: ArithmeticProfile, got: Mapping[int, Array]) -> Graph:
+    """The graph with what nodes make of constants, and `got` does not hold, as constants."""
+    nodes = [node for node in made_of_constants(graph) if got.keys().isdisjoint(node.outputs)]
+    outputs = tuple(index for node in nodes for index in node.outputs)
+    alone = replace(graph, nodes=tuple(nodes), inputs=(), outputs=outputs)
+    values = dict(zip(outputs, emulate(alone, profile, ()).outputs, strict=True))
+    tensors = (replace(t, data=values.get(t.index, t.data)) for t in graph.tensors)
+    return replace(graph, tensors=tuple(tensors))
 
 
 def _judge(

@@ -24,6 +24,7 @@ from harness.errors import UsageError
 from harness.protocol import Kernels
 from harness.streaming import emulate_file
 from harness.target import Target
+from harness.tflm import PROFILE, verify_tflm
 from harness.verify import VerifyReport, standing_for, verify
 from reports.tables import comparison_table
 from targets import all_targets
@@ -162,13 +163,44 @@ def verify_(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many random inputs.")] = 5,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Check our claim: hold every op of a model against a runtime, on random and extreme inputs.
 
     Each op is judged on the runtime's own input tensors, then the whole graph end to end. Exit 1
-    when anything that a profile declares exact differs.
+    when anything that a profile declares exact differs. Profile tflm is judged on this host, by the
+    TensorFlow Lite Micro interpreter.
     """
+    if profile == PROFILE:
+        report = _verify_tflm(file, device, kernels, threads, seeds)
+    else:
+        report = _verify(file, profile, device, kernels, threads, seeds)
+    _show(report, as_json=as_json)
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
+
+
+def _verify_tflm(
+    file: Path, device: str, kernels: str | None, threads: int, seeds: int
+) -> VerifyReport:
+    if device != "host" or kernels is not None or threads != 1:
+        raise UsageError(
+            f"--profile {PROFILE}: its interpreter runs on this host, in one thread, and has one "
+            "kind of kernels; leave --device, --kernels and --threads out"
+        )
+    with progress_bar() as progress:
+        return verify_tflm(file, seeds=range(seeds), progress=progress)
+
+
+def _verify(
+    file: Path,
+    profile: str | None,
+    device: str,
+    kernels: str | None,
+    threads: int,
+    seeds: int,
+) -> VerifyReport:
     where = load_inventory(inventory_path()).get_device(device)
     target = _target_for(file, where)
     claimed = get_profile(profile) if profile else None
@@ -176,18 +208,16 @@ def verify_(
     if chosen not in get_args(Kernels):
         raise UsageError(f"--kernels {chosen}: one of: {', '.join(get_args(Kernels))}")
     with progress_bar() as progress, connect(where) as transport:
-        report = verify(
+        return verify(
             file,
             choose_runner(transport, target),
             transport,
             (lambda _result: claimed) if claimed else standing_for(target, where),
             kernels=cast("Kernels", chosen),
+            threads=threads,
             seeds=range(seeds),
             progress=progress,
         )
-    _show(report, as_json=as_json)
-    if report.exit_code:
-        raise typer.Exit(report.exit_code)
 
 
 def _target_for(file: Path, device: Device) -> Target:

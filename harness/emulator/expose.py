@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers.table import Table
 
-from harness.emulator.graph import Model
+from harness.emulator.graph import Graph, Model, Node
 from harness.emulator.tflite import read_tflite, stored_dtype
 
 _SUBGRAPH_OUTPUTS = 8
@@ -27,15 +27,30 @@ def exposed_tensors(model: Model) -> tuple[int, ...]:
     """Tensor indices of the exposed file's outputs, in their order.
 
     The original outputs come first, then, in execution order, every other tensor that a node of the
-    main graph makes and whose dtype has a numpy form.
+    main graph makes, not of constants alone, and whose dtype has a numpy form. XNNPACK takes
+    dequantized constants in and never writes them.
     """
     graph = model.main
-    made = (index for node in graph.nodes for index in node.outputs)
+    folded = {node.index for node in made_of_constants(graph)}
+    nodes = (node for node in graph.nodes if node.index not in folded)
+    made = (index for node in nodes for index in node.outputs)
     return graph.outputs + tuple(
         index
         for index in made
         if index not in graph.outputs and stored_dtype(graph.tensors[index].dtype) is not None
     )
+
+
+def made_of_constants(graph: Graph) -> tuple[Node, ...]:
+    """The nodes whose inputs are constants or made of constants alone."""
+    known = {tensor.index for tensor in graph.tensors if tensor.data is not None}
+    found = []
+    for node in graph.nodes:
+        inputs = [index for index in node.inputs if index >= 0]
+        if inputs and known.issuperset(inputs):
+            known.update(node.outputs)
+            found.append(node)
+    return tuple(found)
 
 
 def expose_all_tensors(tflite: bytes, *, where: str = "model") -> bytes:

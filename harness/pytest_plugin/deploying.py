@@ -191,6 +191,7 @@ class Deploying:
                         held, _Lowered(lowered.target, exposed, tuple(batch)), kernels, threads
                     ).outputs
                 ),
+                threads=threads,
             ).exactness
 
         return self._tests.attempt(work, device)

@@ -1,5 +1,6 @@
 """Verify against the real runtime on this host, under profiles that are right and wrong."""
 
+import platform
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from harness.errors import ModelError
 from harness.random_inputs import EXTREMES, random_inputs
 from harness.verify import VerifyReport, verify
 from targets.runner import PYTHON
-from tests.oracle.build import Builder, options, per_tensor
+from tests.oracle.build import Builder, Quant, options, per_tensor
 from tests.oracle.networks import RESIDUAL_TENSORS, residual
 
 RIGHT = get_profile("litert-ref")
@@ -77,6 +78,32 @@ def test_an_assumed_entry_may_differ(tmp_path: Path) -> None:
     row = next(row for row in report.rows if row.op == "CONV_2D")
     assert (row.promise, row.differing > 0) == ("assumed", True)
     assert report.end_to_end.verdict == "assumed"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="kernels of x86-64")
+def test_what_is_made_of_constants_is_not_asked_of_the_runtime(tmp_path: Path) -> None:
+    """XNNPACK folds dequantized weights and never writes the tensor."""
+    builder = Builder()
+    x = builder.tensor((1, 4, 4, 3), "float32")
+    values = np.arange(8 * 3).reshape(8, 1, 1, 3)
+    stored = builder.constant(values, "int8", Quant(tuple(2.0**-n for n in range(8)), (0,) * 8))
+    weights = builder.tensor((8, 1, 1, 3), "float32")
+    builder.op("DEQUANTIZE", [stored], [weights], options("Dequantize"))
+    bias = builder.constant(np.zeros(8), "float32")
+    y = builder.tensor((1, 4, 4, 8), "float32")
+    strides = options("Conv2D", strideH=1, strideW=1, dilationHFactor=1, dilationWFactor=1)
+    builder.op("CONV_2D", [x, weights, bias], [y], strides)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(builder.finish([x], [y]))
+    device = Device("here", "local", workdir=str(tmp_path / "work"), python=sys.executable)
+    profile = get_profile("litert-xnnpack-x86")
+    with connect(device) as transport:
+        report = verify(path, PYTHON, transport, lambda _: profile, seeds=(1,))
+    assert report.result.delegated
+    assert [(row.op, row.promise, row.differing) for row in report.rows] == [
+        ("CONV_2D", "float", 0)
+    ]
+    assert report.exit_code == 0
 
 
 def test_an_op_without_an_entry_is_unknown_and_the_next_is_judged(tmp_path: Path) -> None:

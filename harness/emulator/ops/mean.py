@@ -33,6 +33,17 @@ REDUCTIONS = (
     "REDUCE_ALL",
 )
 
+IN_BLOCKS = "images-S2-blocks-of-16"
+MOST_THREADS = 64
+"""With more than these the cut of the channels has no definition."""
+
+_CHANNELS_A_THREAD = 8
+
+
+def in_parts(threads: int) -> str:
+    """Semantics of `IN_BLOCKS` computed by that many threads."""
+    return f"{IN_BLOCKS}-in-{threads}-parts"
+
 
 @dataclass(frozen=True)
 class Reduction:
@@ -103,7 +114,7 @@ def finish_blocks(call: Call) -> Finish:
     channels, S1 in the rest; all other reductions as "folded-S1".
 
     ``t = s_x / (n s_y)`` and ``b = z_y - round(z_x s_x / s_y)``, ties away from zero, in float32.
-    Domain: one thread; more cut the channels into parts first, each with a rest of its own.
+    Several threads cut the channels into parts first, each with a rest of its own.
 
     Source: LiteRT kernels/internal/optimized/integer_ops/mean.h and optimized/reduce.h, Mean and
     MeanImpl with USE_NEON (on x86 through SSE).
@@ -118,17 +129,31 @@ def finish_blocks(call: Call) -> Finish:
     bias = z_y - int(offset + np.float32(0.5 if offset > 0 else -0.5))
     real = s_x / (np.float32(reduction.elements) * np.float32(s_y))
     multiplier, shift = quantize_multiplier(np.asarray(real))
+    threads = 1 if call.semantics == IN_BLOCKS else int(call.semantics.split("-")[-2])
     dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def finish(total: Int64) -> Array:
-        channels = total.shape[-1]
-        body = np.arange(channels) < channels // 16 * 16
+        body = _whole_blocks(total.shape[-1], threads)
         rest = round_s1(total, multiplier, shift)
         y = np.where(body, round_s2(total, multiplier, shift), rest) + bias
         return np.asarray(np.clip(y, limits.min, limits.max).astype(dtype))
 
     return finish
+
+
+def _whole_blocks(channels: int, threads: int) -> Array:
+    """Which channels lie in whole blocks of 16 of their thread's part; a thread has at least 8.
+
+    Source: LiteRT kernels/internal/optimized/integer_ops/mean.h and optimized/reduce.h, Mean.
+    """
+    body = np.zeros(channels, np.bool_)
+    start, workers = 0, max(1, min(threads, channels // _CHANNELS_A_THREAD))
+    for worker in range(workers):
+        length = (channels - start) // (workers - worker)
+        body[start : start + length // 16 * 16] = True
+        start += length
+    return body
 
 
 def _multiply_then_add(a: Array, b: Array, c: Array) -> Array:
@@ -167,7 +192,8 @@ def finish_xnnpack(call: Call) -> Finish:
 
 FINISHES: dict[str, Callable[[Call], Finish]] = {
     "folded-S1": finish_reference,
-    "images-S2-blocks-of-16": finish_blocks,
+    IN_BLOCKS: finish_blocks,
+    **{in_parts(threads): finish_blocks for threads in range(2, MOST_THREADS + 1)},
     "xnnpack": finish_xnnpack,
     "xnnpack-fused": finish_xnnpack,
 }

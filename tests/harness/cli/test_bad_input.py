@@ -91,6 +91,17 @@ def test_a_wrong_choice_lists_what_there_is(
 # Row 2: truncated, empty or random bytes.
 
 
+@pytest.mark.parametrize(
+    "option", [("--device", "board"), ("--kernels", "builtin"), ("--threads", 2)]
+)
+def test_the_judge_of_tflm_has_no_choices(
+    edgefarm: Edgefarm, tmp_path: Path, option: tuple[str, object]
+) -> None:
+    said = edgefarm("verify", tmp_path / "model.tflite", "--profile", "tflm", *option)
+    assert said.code == 2
+    assert "--profile tflm: its interpreter runs on this host" in said.err
+
+
 @pytest.mark.parametrize("content", [b"", RANDOM, None], ids=["empty", "random", "truncated"])
 @pytest.mark.parametrize("suffix", [".tflite", ".pt2", ".npz"])
 def test_a_broken_file_is_named(
