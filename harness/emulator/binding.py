@@ -66,7 +66,8 @@ def make_call(
                 raise CannotRun(f"makes shape {list(made)}, allowed: {MAX_ELEMENTS} elements")
             outputs = (replace(outputs[0], shape=made), *outputs[1:])
             entry = profile.lookup(signature(node, inputs, outputs))
-    return Call(node, given, outputs, entry.semantics if entry else ""), entry
+    inside = tuple(graph.tensors[i] for i in node.intermediates)
+    return Call(node, given, outputs, entry.semantics if entry else "", inside), entry
 
 
 def first_step(

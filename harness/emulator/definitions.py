@@ -28,12 +28,14 @@ class Call:
         inputs: its input tensors with the shapes of this run; None for an absent one.
         outputs: its output tensors, shapes as in the file.
         semantics: what the profile says this node means.
+        intermediates: tensors that only say how the node quantizes inside.
     """
 
     node: Node
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
     semantics: str
+    intermediates: tuple[Tensor, ...] = ()
 
     def input(self, index: int) -> Tensor:
         """An input that must be there; raises CannotRun when it is not."""

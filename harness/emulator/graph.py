@@ -71,6 +71,7 @@ class Node:
         outputs: tensor indices.
         options: the op's own, by the schema's names in snake case; enums by name.
         version: of the operator, as the file states it.
+        intermediates: tensors that only say how the node quantizes inside.
     """
 
     index: int
@@ -79,6 +80,7 @@ class Node:
     outputs: tuple[int, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
+    intermediates: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

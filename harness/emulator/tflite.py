@@ -246,10 +246,13 @@ class _Reader:
             raise ReadError(f"{where} has operator code {code}, there are {len(self._ops)}")
         inputs = self._indices(operator.InputsAsNumpy(), tensors, f"inputs of {where}", -1)
         outputs = self._indices(operator.OutputsAsNumpy(), tensors, f"outputs of {where}")
+        inside = self._indices(
+            operator.IntermediatesAsNumpy(), tensors, f"intermediates of {where}"
+        )
         options = read_options(operator)
         self._budget -= sum(len(v) for v in options.values() if isinstance(v, tuple | str))
         op, version = self._ops[code]
-        return Node(index, op, inputs, outputs, options, version)
+        return Node(index, op, inputs, outputs, options, version, inside)
 
     def _entry_point(self, signature: schema.SignatureDef, graphs: tuple[Graph, ...]) -> EntryPoint:
         name, graph = self._text(signature.SignatureKey()), signature.SubgraphIndex()

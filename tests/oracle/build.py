@@ -102,12 +102,15 @@ class Builder:
         options: Any = None,
         *,
         version: int = 1,
+        intermediates: Sequence[int] = (),
     ) -> None:
         """Add a node; `options` is an object of the schema's ``…OptionsT`` class."""
         node = schema.OperatorT()
         node.opcodeIndex = self._code(getattr(schema.BuiltinOperator, name), version)
         node.inputs = np.array(inputs, np.int32)
         node.outputs = np.array(outputs, np.int32)
+        if intermediates:
+            node.intermediates = np.array(intermediates, np.int32)
         if options is not None:
             kind = type(options).__name__.removesuffix("T")
             node.builtinOptionsType = getattr(schema.BuiltinOptions, kind)

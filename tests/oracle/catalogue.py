@@ -371,6 +371,7 @@ def _families() -> dict[str, Maker]:
     for op in ("LOGISTIC", "TANH"):
         made[f"{op}-2^-12-int16"] = _unary(op, "int16", input_scale=2**-12)
     made["TANH-2^-11-int16"] = _unary("TANH", "int16", input_scale=2**-11)
+    made["RESIZE_NEAREST_NEIGHBOR-float32"] = _resize("RESIZE_NEAREST_NEIGHBOR", "float32")
     made["EXP-int8"] = _unary("EXP", "int8", input_scale=0.02)
     return made
 

@@ -50,7 +50,7 @@ class Model:
         """All lowest, all highest, all zero point."""
 
         def fill(spec: Input, kind: int) -> Array:
-            if spec.dtype == "float32":
+            if spec.dtype in ("float32", "float16"):
                 low, high = spec.low, spec.high
             elif spec.dtype == "bool":
                 low, high = 0, 1
@@ -63,6 +63,8 @@ class Model:
 
 
 def _uniform(rng: np.random.Generator, spec: Input) -> Array:
+    if spec.dtype == "float16":
+        return rng.uniform(spec.low, spec.high, spec.shape).astype(np.float16)
     if spec.dtype == "float32":
         x = rng.uniform(spec.low, spec.high, spec.shape).astype(np.float32)
         if spec.step:

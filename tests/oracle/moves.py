@@ -371,6 +371,11 @@ MOVES: dict[str, tuple[Move, tuple[str, ...], tuple[str, ...]]] = {
 """By op: what makes it, the quantized dtypes of its kernel, and the others."""
 
 
+_NO_HALVES = {"SPLIT", "SPLIT_V", "PACK", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE"}
+HALVES = tuple(op for op in MOVES if op not in _NO_HALVES)
+"""Ops that move float16 values too."""
+
+
 def move_families() -> dict[str, Callable[[Rng, int, str], Model]]:
     """One family for each quantized dtype, and "plain", which takes any of the others."""
     made: dict[str, Callable[[Rng, int, str], Model]] = {}
@@ -382,4 +387,6 @@ def move_families() -> dict[str, Callable[[Rng, int, str], Model]]:
         for dtype in quantized:
             made[f"{op}-{dtype}"] = of(move, (dtype,))
         made[f"{op}-plain"] = of(move, plain)
+        if op in HALVES:
+            made[f"{op}-float16"] = of(move, ("float16",))
     return made

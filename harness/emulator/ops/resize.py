@@ -293,3 +293,20 @@ def bind_nearest(call: Call) -> Run:
     rule = _nearest_q16 if call.semantics == "nearest-q16" else _nearest
     rows, columns = rule(call, shape[1], height), rule(call, shape[2], width)
     return lambda values: (required(values[0])[:, rows][:, :, columns],)
+
+
+@define(["RESIZE_BILINEAR"], ["float"])
+def bind_bilinear_float(call: Call) -> Run:
+    """Between four neighbours, in float32."""
+    if call.input(0).dtype != "float32":
+        raise NoDefinition("it is not float32")
+    rows, columns = _both(call, _float_taps)
+    down, right = rows.weight[:, None, None], columns.weight[None, :, None]
+
+    def run(values: Values) -> tuple[Array]:
+        x = required(values[0])
+        top = x[:, rows.first] * (1 - down) + x[:, rows.second] * down
+        y = top[:, :, columns.first] * (1 - right) + top[:, :, columns.second] * right
+        return (y.astype(np.float32),)
+
+    return run

@@ -15,6 +15,7 @@ from harness.emulator.profiles.logic import LOGIC_ENTRIES
 from harness.emulator.profiles.matrix import MATRIX_ARM, MATRIX_X86
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
 from harness.emulator.profiles.narrow import narrow_builtin
+from harness.emulator.profiles.recurrent import RECURRENT_ARM, RECURRENT_X86
 from harness.emulator.profiles.reductions import REDUCTIONS_BUILTIN_ARM, REDUCTIONS_BUILTIN_X86
 from harness.emulator.profiles.resize import RESIZE_BUILTIN_ARM, RESIZE_BUILTIN_X86
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
@@ -106,6 +107,7 @@ BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
     *ELEMENTWISE_BUILTIN_X86,
     _dequantize("affine-blocks-of-8"),
     *MATRIX_X86,
+    *RECURRENT_X86,
     *narrow_builtin("S2"),
     *RESIZE_BUILTIN_X86,
     *REDUCTIONS_BUILTIN_X86,
@@ -118,6 +120,7 @@ BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
     *ELEMENTWISE_BUILTIN_ARM,
     _dequantize("affine-fused-blocks-of-8"),
     *MATRIX_ARM,
+    *RECURRENT_ARM,
     *narrow_builtin("S3"),
     *RESIZE_BUILTIN_ARM,
     *REDUCTIONS_BUILTIN_ARM,

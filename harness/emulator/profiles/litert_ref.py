@@ -8,6 +8,7 @@ from harness.emulator.profiles.hybrid import ARM_CORES, HYBRID_REF_X86, hybrid_r
 from harness.emulator.profiles.logic import LOGIC_ENTRIES
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
 from harness.emulator.profiles.narrow import NARROW_REF
+from harness.emulator.profiles.recurrent import RECURRENT_ARM, RECURRENT_X86
 from harness.emulator.profiles.reductions import REDUCTIONS_REF
 from harness.emulator.profiles.resize import RESIZE_REF, RESIZE_REF_ARM
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
@@ -103,7 +104,7 @@ _EVERYWHERE: tuple[Entry, ...] = (
 LITERT_REF = ArithmeticProfile(
     "litert-ref",
     "LiteRT 2.3.0, reference kernels (BUILTIN_REF), x86-64",
-    (*HYBRID_REF_X86, *_EVERYWHERE),
+    (*HYBRID_REF_X86, *RECURRENT_X86, *_EVERYWHERE),
     kernels="reference",
 )
 
@@ -113,6 +114,7 @@ LITERT_REF_ARM: tuple[ArithmeticProfile, ...] = tuple(
         f"LiteRT 2.3.0, reference kernels (BUILTIN_REF), aarch64, {machine}",
         (
             *hybrid_ref_arm(core),
+            *RECURRENT_ARM,
             RESIZE_REF_ARM,
             *LINES_ARM,
             rescaled_concatenation("rescaled-fused"),

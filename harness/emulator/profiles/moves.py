@@ -4,7 +4,7 @@ from harness.arithmetic.profile import Entry, Evidence, Signature
 
 _KERNELS = "LiteRT tflite/kernels"
 _INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
-_ANY = (*_INTEGERS, "float32", "bool")
+_ANY = (*_INTEGERS, "float32", "bool", "float16")
 
 
 def _move(ops: tuple[str, ...], dtypes: tuple[str, ...], files: str) -> Entry:
@@ -17,7 +17,8 @@ MOVE_ENTRIES: tuple[Entry, ...] = (
     _move(("TRANSPOSE", "REVERSE_V2"), _ANY, "transpose.cc, reverse.cc"),
     _move(("SLICE", "STRIDED_SLICE"), _ANY, "slice.cc, strided_slice.cc"),
     _move(("SPLIT", "SPLIT_V"), (*_INTEGERS, "float32"), "split.cc, split_v.cc"),
-    _move(("PACK", "UNPACK"), _ANY, "pack.cc, unpack.cc"),
+    _move(("PACK",), (*_INTEGERS, "float32", "bool"), "pack.cc"),
+    _move(("UNPACK",), _ANY, "unpack.cc"),
     _move(("CONCATENATION",), _ANY, "concatenation.cc"),
     _move(("GATHER", "GATHER_ND"), _ANY, "gather.cc, gather_nd.cc"),
     _move(("TILE", "BROADCAST_TO"), _ANY, "tile.cc, broadcast_to.cc"),
@@ -29,7 +30,7 @@ MOVE_ENTRIES: tuple[Entry, ...] = (
     ),
     _move(
         ("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"),
-        (*_INTEGERS, "float32"),
+        (*_INTEGERS, "float32", "float16"),
         "space_to_batch_nd.cc, batch_to_space_nd.cc",
     ),
     _move(("SHAPE",), _ANY, "shape.cc"),

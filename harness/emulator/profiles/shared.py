@@ -1,6 +1,7 @@
 """Entries that hold in every runtime: int16, and float arithmetic, which promises nothing."""
 
 from harness.arithmetic.profile import Entry, Evidence, Signature
+from harness.emulator.ops.float_functions import FLOAT_FUNCTIONS
 
 _KERNELS = "LiteRT tflite/kernels"
 
@@ -62,6 +63,9 @@ FLOAT_ENTRIES: tuple[Entry, ...] = (
             "RELU",
             "RELU6",
             "RELU_N1_TO_1",
+            "LOG_SOFTMAX",
+            "RESIZE_BILINEAR",
+            *FLOAT_FUNCTIONS,
         ),
         ("float32",),
         "float",
@@ -69,5 +73,13 @@ FLOAT_ENTRIES: tuple[Entry, ...] = (
         "float32 arithmetic; the order of additions is the runtime's own",
         when=lambda s: all(d in {"float32", "int32", ""} for d in s.dtypes),
         condition="all inputs float32 (axes int32)",
+    ),
+    Entry(
+        ("TRANSPOSE_CONV",),
+        ("float32",),
+        "float",
+        Evidence.ASSUMED,
+        "float32 arithmetic; the order of additions is the runtime's own",
+        weights=("float32",),
     ),
 )
