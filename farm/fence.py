@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.device import CommandResult, Connect, Device, PullLimits, Transport
-from harness.errors import DeviceError, LeaseLost
+from harness.errors import DeviceError, DeviceFull, LeaseLost
 
 LOST = 113
 """Exit status of the scripts here when a newer token is on the device."""
@@ -112,11 +112,13 @@ def claim(transport: Transport, token: int, holder: str) -> None:
     ended = transport.run(argv, timeout_s=_TIMEOUT_S)
     _raise_if_lost(ended, transport.device.name, token)
     if ended.exit_status != 0:
-        raise DeviceError(
+        stderr = ended.stderr.decode(errors="replace")
+        kind = DeviceFull if "No space left on device" in stderr else DeviceError
+        raise kind(
             "the lease cannot be written to the working folder",
             device=transport.device.name,
             exit_status=ended.exit_status,
-            stderr=ended.stderr.decode(errors="replace"),
+            stderr=stderr,
         )
 
 

@@ -25,7 +25,7 @@ from farm.transports.channel import Channel, Stream
 from farm.transports.phone_state import PhoneNotReady, PhoneState, state_of
 from farm.transports.shell import ShellTransport
 from harness.device import Device, Transport
-from harness.errors import DeviceTimeout, TransportError, UsageError
+from harness.errors import DeviceError, DeviceTimeout, TransportError, UsageError
 
 PORT_VARIABLE = "EDGEFARM_ADB_PORT"
 DEFAULT_PORT = 5137
@@ -35,6 +35,7 @@ _LOOK_AGAIN_S = 0.5
 _SETTLE_S = 1.5  # a phone that accepts our key for the first time is unauthorized for a moment
 _RECONNECT_AGAIN_S = 4.0  # adb itself may be reconnecting: give it time
 _PIECE_BYTES = 64 << 10
+_STARTING = threading.Lock()
 
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = range(5)
 _PACKET = struct.Struct("<BI")
@@ -98,8 +99,19 @@ def server_port() -> int:
 def start_server(device: str) -> int:
     """Make sure that our adb server runs; returns its port."""
     port = server_port()
+    with _STARTING:
+        if not _listens(port):
+            _launch_server(port, device)
+    return port
+
+
+def _listens(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), _REQUEST_TIMEOUT_S):
-        return port
+        return True
+    return False
+
+
+def _launch_server(port: int, device: str) -> None:
     # Into a file: the server that stays would hold a pipe open.
     with tempfile.TemporaryFile() as output:
         try:
@@ -119,7 +131,8 @@ def start_server(device: str) -> int:
             raise DeviceTimeout(
                 f"the adb server did not start within {READY_TIMEOUT_S:g} s", device=device
             ) from error
-        if done.returncode != 0:
+        # Another process may have been faster by a moment: then its server is there.
+        if done.returncode != 0 and not _listens(port):
             output.seek(0)
             raise TransportError(
                 f"the adb server did not start on port {port}; if the port is taken, set "
@@ -128,7 +141,6 @@ def start_server(device: str) -> int:
                 exit_status=done.returncode,
                 stderr=output.read().decode(errors="replace"),
             )
-    return port
 
 
 def find_state(port: int, serial: str, device: str) -> PhoneState | None:
@@ -170,7 +182,7 @@ def _reconnect(port: int, serial: str, device: str) -> None:
         if networked
         else (f"host-serial:{serial}:reconnect",)
     ):
-        with suppress(adbutils.AdbError, TransportError):
+        with suppress(DeviceError):
             _request(port, request, device)
 
 
