@@ -24,6 +24,8 @@ _MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = ()
 _LOCK = 0x65646765  # of Postgres, while tables are made
 _BUSY_S = 60
 _POOL = 16
+_SQLITE_POOL = 3
+"""Threads wait better for a connection than SQLite waits, in sleeps, for its one writer."""
 
 _VERSION = sa.Table("farm_schema", sa.MetaData(), sa.Column("version", sa.Integer, nullable=False))
 
@@ -115,8 +117,8 @@ def _engine(url: str) -> sa.Engine:
         sqlite = parsed.drivername == "sqlite"
         engine = sa.create_engine(
             parsed,
-            pool_size=_POOL,
-            max_overflow=_POOL,
+            pool_size=_SQLITE_POOL if sqlite else _POOL,
+            max_overflow=0 if sqlite else _POOL,
             pool_timeout=_BUSY_S,
             pool_pre_ping=not sqlite,
         )
