@@ -61,11 +61,11 @@ def create_database(server: str, name: str) -> str:
 
 
 def _wait_until_up(process: "subprocess.Popen[bytes]", port: int) -> None:
+    ask = [str(_FOUND[-1] / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     for _ in range(300):
         assert process.poll() is None, "Postgres ended"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if subprocess.run(ask, check=False).returncode == 0:
+            return
         time.sleep(0.1)
     raise AssertionError("Postgres does not answer")
 
