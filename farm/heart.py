@@ -62,8 +62,8 @@ class Heart:
             holds = renew(
                 connection, self._attachment.holder, self._attempts.devices(), ttl_s=self._ttl_s
             )
+        take_back(self._database)
         with self._database.begin() as connection:
-            take_back(connection)
             query = sa.select(JOBS.c.id).where(
                 JOBS.c.cancelled, JOBS.c.id.in_([one.claimed.job for one in running])
             )

@@ -141,6 +141,12 @@ def inventory_path() -> Path:
     return home() / FILE_NAME
 
 
+def inventory_schema() -> dict[str, object]:
+    """JSON Schema of the file, for editors."""
+    schema = _File.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
 def load_inventory(path: Path) -> Inventory:
     """Read an inventory; without a file there is the built-in device alone.
 

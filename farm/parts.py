@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from farm.database import now
+from farm.database import Database, now
 from farm.devices import Known, known_devices
 from farm.events import add_event
 from farm.job import JobRequest, parse_request
@@ -265,52 +265,58 @@ def _end_attempt(
     return True
 
 
-def take_back(connection: sa.Connection) -> list[str]:
+def take_back(database: Database) -> list[str]:
     """Free devices whose lease is over, and put their parts back in line: whoever held them was
-    killed, or hung too long.
+    killed, or hung too long. One transaction each, so that none waits for another in a circle.
 
     Returns:
         The parts. Anybody may call this at any time.
     """
-    connection.execute(
-        DEVICES.update()
-        .where(DEVICES.c.lease_expires < now())
-        .values(holder=None, lease_expires=None)
-    )
-    held = sa.exists().where(
-        DEVICES.c.name == PARTS.c.device,
-        DEVICES.c.token == PARTS.c.token,
-        DEVICES.c.holder.is_not(None),
-        DEVICES.c.lease_expires > now(),
-    )
-    lost = connection.execute(
-        sa.select(PARTS.c.id, PARTS.c.job, PARTS.c.attempt, PARTS.c.device).where(
-            PARTS.c.state == "running", ~held
+    with database.begin() as connection:
+        connection.execute(
+            DEVICES.update()
+            .where(DEVICES.c.lease_expires < now())
+            .values(holder=None, lease_expires=None)
         )
-    ).all()
+    query = sa.select(PARTS.c.id, PARTS.c.job, PARTS.c.attempt, PARTS.c.device).where(
+        PARTS.c.state == "running", ~_HELD
+    )
+    with database.begin() as connection:
+        lost = connection.execute(query).all()
     taken = []
-    for row in lost:
-        _lock_job(connection, row.job)
-        changed = connection.execute(
-            PARTS.update()
-            .where(PARTS.c.id == row.id, PARTS.c.state == "running", ~held)
-            .where(PARTS.c.attempt == row.attempt)
-            .values(state="ready", device=None)
-            .returning(PARTS.c.attempt, PARTS.c.failures)
-        ).one_or_none()
-        if changed is None:
-            continue
-        taken.append(row.id)
-        add_event(
-            connection, "lost", "the worker or its lease was lost",
-            job=row.job, part=row.id, device=row.device,
-        )  # fmt: skip
-        if changed.attempt - changed.failures > MOST_LOSSES:
-            message = f"given up: {MOST_LOSSES} workers were lost under it"
-            end_parts(connection, [row.id], Outcome.ERROR, "WorkerLost", message)
-        elif _is_cancelled(connection, row.job):
-            end_parts(connection, [row.id], Outcome.CANCELLED, None, "cancelled")
+    for part, job, attempt, device in lost:
+        with database.begin() as connection:
+            if _take_back(connection, part, job, attempt, device):
+                taken.append(part)
     return taken
+
+
+_HELD = sa.exists().where(
+    DEVICES.c.name == PARTS.c.device,
+    DEVICES.c.token == PARTS.c.token,
+    DEVICES.c.holder.is_not(None),
+    DEVICES.c.lease_expires > now(),
+)
+
+
+def _take_back(connection: sa.Connection, part: str, job: str, attempt: int, device: str) -> bool:
+    _lock_job(connection, job)
+    changed = connection.execute(
+        PARTS.update()
+        .where(PARTS.c.id == part, PARTS.c.state == "running", PARTS.c.attempt == attempt, ~_HELD)
+        .values(state="ready", device=None)
+        .returning(PARTS.c.failures)
+    ).one_or_none()
+    if changed is None:
+        return False
+    message = "the worker or its lease was lost"
+    add_event(connection, "lost", message, job=job, part=part, device=device)
+    if attempt - changed.failures > MOST_LOSSES:
+        message = f"given up: {MOST_LOSSES} workers were lost under it"
+        end_parts(connection, [part], Outcome.ERROR, "WorkerLost", message)
+    elif _is_cancelled(connection, job):
+        end_parts(connection, [part], Outcome.CANCELLED, None, "cancelled")
+    return True
 
 
 def end_parts(
@@ -321,7 +327,8 @@ def end_parts(
     message: str,
 ) -> None:
     """End parts that are not running, without a run; those that have begun meanwhile stay."""
-    for part in parts:
+    for part in sorted(parts):  # in one order: two that end the same ones wait, not for ever
+        _lock_job(connection, part.rpartition(".")[0])
         row = connection.execute(
             PARTS.update()
             .where(PARTS.c.id == part, PARTS.c.state.in_(("waiting", "ready")))

@@ -73,7 +73,7 @@ class Workflows(DBOSConfiguredInstance):
         document = self.measure(part, attempt)
         return self.settle(part, attempt, document)
 
-    @DBOS.step(name="measure")
+    @DBOS.step(name="measure", retries_allowed=True, interval_seconds=0.2, max_attempts=8)
     def measure(self, part: str, attempt: int) -> str:
         """The run as JSON; nothing when the part is not this attempt's any more."""
         shop = self.shop
@@ -89,7 +89,7 @@ class Workflows(DBOSConfiguredInstance):
             LOG.info("%s", run.outcome, extra={"part": part, "attempt": attempt})
         return dump_run(run).decode()
 
-    @DBOS.step(name="settle")
+    @DBOS.step(name="settle", retries_allowed=True, interval_seconds=0.2, max_attempts=8)
     def settle(self, part: str, attempt: int, document: str) -> str:
         """Accept the run or put the part back in line, and note what it says of the device."""
         if document == _DROPPED:
@@ -107,7 +107,7 @@ class Workflows(DBOSConfiguredInstance):
         failure = self.make(key)
         return self.finish(key, failure)
 
-    @DBOS.step(name="make")
+    @DBOS.step(name="make", retries_allowed=True, interval_seconds=0.2, max_attempts=8)
     def make(self, key: str) -> str:
         """The failure as JSON."""
         shop = self.shop
@@ -117,7 +117,7 @@ class Workflows(DBOSConfiguredInstance):
             failure = _attempted(lambda: shop.work.prepare(request, device))
         return _FAILURE.dump_json(failure).decode()
 
-    @DBOS.step(name="finish")
+    @DBOS.step(name="finish", retries_allowed=True, interval_seconds=0.2, max_attempts=8)
     def finish(self, key: str, failure: str) -> str:
         """Let the parts that need the artifact be claimed, or end them."""
         failed = _FAILURE.validate_json(failure)

@@ -10,6 +10,7 @@ from harness.cli import (
     catalog,
     check,
     demo,
+    device_state,
     devices,
     emulation,
     evaluation,
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 for module in (evaluation, check, emulation, catalog, demo, queue, farm, server):
     module.register(app)
+device_state.register(devices.app)
 app.add_typer(devices.app, name="device")
 app.add_typer(boards.app, name="board")
 

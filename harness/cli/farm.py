@@ -1,19 +1,31 @@
-"""`edgefarm worker`: serve the devices attached to this lab host."""
+"""`edgefarm worker | top | doctor | metrics | clean`: the farm's processes, and the look at it."""
 
 import signal
 import socket
+import sys
 import threading
+import time
 from typing import Annotated
 
 import typer
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
 from farm.database import open_database
+from farm.doctor import examine, inventory_item
 from farm.inventory import inventory_path, load_inventory
 from farm.logs import log_to
+from farm.metrics import render_metrics, serve_metrics
 from farm.probing import golden_probe
+from farm.retention import RetentionPolicy, forget
+from farm.snapshot import Snapshot, take_snapshot
 from farm.transports import connect
 from farm.work import Evaluation
 from farm.worker import Settings, serve
+from harness.cache import default_cache
+from harness.cli.output import JsonOption, print_json, print_rows, stdout
 from harness.cli.queue import DatabaseOption
 
 _PANEL = "The farm"
@@ -22,7 +34,8 @@ _GIB = 1 << 30
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command(rich_help_panel=_PANEL)(worker)
+    for command in (worker, top, doctor, metrics, clean):
+        app.command(rich_help_panel=_PANEL)(command)
 
 
 def worker(
@@ -63,3 +76,111 @@ def worker(
         )
     finally:
         farm.close()
+
+
+def top(
+    once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
+    every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 1.0,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch the farm: workers, devices, what runs where, and the line; Ctrl-C ends."""
+    farm = open_database(database)
+    if as_json:
+        print_json(take_snapshot(farm))
+        return
+    if once:
+        stdout.print(_picture(take_snapshot(farm)))
+        return
+    with Live(_picture(take_snapshot(farm)), console=stdout, screen=True) as live:
+        while True:
+            time.sleep(every)
+            live.update(_picture(take_snapshot(farm)))
+
+
+def doctor(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """Look at this host, database, workers, devices and disk; exit 3 when something is amiss."""
+    inventory, devices = inventory_item()
+    items = [inventory, *examine(open_database(database), devices)]
+    rows = [
+        {
+            "": "✓" if one.ok else "✗",
+            "looked at": one.name,
+            "found": one.found,
+            "remedy": one.remedy,
+        }
+        for one in items
+    ]
+    if as_json:
+        print_json(items)
+    else:
+        print_rows("The farm from here", rows, as_json=False)
+    if not all(one.ok for one in items):
+        raise typer.Exit(3)
+
+
+def metrics(
+    port: Annotated[
+        int | None, typer.Option(min=1, help="Serve them on this port of loopback instead.")
+    ] = None,
+    database: DatabaseOption = None,
+) -> None:
+    """Print the farm's metrics for Prometheus, or serve them until Ctrl-C."""
+    farm = open_database(database)
+    if port is None:
+        sys.stdout.write(render_metrics(farm).decode())
+        return
+    serve_metrics(farm, port)
+
+
+def clean(
+    host: Annotated[str, typer.Option(help="Name of this lab host.")] = socket.gethostname(),
+    keep_days: Annotated[
+        float, typer.Option(min=0, help="Artifacts and tensors in the cache, since made.")
+    ] = RetentionPolicy.cache_days,
+    cache_gib: Annotated[float, typer.Option(min=0, help="What the cache may hold.")] = 50.0,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget what can be made again: old artifacts, events and workflow steps; results stay."""
+    policy = RetentionPolicy(cache_days=keep_days, cache_bytes=int(cache_gib * _GIB))
+    gone = forget(open_database(database), default_cache(), host, policy)
+    if as_json:
+        print_json(gone)
+        return
+    stdout.print(
+        f"cache: {gone.cache_entries} entries, {gone.cache_bytes >> 20} MiB; "
+        f"{gone.events} events; {gone.workflows} workflows",
+        highlight=False,
+    )
+
+
+def _picture(seen: Snapshot) -> Group:
+    devices = Table(title="Devices", title_justify="left")
+    for column in ("device", "lab host", "health", "for", "job", "last seen", "cause"):
+        devices.add_column(column)
+    for one in seen.devices:
+        devices.add_row(
+            one.device.name,
+            one.host or "",
+            Text(one.health, style="" if one.health == "healthy" else "bold red"),
+            _ago(seen.at - one.since),
+            seen.running.get(one.device.name) or (one.holder and f"({one.holder})") or "",
+            "" if one.last_seen is None else _ago(seen.at - one.last_seen),
+            Text(one.cause[:60]),
+        )
+    workers = ", ".join(
+        f"{one.host}{' (draining)' if one.draining else ''} {_ago(one.silent_s)}"
+        for one in seen.workers
+    )
+    line = ", ".join(f"{count} {state}" for state, count in sorted(seen.parts.items())) or "empty"
+    ended = ", ".join(f"{count} {outcome}" for outcome, count in sorted(seen.jobs.items()))
+    words = f"workers: {workers or 'none'}\nin line: {line}\nended:   {ended or 'none'}"
+    return Group(Text(words), devices)
+
+
+def _ago(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

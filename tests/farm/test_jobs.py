@@ -143,11 +143,9 @@ def test_a_lost_worker_s_part_goes_back_in_line_and_its_result_counts_no_more(
     job = submit_ready(farm)
     first = claim_on(farm, "a")
     assert first is not None
-    with farm.begin() as connection:
-        assert take_back(connection) == []
+    assert take_back(farm) == []
     expire_leases(farm)
-    with farm.begin() as connection:
-        assert take_back(connection) == [first.part]
+    assert take_back(farm) == [first.part]
     second = claim_on(farm, "a")
     assert second is not None
     assert second.lease.token > first.lease.token
@@ -174,8 +172,7 @@ def test_a_part_under_which_workers_die_is_given_up(farm: Database) -> None:
     for _ in range(MOST_LOSSES + 1):
         assert claim_on(farm, "a") is not None
         expire_leases(farm)
-        with farm.begin() as connection:
-            take_back(connection)
+        take_back(farm)
     ended = status(farm, job)
     assert (ended.outcome, ended.parts[0].failure) == (Outcome.ERROR, "WorkerLost")
 
@@ -207,8 +204,7 @@ def test_cancel_in_line_and_while_it_runs(farm: Database) -> None:
     assert cancel(farm, running)
     assert status(farm, running).state == "running"
     expire_leases(farm)  # its worker died before it heard of it
-    with farm.begin() as connection:
-        take_back(connection)
+    take_back(farm)
     assert status(farm, running).outcome is Outcome.CANCELLED
 
 
