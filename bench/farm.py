@@ -155,7 +155,7 @@ def disturb(stage: Scene, database: Database, number: int) -> None:
     at, at_wall = time.monotonic(), time.time()
     with database.begin() as connection:
         running = {row.id: row.attempt for row in connection.execute(query)}
-    if number % LONG_DEAD_EVERY == 0:
+    if number % LONG_DEAD_EVERY == LONG_DEAD_EVERY // 2:
         time.sleep(TTL_S + 10)
     stage.start_worker(host)
     stage.kills.append(Kill(host, at, at_wall, running, time.monotonic()))
@@ -258,6 +258,8 @@ def figures(
         ("submit, p95", f"{percentile(submits, 0.95) * 1e3:.0f} ms", "50 ms",
          percentile(submits, 0.95) <= 0.05),
         ("device-side jobs begun", str(attempts), "", True),
+        ("kills of workers", str(len(stage.kills)), str(options.kills),
+         len(stage.kills) == options.kills),
     ]  # fmt: skip
 
 
