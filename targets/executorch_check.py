@@ -1,18 +1,16 @@
-"""Placement of an ExecuTorch program: what is inside a delegate, and what the portable kernels run.
+"""Placement of an ExecuTorch program: what is inside a delegate, and what portable kernels run."""
 
-Isolated only: it imports the exporter's package to read the program.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
+from harness.emulator.flatbuffer import Table
+from harness.emulator.pte import ProgramFile, naming_what_is_broken, read_method
 from harness.errors import ModelError
-from harness.extras import require_extra
 from harness.placement import Placement, PlacementReport, Where
 from harness.target import Progress
 
 _CPU: Mapping[str, Where] = {"XnnpackBackend": "cpu"}
+_KERNEL_CALL, _DELEGATE_CALL = 1, 2
 
 
 def check_executorch(
@@ -21,8 +19,9 @@ def check_executorch(
     _progress: Progress,
     accelerators: Mapping[str, Where] = _CPU,
 ) -> PlacementReport:
-    """Where ExecuTorch runs each step of a program's ``forward``: a call of a kernel, or of a
-    delegate that holds several ops.
+    """Where ExecuTorch runs each op of a program's ``forward``.
+
+    The ops inside an XNNPACK delegate are told one by one; any other delegate is one row.
 
     Args:
         accelerators: the delegates that the target's runtime has, and where they run.
@@ -30,42 +29,63 @@ def check_executorch(
     Raises:
         ModelError: the file cannot be read, or is no program.
     """
-    plan = _forward(path)
-    steps = [step.instr_args for chain in plan.chains for step in chain.instructions]
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}") from error
+    with naming_what_is_broken(str(path)):
+        calls = list(_calls(ProgramFile(memoryview(content))))
+    try:
+        graph = read_method(content, where=str(path)).graph
+    except ModelError:  # a delegate or kernel that the emulator's reader does not know
+        return _by_call(calls, accelerators)
+    portable = {made for _name, made, delegate in calls if not delegate}
     placement: list[Placement] = []
     left: list[int] = []
-    for step in steps:
-        node, kind = len(placement), type(step).__name__
-        if kind == "DelegateCall":
-            delegate = plan.delegates[step.delegate_index].id
-            where = accelerators.get(delegate, "none")
-            missing = f"the runtime of this target has no delegate {delegate}"
-            output = f"value {step.args[-1]}" if step.args else ""
-            why = missing if where == "none" else delegate
-            placement.append(Placement(node, "DELEGATE", output, where, why))
-        elif kind == "KernelCall":
-            operator = plan.operators[step.op_index]
-            name = f"{operator.name}.{operator.overload}".rstrip(".")
-            names = " or ".join(accelerators)
-            why = f"portable kernel: {names} did not take it when the program was lowered"
-            output = f"value {step.args[-1]}" if step.args else ""
-            placement.append(Placement(node, name, output, "cpu", why))
-            left.append(node)
+    for node in graph.nodes:
+        output = graph.tensors[node.outputs[0]].name if node.outputs else ""
+        if output in portable:
+            left.append(node.index)
+        why = _portable(accelerators) if output in portable else "XnnpackBackend"
+        placement.append(Placement(node.index, node.op, output, "cpu", why))
     return PlacementReport(tuple(placement), tuple(left))
 
 
-def _forward(path: Path) -> Any:  # noqa: ANN401  ExecutionPlan of a package without types
-    require_extra("executorch", "executorch")
-    from executorch.exir._serialize._program import deserialize_pte_binary
+def _by_call(
+    calls: list[tuple[str, str, bool]], accelerators: Mapping[str, Where]
+) -> PlacementReport:
+    """One row for each call: of a kernel, or of a delegate that holds several ops."""
+    placement: list[Placement] = []
+    left: list[int] = []
+    for node, (name, made, delegate) in enumerate(calls):
+        where = accelerators.get(name, "none") if delegate else "cpu"
+        why = name if delegate else _portable(accelerators)
+        if where == "none":
+            why = f"the runtime of this target has no delegate {name}"
+        if not delegate:
+            left.append(node)
+        placement.append(Placement(node, "DELEGATE" if delegate else name, made, where, why))
+    return PlacementReport(tuple(placement), tuple(left))
 
-    try:
-        program = deserialize_pte_binary(path.read_bytes()).program
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
-    except Exception as error:  # the reader raises anything on a file that is no program
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{path}: not a readable ExecuTorch program: {first[:300]}") from error
-    plans = [plan for plan in program.execution_plan if plan.name == "forward"]
-    if not plans:
-        raise ModelError(f"{path}: the program has no method 'forward'")
-    return plans[0]
+
+def _portable(accelerators: Mapping[str, Where]) -> str:
+    names = " or ".join(accelerators)
+    return f"portable kernel: {names} did not take it when the program was lowered"
+
+
+def _calls(file: ProgramFile) -> Iterator[tuple[str, str, bool]]:
+    """Kernel or delegate, the value it makes, and which of the two, in execution order."""
+    operators = [f"{o.text(0)}.{o.text(1)}".rstrip(".") for o in file.plan.tables(6)]
+    delegates = [delegate.text(0) for delegate in file.plan.tables(7)]
+    for chain in file.plan.tables(5):
+        for instruction in chain.tables(2):
+            kind, call = instruction.union(1)
+            if kind in (_KERNEL_CALL, _DELEGATE_CALL):
+                names = operators if kind == _KERNEL_CALL else delegates
+                yield names[call.integer(0, "i")], _made(call), kind == _DELEGATE_CALL
+
+
+def _made(call: Table) -> str:
+    """The value that a call writes: its last argument."""
+    arguments = call.integers(1, "<i4")
+    return f"value{arguments[-1]}" if arguments else ""

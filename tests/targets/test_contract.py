@@ -1,7 +1,7 @@
 """The contract of a target, held against every entry of the table, added ones included.
 
-One small CNN is lowered for each; where a target cannot be had on this host (an SDK that is missing)
-its refusal is what is tested.
+One small CNN is lowered for each; where a target cannot be had on this host (an SDK that is
+missing) its refusal is what is tested.
 """
 
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from harness.emulated import Emulators
 from harness.emulator.model_file import read_model
 from harness.emulator.profiles import PROFILES
 from harness.errors import ModelError, RuntimeMissing, UsageError
+from harness.model import Model
 from harness.quantize import lower
 from harness.recipe import RECIPES
 from harness.sources.models import open_model
@@ -60,6 +61,11 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def network(workshop: Path) -> Model:
+    return open_model(f"{workshop / 'net.py'}:model")
+
+
 @pytest.fixture(autouse=True)
 def as_if_new(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEFARM_ACCEPT_QUALCOMM_LICENSE", "1")
@@ -67,14 +73,13 @@ def as_if_new(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=[name for name in TARGETS if name not in NOT_HERE])
-def lowered(request: pytest.FixtureRequest, workshop: Path) -> Lowered:
+def lowered(request: pytest.FixtureRequest, workshop: Path, network: Model) -> Lowered:
     target = TARGETS[request.param]
     for module in WANTED_EXTRAS.get(target.name, ()):
         pytest.importorskip(module)
     cache = Cache(workshop / "cache")
-    model = open_model(f"{workshop / 'net.py'}:model")
     recipe = RECIPES["static_wi8_ai8"]
-    return Lowered(target, lower(target, model, recipe, (SAMPLES,), cache=cache), cache)
+    return Lowered(target, lower(target, network, recipe, (SAMPLES,), cache=cache), cache)
 
 
 @pytest.mark.slow
@@ -108,17 +113,17 @@ def test_a_small_cnn_is_lowered_placed_and_emulated(lowered: Lowered) -> None:
     assert "nothing ran on a device" in done.emulated.exactness.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NOT_HERE)
-def test_what_is_missing_on_this_host_is_named(name: str, workshop: Path) -> None:
+def test_what_is_missing_on_this_host_is_named(name: str, workshop: Path, network: Model) -> None:
     target = TARGETS[name]
     pytest.importorskip("executorch")
     (workshop / f"model{target.suffix}").write_bytes(b"anything")
     with pytest.raises(UsageError, match=NOT_HERE[name]):
         check(target, workshop / f"model{target.suffix}", target.socs[0])
-    model = open_model(f"{workshop / 'net.py'}:model")
     cache, recipe = Cache(workshop / "cache"), RECIPES[target.recipes[0]]
     with pytest.raises(UsageError, match=NOT_HERE[name]):
-        lower(target, model, recipe, (SAMPLES,), soc=target.socs[0], cache=cache)
+        lower(target, network, recipe, (SAMPLES,), soc=target.socs[0], cache=cache)
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
@@ -129,8 +134,8 @@ def test_the_runner_has_a_command(target: Target) -> None:
     assert argv[-1] == "/jobs/1"
     assert all(path.is_file() for path in target.runner.files)
     if target.runner.name == "python":
+        bare = Device("unit", "ssh", (target.name,), python=None)
         with pytest.raises(RuntimeMissing, match="needs Python"):
-            bare = Device("unit", "ssh", (target.name,), python=None)
             target.runner.argv(bare, ("/store/runner",), "/jobs/1")
 
 
