@@ -15,7 +15,7 @@ from harness.emulator.profiles import get_profile
 from harness.emulator.pte import read_method
 from harness.emulator.tflite import read_tflite, stored_dtype
 from harness.errors import ModelError
-from tests.oracle import programs
+from tests.oracle import control, programs, recurrent
 from tests.oracle.catalogue import FAMILIES, draw
 from tests.oracle.networks import residual
 
@@ -28,9 +28,24 @@ _WORDS = (0, 1, -1, 2, 127, 128, 255, 1 << 15, 1 << 16, 1 << 24, (1 << 31) - 1, 
 
 @cache
 def corpus() -> tuple[bytes, ...]:
-    """One whole file of every family of the catalogue, a small network and a program."""
+    """One whole file of every family of the catalogue, small networks and a program."""
     program = programs.GOLDEN.with_suffix(".pte").read_bytes()
-    return (residual(), program, *(draw(family, 1, seed=7)[0].data for family in sorted(FAMILIES)))
+    networks = (
+        control.branches(),
+        control.loop(),
+        control.growing(),
+        control.running_sum(),
+        control.open_shapes(),
+        recurrent.lstm(peephole=True, projection=True),
+        recurrent.lstm(kind="hybrid", norm=True),
+        recurrent.svdf(),
+    )
+    return (
+        residual(),
+        program,
+        *networks,
+        *(draw(family, 1, seed=7)[0].data for family in sorted(FAMILIES)),
+    )
 
 
 def damaged(number: int) -> bytes:
