@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
+from farm.sqlite_line import stand_in_line
 from farm.tables import METADATA
 from harness.errors import HarnessError, UsageError
 from harness.home import home
@@ -132,6 +133,8 @@ def _engine(url: str) -> sa.Engine:
         ) from error
     if sqlite:
         sa.event.listen(engine, "connect", _set_up_sqlite)
+        if parsed.database not in {None, "", ":memory:"}:
+            stand_in_line(engine, f"{parsed.database}-line")
     return engine
 
 

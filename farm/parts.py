@@ -238,6 +238,7 @@ def _end_attempt(
     *,
     run: Run | None = None,
 ) -> bool:
+    document = zlib.compress(dump_run(run)) if run is not None else b""  # before any lock
     _lock_job(connection, claimed.job)
     statement = (
         PARTS.update()
@@ -252,7 +253,6 @@ def _end_attempt(
     if connection.execute(statement).rowcount == 0:
         return False
     if run is not None:
-        document = zlib.compress(dump_run(run))
         connection.execute(
             RUNS.insert().values(
                 part=claimed.part, id=run.id, job=claimed.job, at=now(), document=document
