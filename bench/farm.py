@@ -161,8 +161,14 @@ def disturb(stage: Scene, database: Database, number: int) -> None:
     stage.kills.append(Kill(host, at, at_wall, running, time.monotonic()))
 
 
-def drive(options: argparse.Namespace, stage: Scene, database: Database) -> list[float]:
-    """Submit, kill now and then, wait for the end; seconds of each submit."""
+def drive(
+    options: argparse.Namespace, stage: Scene, database: Database
+) -> tuple[list[float], float]:
+    """Submit, kill now and then, wait for the end.
+
+    Returns:
+        Seconds of each submit, and when (monotonic) fewer jobs than devices were left in line.
+    """
     while count(database, DEVICES) < len(stage.devices):
         time.sleep(0.2)
     submits = []
@@ -172,16 +178,18 @@ def drive(options: argparse.Namespace, stage: Scene, database: Database) -> list
         submits.append(time.perf_counter() - begin)
     disturbances = options.kills + options.kills // (STALL_EVERY - 1)
     done, last, changed = 0, -1, time.monotonic()
-    number = 0
+    number, line_end = 0, float("inf")
     while done < options.jobs and time.monotonic() - changed < STUCK_S:
         if number < disturbances and done >= options.jobs * (number + 1) / (disturbances + 2):
             disturb(stage, database, number)
             number += 1
         time.sleep(0.2)
         done = count(database, PARTS, PARTS.c.state == "done")
+        if line_end == float("inf") and done >= options.jobs - 2 * options.devices:
+            line_end = time.monotonic()
         if done != last:
             last, changed = done, time.monotonic()
-    return submits
+    return submits, line_end
 
 
 def back_in_line_s(database: Database, kill: Kill) -> list[float]:
@@ -215,7 +223,11 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def figures(
-    options: argparse.Namespace, stage: Scene, database: Database, submits: list[float]
+    options: argparse.Namespace,
+    stage: Scene,
+    database: Database,
+    submits: list[float],
+    line_end: float,
 ) -> list[tuple[str, str, str, bool]]:
     """(figure, reached, to reach, whether)."""
     log = read_log(stage.folder / "devices.log")
@@ -233,7 +245,8 @@ def figures(
         (device, kill.at - 1, kill.back + TTL_S + 10)
         for kill in stage.kills for device in stage.devices if stage.host_of(device) == kill.host
     ]  # fmt: skip
-    gaps = idle_gaps_s(log, unsettled)
+    in_line = [line for line in log if line["t"] < line_end]
+    gaps = idle_gaps_s(in_line, unsettled)
     attempts = sum(line["what"] == "begin" for line in log)
     slow = percentile(gaps, 0.95)
     return [
@@ -268,8 +281,8 @@ def play(options: argparse.Namespace, kind: str, url: str, folder: Path) -> bool
     database = open_database(url)
     begin = time.monotonic()
     with scene(options, url, folder) as stage:
-        submits = drive(options, stage, database)
-        rows = figures(options, stage, database, submits)
+        submits, line_end = drive(options, stage, database)
+        rows = figures(options, stage, database, submits, line_end)
     minutes = (time.monotonic() - begin) / 60
     table = Table(
         title=f"{kind}: {options.jobs} jobs, {options.devices} devices, "
