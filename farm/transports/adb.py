@@ -22,7 +22,7 @@ from typing import cast
 import adbutils
 
 from farm.transports.channel import Channel, Stream
-from farm.transports.phone_state import PhoneNotReady, PhoneState, state_of
+from farm.transports.phone_state import PhoneState, not_ready, state_of
 from farm.transports.shell import ShellTransport
 from harness.device import Device, Transport
 from harness.errors import DeviceError, DeviceTimeout, TransportError, UsageError
@@ -166,7 +166,7 @@ def _make_ready(port: int, serial: str, device: str, timeout_s: float) -> None:
         asks = state.policy == "ask"
         asked_at = None if not asks else asked_at or now
         if now >= deadline or (asked_at is not None and now - asked_at >= _SETTLE_S):
-            raise PhoneNotReady(state, device=device, serial=serial)
+            raise not_ready(state, device=device, serial=serial)
         if state.policy == "reconnect" and now >= reconnect_at:
             _reconnect(port, serial, device)
             reconnect_at = time.monotonic() + _RECONNECT_AGAIN_S

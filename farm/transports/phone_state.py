@@ -80,6 +80,43 @@ class PhoneNotReady(TransportError):
         )
 
 
+class PhoneDisconnected(PhoneNotReady):
+    """adb does not see it."""
+
+
+class PhoneOffline(PhoneNotReady):
+    """It is connected but does not answer."""
+
+
+class PhoneUnauthorized(PhoneNotReady):
+    """It has not accepted this host's key."""
+
+
+class PhoneNotPermitted(PhoneNotReady):
+    """This user may not open its USB device."""
+
+
+class PhoneNotBooted(PhoneNotReady):
+    """It runs its recovery, its bootloader, or waits for an update."""
+
+
+_ERRORS: dict[str, type[PhoneNotReady]] = {
+    "disconnected": PhoneDisconnected,
+    "offline": PhoneOffline,
+    "unauthorized": PhoneUnauthorized,
+    "no permissions": PhoneNotPermitted,
+    "recovery": PhoneNotBooted,
+    "rescue": PhoneNotBooted,
+    "sideload": PhoneNotBooted,
+    "bootloader": PhoneNotBooted,
+}
+
+
+def not_ready(state: PhoneState, *, device: str, serial: str) -> PhoneNotReady:
+    """The error of a state; one that passes, or that is not known here, has none of its own."""
+    return _ERRORS.get(state.name, PhoneNotReady)(state, device=device, serial=serial)
+
+
 def state_of(word: str) -> PhoneState | None:
     """The state that adb names so; None for a ready phone.
 

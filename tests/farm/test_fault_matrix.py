@@ -31,7 +31,7 @@ WORKERS = 6 if SEEDS else 4
 CASE_LIMIT_S = 120.0
 
 # What was accepted before the fault came counts; a drop between two commands is waited out.
-GONE = {"TransportError", "PhoneNotReady"}
+GONE = {"TransportError", "PhoneDisconnected", "PhoneOffline", "PhoneUnauthorized"}
 SPOILT = {"ArtifactCorrupt", "TransportError", "DeviceError"}
 RIGHT: dict[str, set[str]] = {
     "offline": GONE,

@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from farm.transports import adb, connect
-from farm.transports.phone_state import PhoneNotReady, Policy, state_of
+from farm.transports.phone_state import (
+    PhoneDisconnected,
+    PhoneNotBooted,
+    PhoneNotPermitted,
+    PhoneNotReady,
+    PhoneOffline,
+    PhoneUnauthorized,
+    Policy,
+    not_ready,
+    state_of,
+)
 from farm.virtual.phone.faults import FaultKind
 from harness.device import Address, Device, PullLimits, Transport
 from harness.errors import DeviceTimeout, TransportError, UsageError
@@ -43,26 +53,27 @@ def state_name(device: Device) -> str | None:
 
 @pytest.mark.usefixtures("_impatient")
 @pytest.mark.parametrize(
-    ("fault", "policy", "remedy"),
+    ("fault", "kind", "remedy"),
     [
-        ("unauthorized", "ask", "accept the key"),
-        ("offline", "reconnect", "wake it up"),
-        ("recovery", "ask", "reboot"),
-        ("sideload", "ask", "restart it"),
-        ("bootloader", "ask", "fastboot reboot"),
+        ("unauthorized", PhoneUnauthorized, "accept the key"),
+        ("offline", PhoneOffline, "wake it up"),
+        ("recovery", PhoneNotBooted, "reboot"),
+        ("sideload", PhoneNotBooted, "restart it"),
+        ("bootloader", PhoneNotBooted, "fastboot reboot"),
     ],
 )
 def test_a_phone_that_is_not_ready(
     new_phone: NewPhone,
     fault: FaultKind,
-    policy: Policy,
+    kind: type[PhoneNotReady],
     remedy: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     phone = new_phone()
     phone.have(fault)
     error = refused(phone.device)
-    assert (error.state.name, error.state.policy) == (fault, policy)
+    assert (type(error), error.state.name) == (kind, fault)
+    assert error.state.policy == ("reconnect" if fault == "offline" else "ask")
     assert remedy in error.message
     assert phone.serial in error.message
     phone.have("none")
@@ -84,7 +95,7 @@ def test_a_phone_that_never_saw_this_host(new_phone: NewPhone) -> None:
 def test_a_phone_that_is_not_there() -> None:
     for serial in ("127.0.0.1:1", "0123456789ABCDEF"):
         error = refused(Device("gone", "adb", address=Address(serial=serial)))
-        assert error.state.name == "disconnected"
+        assert isinstance(error, PhoneDisconnected)
         assert serial in error.message
 
 
@@ -110,6 +121,8 @@ def test_words_of_adb(word: str, name: str, policy: Policy) -> None:
     state = state_of(word)
     assert state is not None
     assert (state.name, state.policy) == (name, policy)
+    error = not_ready(state, device="d", serial="s")
+    assert isinstance(error, PhoneNotPermitted) == (name == "no permissions")
     assert state_of("device") is None
 
 
