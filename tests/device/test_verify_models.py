@@ -1,8 +1,9 @@
 """Every tensor of real models, on this host and on both boards, against the emulator.
 
 ``EDGEFARM_TEST_SEEDS=5 pytest tests/device/test_verify_models.py -s`` prints the table for five
-random inputs beside the extremes; by default there is one, and the largest model does not run on
-the boards, whose cores are emulated.
+random inputs beside the extremes, for the zoo's networks in all int8 recipes too, and for the
+largest models on the boards, whose cores are emulated. By default there is one random input, and a
+part of that.
 """
 
 import os
@@ -14,10 +15,15 @@ import pytest
 
 from farm.transports import connect
 from harness.device import Device
+from harness.emulator.profiles import get_profile
+from harness.emulator.tflite import read_tflite
 from harness.protocol import Kernels
+from harness.tflm import verify_tflm
 from harness.verify import VerifyReport, standing_for, verify
 from targets.arm_neon import ARM_NEON_LITERT
 from targets.host import HOST_LITERT
+from tests.conftest import StartedBoard
+from tests.harness.cli.command import Edgefarm, command
 
 MODELS = (
     "ad01_int8",
@@ -25,14 +31,60 @@ MODELS = (
     "mobilenet_v1_0.25_128_uint8",
     "mobilenet_v2_1.0_224_int8",
 )
+RECIPES = (
+    "static_wi8_ai8",
+    "static_wi8_ai8_per_tensor",
+    "static_wi8_ai16",
+    "dynamic_wi8_afp32",
+    "weight_only_wi8_afp32",
+)
 FOLDER = os.environ.get("EDGEFARM_TEST_MODELS")
 SEEDS = range(int(os.environ.get("EDGEFARM_TEST_SEEDS", "1")))
-ON_BOARDS = MODELS if len(SEEDS) > 1 else MODELS[:-1]
-
-pytestmark = [
-    pytest.mark.skipif(FOLDER is None, reason="EDGEFARM_TEST_MODELS names no folder of models"),
-    pytest.mark.slow,
+FULL = len(SEEDS) > 1
+ZOO = [
+    f"{network}/{recipe}"
+    for network in ("digits-cnn", "efficientnet-lite0")
+    for recipe in RECIPES
+    if FULL or (network, recipe) == ("digits-cnn", RECIPES[0])
 ]
+INTEGER = [model for model in (*MODELS, *ZOO) if not model.endswith("afp32")]
+KERNELS: tuple[Kernels, ...] = ("reference", "builtin", "xnnpack")
+CORES = ("cortex-a53", "cortex-a76")
+ON_BOARDS = [
+    (core, model, kernels)
+    for core in CORES
+    for model in (*MODELS, *ZOO)
+    for kernels in KERNELS[1:]
+    if FULL or (model in MODELS[:3] and (kernels == "xnnpack" or model == "vww_96_int8"))
+]
+PROFILES = {
+    "reference": "litert-ref",
+    "builtin": "litert-builtin-x86",
+    "xnnpack": "litert-xnnpack-x86",
+}
+
+edgefarm = pytest.fixture(command)
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def zoo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("zoo")
+
+
+@pytest.fixture
+def path_of(edgefarm: Edgefarm, zoo_folder: Path, model: str) -> Path:
+    """The file of a shared model, or of a network of the zoo in a recipe."""
+    network, _, recipe = model.partition("/")
+    if not recipe:
+        if FOLDER is None:
+            pytest.skip("EDGEFARM_TEST_MODELS names no folder of models")
+        return Path(FOLDER) / f"{model}.tflite"
+    folder = zoo_folder / f"{network}-{recipe}"
+    if not folder.exists():
+        where = ("--target", "host-litert", "--recipe", recipe, "--out", folder)
+        assert edgefarm("quantize", f"zoo:{network}", *where).code == 0
+    return folder / "model.tflite"
 
 
 @pytest.fixture
@@ -40,63 +92,82 @@ def host(tmp_path: Path) -> Device:
     return Device("host", "local", workdir=str(tmp_path / "work"), python=sys.executable)
 
 
-def check(model: str, device: Device, kernels: Kernels) -> VerifyReport:
+def check(path: Path, device: Device, kernels: Kernels) -> VerifyReport:
     target = HOST_LITERT if device.transport == "local" else ARM_NEON_LITERT
     with connect(device) as transport:
         report = verify(
-            Path(str(FOLDER)) / f"{model}.tflite",
+            path,
             target.runner,
             transport,
             standing_for(target, device),
             kernels=kernels,
             seeds=SEEDS,
+            timeout_s=1800,
         )
-    elements = sum(row.elements for row in report.rows)
-    differing = sum(row.differing for row in report.rows)
-    nodes = sum(row.nodes for row in report.rows)
-    print(
-        f"\n{model:28} {device.name.partition('-ai-')[0]:16} {report.profile:31}"
-        f" {report.invocations:2} inputs {nodes:3} nodes {elements:9} elements"
-        f" {differing} differing, end to end {report.end_to_end.verdict}"
-    )
+    show(path, report)
     return report
 
 
-def assert_exact(report: VerifyReport, profile: str) -> None:
+def show(path: Path, report: VerifyReport) -> None:
+    exact = [row for row in report.rows if row.promise == "exact"]
+    print(
+        f"\n{path.parent.name[-45:] if path.stem == 'model' else path.stem:46}"
+        f" {report.profile:31} {report.invocations:2} inputs"
+        f" {sum(row.nodes for row in exact):3} of {sum(row.nodes for row in report.rows):3} nodes"
+        f" exact, {sum(row.elements for row in exact):9} elements"
+        f" {sum(row.differing or 0 for row in exact)} differing,"
+        f" end to end {report.end_to_end.verdict}"
+    )
+
+
+def assert_exact(path: Path, report: VerifyReport, profile: str) -> None:
+    """Nothing that is declared exact differs; of an all-integer file everything is."""
     assert report.profile == profile
-    assert {row.promise for row in report.rows} == {"exact"}
     assert not report.broken
-    assert report.end_to_end.verdict == "exact"
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_reference_kernels_on_this_host(model: str, host: Device) -> None:
-    assert_exact(check(model, host, "reference"), "litert-ref")
+    in_float = any(t.dtype == "float32" and t.data is None for t in read_tflite(path).main.tensors)
+    promises = {row.promise for row in report.rows}
+    assert promises <= ({"exact", "float"} if in_float else {"exact"})
+    assert report.end_to_end.verdict == ("float" if "float" in promises else "exact")
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="kernels of x86-64")
-@pytest.mark.parametrize("model", MODELS)
-def test_xnnpack_on_this_host(model: str, host: Device) -> None:
-    report = check(model, host, "xnnpack")
-    assert report.result.delegated
-    assert_exact(report, "litert-xnnpack-x86")
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("model", [*MODELS, *ZOO])
+def test_on_this_host(model: str, kernels: Kernels, path_of: Path, host: Device) -> None:
+    report = check(path_of, host, kernels)
+    delegated = bool(report.result.delegated)
+    assert delegated == (kernels == "xnnpack" and "ai16" not in model)
+    ran = "builtin" if kernels == "xnnpack" and not delegated else kernels
+    assert_exact(path_of, report, PROFILES[ran])
 
 
-@pytest.mark.parametrize("core", ["cortex_a53", "cortex_a76"])
-@pytest.mark.parametrize("model", ON_BOARDS)
-def test_xnnpack_on_a_board(model: str, core: str, request: pytest.FixtureRequest) -> None:
-    device: Device = request.getfixturevalue(core)
-    report = check(model, device, "xnnpack")
-    assert report.result.delegated
-    assert_exact(report, f"litert-xnnpack-arm@{device.core}")
+@pytest.mark.parametrize(("core", "model", "kernels"), ON_BOARDS)
+def test_on_a_board(
+    core: str, model: str, kernels: Kernels, path_of: Path, request: pytest.FixtureRequest
+) -> None:
+    device: Device = request.getfixturevalue(core.replace("-", "_"))
+    report = check(path_of, device, kernels)
+    delegated = bool(report.result.delegated)
+    assert delegated == (kernels == "xnnpack" and "ai16" not in model)
+    family = "xnnpack" if delegated else "builtin"
+    assert_exact(path_of, report, get_profile(f"litert-{family}-arm@{core}").name)
 
 
 @pytest.mark.parametrize("model", MODELS[:1])
-def test_reference_kernels_on_a_board(model: str, cortex_a76: Device) -> None:
-    assert_exact(check(model, cortex_a76, "reference"), "litert-ref-arm@cortex-a76")
+def test_reference_kernels_on_a_board(path_of: Path, cortex_a76: Device) -> None:
+    assert_exact(path_of, check(path_of, cortex_a76, "reference"), "litert-ref-arm")
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="kernels of x86-64")
-@pytest.mark.parametrize("model", MODELS)
-def test_built_in_kernels_on_this_host(model: str, host: Device) -> None:
-    assert_exact(check(model, host, "builtin"), "litert-builtin-x86")
+@pytest.mark.parametrize("model", INTEGER if FULL else MODELS[:2])
+def test_tflite_runtime_on_a_board(path_of: Path, started_board: StartedBoard) -> None:
+    report = check(path_of, started_board("cortex-a76", "tflite-runtime"), "builtin")
+    assert_exact(path_of, report, "tflite-runtime-2.14-arm")
+
+
+@pytest.mark.parametrize(
+    "model", [m for m in INTEGER if "uint8" not in m and (FULL or m != MODELS[-1])]
+)
+def test_micro(path_of: Path) -> None:
+    report = verify_tflm(path_of, seeds=SEEDS)
+    show(path_of, report)
+    assert_exact(path_of, report, "tflm")

@@ -117,24 +117,24 @@ def _reciprocal(total: Int64, table: Int64) -> tuple[Int64, Int64]:
     return interpolate(to_int64(centred), table), zeros
 
 
-@define(["SOFTMAX"], ["interpolated"], rowwise=True)
+@define(["SOFTMAX"], ["interpolated", "interpolated-single"], rowwise=True)
 def bind_int16(call: Call) -> Run:
     """Exponentials from -10 to 0 and reciprocals, each from a table with straight lines.
 
-    ``(e_i r + 2^(k - 1)) >> k``: e_i in Q0 of 16 bits, r the reciprocal of their sum.
+    ``(e_i r + 2^(k - 1)) >> k``: e_i in Q0 of 16 bits, r the reciprocal of their sum. The tables
+    are made in double and the input's scale times beta in float32; "single" the other way round.
 
     Source: LiteRT kernels/internal/reference/softmax.h, SoftmaxInt16 and SoftMaxCalculateExp;
-    kernels/activations.cc, SoftmaxPrepare.
+    kernels/activations.cc, SoftmaxPrepare. "single": TFLM micro/kernels/softmax_common.cc,
+    InitializeLutForInt16 and CalculateSoftmaxParams.
     """
-    span = 65535.0
-    exp_table = interpolation_table(
-        np.exp, np.float64(10.0 / span), _INT16_HIGH, np.float64(2.0 / span), 0
-    )
-    inverse_table = interpolation_table(
-        lambda x: 1.0 / (1.0 + x), np.float64(1.0 / span), _INT16_LOW, np.float64(2.0 / span), 0
-    )
-    scale = np.float32(scale_and_zero_point(call.input(0))[0]) * beta_of(call)
-    multiplier, shift = quantize_multiplier(np.asarray(float(scale) / (10.0 / span)))
+    single = call.semantics.endswith("single")
+    table, scaling = (np.float32, np.float64) if single else (np.float64, np.float32)
+    ten, one, two = (table(number) / table(65535) for number in (10, 1, 2))
+    exp_table = interpolation_table(expf if single else np.exp, ten, _INT16_HIGH, two, 0)
+    inverse_table = interpolation_table(lambda x: 1 / (1 + x), one, _INT16_LOW, two, 0)
+    scale = scaling(scale_and_zero_point(call.input(0))[0]) * scaling(beta_of(call))
+    multiplier, shift = quantize_multiplier(np.asarray(float(scale) / (10.0 / 65535.0)))
 
     def run(values: Values) -> tuple[Array]:
         x = to_int64(required(values[0]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence, Signature
-from harness.emulator.profiles.shared import FLOAT_ENTRIES
+from harness.emulator.profiles.shared import FLOAT_ENTRIES, has_narrow_sums
 
 _K = "TFLM micro/kernels"
 _R = "TFLM kernels/internal/reference"
@@ -41,8 +41,10 @@ def _to(*outputs: str) -> _When:
 
 _WEIGHTS = _When(lambda s: s.dtypes[1] == "int8", "int8 weights")
 _WIDE_SUMS = _When(
-    lambda s: s.dtypes[1] == "int8" and (len(s.dtypes) < 3 or s.dtypes[2] in {"", "int64"}),
-    "int8 weights, int64 bias",
+    lambda s: s.dtypes[1] == "int8" and not has_narrow_sums(s), "int8 weights, int64 bias or none"
+)
+_NARROW_SUMS = _When(
+    lambda s: s.dtypes[1] == "int8" and has_narrow_sums(s), "int8 weights, int32 bias"
 )
 _NO_PADDING = _When(lambda s: prod(s.shapes[0]) == prod(s.output_shape), "without padding")
 
@@ -77,6 +79,28 @@ _ACCUMULATING: tuple[Entry, ...] = (
     ),
 )
 
+_NARROW: tuple[Entry, ...] = (
+    _entry("CONV_2D", ("int16",), "S1:double", f"{_R}/integer_ops/conv.h", _NARROW_SUMS),
+    _entry(
+        "FULLY_CONNECTED",
+        ("int16",),
+        "S1:double",
+        f"{_R}/integer_ops/fully_connected.h",
+        _NARROW_SUMS,
+    ),
+)
+
+_TRANSPOSED: tuple[Entry, ...] = (
+    _entry("TRANSPOSE_CONV", _INT8, "S1:double", f"{_R}/integer_ops/transpose_conv.h", _WEIGHTS),
+    _entry(
+        "TRANSPOSE_CONV",
+        ("int16",),
+        "S8:double",
+        f"{_R}/integer_ops/transpose_conv.h",
+        _WIDE_SUMS,
+    ),
+)
+
 _ELEMENTWISE: tuple[Entry, ...] = (
     _entry("ADD SUB", _BOTH, "shifted-S1", f"{_R}/add.h, sub.h; {_K}/add_common.cc, sub_common.cc"),
     _entry("MUL", _BOTH, "S1:double", f"{_R}/integer_ops/mul.h MulElementwise; {_K}/mul_common.cc"),
@@ -93,6 +117,8 @@ _ELEMENTWISE: tuple[Entry, ...] = (
     _entry("ABS", _BOTH, "S1:single", f"{_K}/elementwise.cc AbsEvalQuantized"),
     _entry("RSQRT", _INT8, "newton", f"{_K}/elementwise.cc RsqrtEvalQuantized"),
     _entry("L2_NORMALIZATION", _INT8, "newton", f"{_R}/l2normalization.h"),
+    _entry("LOG_SOFTMAX", _INT8, "gemmlowp", f"{_R}/integer_ops/log_softmax.h LogSoftmax"),
+    _entry("SOFTMAX", ("int16",), "interpolated-single", f"{_K}/softmax_common.cc"),
     _entry("SOFTMAX", _INT8, "gemmlowp", f"{_R}/softmax.h Softmax", _to("int8")),
 )
 
@@ -107,7 +133,12 @@ _REDUCTIONS: tuple[Entry, ...] = (
 
 _CONVERSIONS: tuple[Entry, ...] = (
     _entry("QUANTIZE", ("float32",), "affine-away", f"{_R}/quantize.h", _to(*_BOTH)),
-    _entry("QUANTIZE", ("int8", "uint8"), "requantize-S1", f"{_R}/requantize.h Requantize"),
+    _entry(
+        "QUANTIZE",
+        ("int8", "uint8", "int16", "int32"),
+        "requantize-S1",
+        f"{_R}/requantize.h Requantize",
+    ),
     _entry("DEQUANTIZE", ("int8", "uint8", "int16"), "affine", f"{_R}/dequantize.h Dequantize"),
     _entry("CAST", (*_BOTH, *_NUMBERS, "bool"), "cast", f"{_K}/cast.cc"),
 )
@@ -181,6 +212,8 @@ TFLM = ArithmeticProfile(
     "TensorFlow Lite Micro, reference kernels, as of 2026-10-23 (tflite-micro 0.dev20261023182759)",
     (
         *_ACCUMULATING,
+        *_NARROW,
+        *_TRANSPOSED,
         *_ELEMENTWISE,
         *_REDUCTIONS,
         *_CONVERSIONS,
