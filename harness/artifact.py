@@ -61,6 +61,7 @@ class Manifest:
     Attributes:
         soc: the chip that it was compiled for; None where it runs on any.
         placement: what the accelerator's compiler did; None where none was called.
+        vendor_build: build of the vendor's libraries that compiled it; empty where any will do.
     """
 
     sha256: str
@@ -75,6 +76,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
     soc: str | None = None
     placement: PlacementReport | None = None
+    vendor_build: str = ""
     schema: int = MANIFEST_SCHEMA
 
 

@@ -220,7 +220,8 @@ class _Session:
             "sha256": manifest.sha256,
             "inputs": [f"in{index}.npy" for index in range(inputs)],
             "kernels": kernels,
-            "delegate": self.runner.delegate,
+            "delegate": self.runner.delegate
+            and self.runner.delegate.model_copy(update={"build": manifest.vendor_build}),
             "threads": threads,
         }
         try:

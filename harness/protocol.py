@@ -42,10 +42,13 @@ class Delegate(_Message):
     Attributes:
         library: its name or path, e.g. ``libedgetpu.so.1``.
         options: handed to it, e.g. ``{"device": "usb:0"}``.
+        build: of the vendor's libraries that compiled the artifact; a runner whose libraries tell
+            theirs refuses another. Empty for any.
     """
 
     library: str
     options: dict[str, str] = {}
+    build: str = ""
 
 
 class Job(_Message):

@@ -71,6 +71,7 @@ def compile_hexagon(request: CompileRequest, progress: Progress) -> Artifact:
         target=request.target,
         soc=soc,
         placement=report,
+        vendor_build="" if build == "not said" else build,
         tool_versions=lowered.manifest.tool_versions | {"QAIRT build": build} | facts,
     )
     artifact = Artifact(path, manifest)

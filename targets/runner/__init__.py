@@ -27,3 +27,27 @@ def python_runner(delegate: Delegate | None = None) -> Runner:
 
 
 PYTHON = python_runner()
+
+
+def npu_runner(delegate: Delegate, tag: str) -> Runner:
+    """The runner for an NPU, whose libraries lie in the folder that a device's tag names.
+
+    Args:
+        delegate: the vendor's dispatch library.
+        tag: of the device's entry, e.g. ``qairt`` for ``qairt=/opt/qairt/lib``.
+    """
+
+    def argv(device: Device, files: tuple[str, ...], job: str) -> tuple[str, ...]:
+        python, isolated, program, folder = _python_argv(device, files, job)
+        found = next((t.partition("=")[2] for t in device.tags if t.startswith(f"{tag}=")), "")
+        if not found:
+            raise RuntimeMissing(
+                f"the device's entry does not say where the vendor's libraries are: add the tag "
+                f"{tag}=FOLDER, the folder of {delegate.library}",
+                device=device.name,
+            )
+        search = (f"LD_LIBRARY_PATH={found}", f"ADSP_LIBRARY_PATH={found}")
+        return ("env", *search, python, isolated, program, files[1], folder)
+
+    files = (_HERE / "edgefarm_npu.py", _HERE / "edgefarm_runner.py")
+    return Runner("python", files, argv, delegate)

@@ -128,15 +128,16 @@ def test_what_is_missing_on_this_host_is_named(name: str, workshop: Path, networ
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_the_runner_has_a_command(target: Target) -> None:
-    device = Device("unit", "ssh", (target.name,), python="/usr/bin/python3")
-    argv = target.runner.argv(device, ("/store/runner",), "/jobs/1")
+    tags = ("qairt=/opt/qairt",)
+    device = Device("unit", "ssh", (target.name,), tags=tags, python="/usr/bin/python3")
+    argv = target.runner.argv(device, ("/store/runner", "/store/more"), "/jobs/1")
     assert "/store/runner" in argv
     assert argv[-1] == "/jobs/1"
     assert all(path.is_file() for path in target.runner.files)
     if target.runner.name == "python":
         bare = Device("unit", "ssh", (target.name,), python=None)
         with pytest.raises(RuntimeMissing, match="needs Python"):
-            target.runner.argv(bare, ("/store/runner",), "/jobs/1")
+            target.runner.argv(bare, ("/store/runner", "/store/more"), "/jobs/1")
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
