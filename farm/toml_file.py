@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,12 +75,16 @@ def find_line(text: str, location: tuple[int | str, ...], path: Path) -> str:
     """``file:line`` of a key, as far as ``[table]`` headers and ``key =`` lines tell."""
     sought = [str(part) for part in location]
     table: list[str] = []
+    met: Counter[str] = Counter()
     found, depth = 0, 0
     for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[+([^\]]*)\]", line)
+        header = re.match(r"\s*(\[+)([^\]]*)\]", line)
         key = re.match(r"\s*([^=#\[]+?)\s*=", line)
         if header:
-            table = _parts(header[1])
+            table = _parts(header[2])
+            if header[1] == "[[":
+                table.append(str(met[header[2]]))
+                met[header[2]] += 1
         here = table if header else [*table, *_parts(key[1])] if key else []
         if len(here) > depth and here == sought[: len(here)]:
             found, depth = number, len(here)

@@ -15,6 +15,7 @@ from harness.cli import (
     emulation,
     evaluation,
     farm,
+    nightly,
     queue,
     server,
 )
@@ -38,6 +39,7 @@ for module in (evaluation, check, emulation, catalog, demo, queue, farm, server)
 device_state.register(devices.app)
 app.add_typer(devices.app, name="device")
 app.add_typer(boards.app, name="board")
+app.add_typer(nightly.app, name="nightly", rich_help_panel="The farm")
 
 
 @app.command(rich_help_panel="About")

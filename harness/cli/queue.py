@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from farm.database import open_database
+from farm.database import Database, open_database
 from farm.devices import register_devices
 from farm.events import Event
 from farm.inventory import HOST, inventory_path, load_inventory
@@ -65,12 +65,17 @@ def opened(database: str | None, server: str | None = None, token: str = "") -> 
         return
     farm = open_database(database)
     try:
-        if database is None:
-            devices = load_inventory(inventory_path()).devices
-            register_devices(farm, [one for one in devices if one.name != HOST])
+        register_local_devices(farm, database)
         yield LocalQueue(farm)
     finally:
         farm.close()
+
+
+def register_local_devices(farm: Database, named: str | None) -> None:
+    """Make this machine's inventory known to its own database; a shared one knows its workers'."""
+    if named is None:
+        devices = load_inventory(inventory_path()).devices
+        register_devices(farm, [one for one in devices if one.name != HOST])
 
 
 def submit(
