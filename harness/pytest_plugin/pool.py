@@ -69,7 +69,7 @@ class Pool:
             if late or len(hopeful) < (selector.count or 1):
                 raise DevicesBusy(
                     f"no device for {selector}: {'; '.join(_why_not(one) for one in matching)}; "
-                    "see `edgefarm device list`"
+                    "see `edgefarm device state`"
                 )
             time.sleep(_POLL_S)
 
@@ -147,5 +147,11 @@ class Pool:
 
 def _why_not(known: Known) -> str:
     if known.health not in USABLE:
-        return f"{known.device.name} is {known.health} ({known.cause})"
+        name = known.device.name
+        back = (
+            f"; bring it back: edgefarm device resume {name}"
+            if known.health not in _HOPEFUL
+            else ""
+        )
+        return f"{name} is {known.health} ({known.cause}){back}"
     return f"{known.device.name} is in use by {known.holder or 'nobody any more'}"
