@@ -33,6 +33,15 @@ _ABSENT: dict[str, tuple[str, ...]] = {
 }
 """What it refuses, by operator."""
 
+_NOT_JUDGED: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("ADD", "SUB", "MUL"), ("int32", "int64")),
+    "QUANTIZE": ("int32",),
+    "RANGE": ("int32", "int64", "float32"),
+    "SVDF": ("int8",),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": ("int8",),
+}
+"""What today's kernels compute, and nobody has held against 2.14."""
+
 
 def _alike(s: Signature) -> bool:
     return s.dtypes[1] == s.dtypes[0] == s.output
@@ -209,7 +218,8 @@ def _kept(entries: tuple[Entry, ...]) -> Iterator[Entry]:
     """Today's entries without the operators and dtypes that 2.14 lacks or computes otherwise."""
     for entry in entries:
         for op in entry.ops:
-            gone = {dtype for name, dtype in _OVERRIDDEN if name == op} | {*_ABSENT.get(op, ())}
+            gone = {dtype for name, dtype in _OVERRIDDEN if name == op}
+            gone |= {*_ABSENT.get(op, ()), *_NOT_JUDGED.get(op, ())}
             dtypes = tuple(dtype for dtype in entry.dtypes if dtype not in gone)
             if dtypes:
                 yield replace(entry, ops=(op,), dtypes=dtypes)
