@@ -190,6 +190,16 @@ def scale_weights_first(
     return np.asarray(acc.astype(np.float32) * weight_scales * row_scales + bias)
 
 
+def scale_rows_first(
+    acc: Integers, row_scales: Float32, weight_scales: Float32, bias: Float32
+) -> Float32:
+    """``(float(acc) * s_x) * s_w + bias``, each step rounded. Domain: ``|acc| < 2^24``.
+
+    Source: XNNPACK src/qd8-f32-qc2w-gemm, the scalar kernels; zero points come off in float32.
+    """
+    return np.asarray(acc.astype(np.float32) * row_scales * weight_scales + bias)
+
+
 def scale_blocks_of_4(
     acc: Integers, row_scales: Float32, weight_scales: Float32, bias: Float32
 ) -> Float32:

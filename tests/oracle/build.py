@@ -23,6 +23,7 @@ _TYPES = {
     "uint32": "UINT32",
     "uint16": "UINT16",
     "int4": "INT4",
+    "int2": "INT2",
     "resource": "RESOURCE",
 }
 
@@ -86,7 +87,7 @@ class Builder:
         shape: Sequence[int] | None = None,
     ) -> int:
         """A tensor with data; `shape` only where it is not the array's own (packed int4)."""
-        array = np.ascontiguousarray(values, np.uint8 if dtype == "int4" else dtype)
+        array = np.ascontiguousarray(values, np.uint8 if dtype in {"int4", "int2"} else dtype)
         buffer = schema.BufferT()
         buffer.data = np.frombuffer(array.tobytes(), np.uint8)
         self.buffers.append(buffer)

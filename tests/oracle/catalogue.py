@@ -15,8 +15,10 @@ import numpy as np
 from tests.oracle import elementwise, models
 from tests.oracle.hybrid_families import hybrid_families
 from tests.oracle.logic import logic_families
+from tests.oracle.matmul import matmul_families
 from tests.oracle.models import Model, Style
 from tests.oracle.moves import move_families
+from tests.oracle.transformers import transformer_families
 from tests.oracle.unary import unary_families
 
 CHANNELS = (1, 3, 5, 8, 15, 16, 17, 33)
@@ -383,6 +385,8 @@ FAMILIES = (
     | unary_families()
     | logic_families()
     | hybrid_families()
+    | matmul_families()
+    | transformer_families()
 )
 
 

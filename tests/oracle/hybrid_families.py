@@ -109,6 +109,12 @@ def hybrid_families() -> dict[str, Maker]:
         suffix = f"int8-{'pc' if per_channel else 'pt'}"
         made[f"FULLY_CONNECTED-hybrid-{suffix}"] = _fully_connected("int8", per_channel)
         made[f"CONV_2D-hybrid-{suffix}"] = _conv("int8", per_channel)
+    for dtype in ("int4", "int2"):
+        made[f"FULLY_CONNECTED-hybrid-{dtype}-pc"] = _fully_connected(dtype, True)
+        made[f"FULLY_CONNECTED-hybrid-{dtype}-pt"] = _fully_connected(dtype, False)
+    made["CONV_2D-hybrid-int4-pc"] = _conv("int4", True)
+    made["CONV_2D-hybrid-int4-pt"] = _conv("int4", False)
+    made["CONV_2D-hybrid-grouped-int4-pc"] = _grouped("int4")
     return made
 
 

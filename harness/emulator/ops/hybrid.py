@@ -45,6 +45,7 @@ EXPRESSIONS = {
     "fused": dynamic.scale_fused,
     "product": dynamic.scale_product,
     "weights-first": dynamic.scale_weights_first,
+    "rows-first": dynamic.scale_rows_first,
     "blocks-of-4": dynamic.scale_blocks_of_4,
 }
 """What becomes of an accumulator, by name."""
@@ -130,7 +131,8 @@ def _image(call: Call) -> int:
     return math.prod(size) * int(channels)
 
 
-def _asks_for_zero_points(call: Call) -> bool:
+def asks_for_zero_points(call: Call) -> bool:
+    """The op's option ``asymmetric_quantize_inputs``; XNNPACK does not look at it."""
     return bool(call.node.options.get("asymmetric_quantize_inputs", False))
 
 
@@ -148,7 +150,7 @@ define_hybrid(
     bind_fully_connected,
     0,
     lambda call: call.input(1).shape[1],
-    _asks_for_zero_points,
+    asks_for_zero_points,
 )
 define_hybrid("CONV_2D", bind_conv, 0, _image, _takes_per_channel)
 define_hybrid("DEPTHWISE_CONV_2D", bind_depthwise, 3, _image, lambda _call: True)

@@ -90,6 +90,7 @@ _EVERYWHERE: tuple[Entry, ...] = (
     _entry("PRELU", _INTEGERS, "S1:single", f"{_REFERENCE}/prelu.h Prelu"),
     _entry("MUL", ("int16",), "S1:single", f"{_REFERENCE}/integer_ops/mul.h MulElementwise"),
     _entry(("MINIMUM", "MAXIMUM"), _INTEGERS, "raw", f"{_KERNELS}/maximum_minimum.cc"),
+    _entry("DIV", _INTEGERS, "reciprocal", f"{_REFERENCE}/div.h DivElementwise"),
     _entry("SQUARED_DIFFERENCE", ("int8",), "shifted-S1", f"{_KERNELS}/squared_difference.cc"),
     _entry("SQRT", ("int8",), "truncated", f"{_KERNELS}/elementwise.cc SqrtEvalQuantized"),
     _entry("RSQRT", ("int8",), "newton", f"{_KERNELS}/elementwise.cc RsqrtEvalQuantizedInt8"),

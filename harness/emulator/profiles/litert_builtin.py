@@ -6,7 +6,7 @@ from harness.emulator.profiles.elementwise import (
     ELEMENTWISE_BUILTIN_ARM,
     ELEMENTWISE_BUILTIN_X86,
 )
-from harness.emulator.profiles.hybrid import (
+from harness.emulator.profiles.hybrid_builtin import (
     ARM_CORES,
     HYBRID_BUILTIN_X86,
     hybrid_builtin_arm,

@@ -4,7 +4,7 @@ in float32 where aarch64 rounds a product and its sum once."""
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles.additions import POWERS_OF_TWO
 from harness.emulator.profiles.elementwise import ELEMENTWISE_REF, LINES_ARM
-from harness.emulator.profiles.hybrid import ARM_CORES, HYBRID_REF_X86, hybrid_ref_arm
+from harness.emulator.profiles.hybrid_builtin import ARM_CORES, HYBRID_REF_X86, hybrid_ref_arm
 from harness.emulator.profiles.logic import LOGIC_ENTRIES
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
 from harness.emulator.profiles.narrow import NARROW_REF

@@ -63,6 +63,7 @@ FLOAT_ENTRIES: tuple[Entry, ...] = (
             "RELU",
             "RELU6",
             "RELU_N1_TO_1",
+            "BATCH_MATMUL",
             "LOG_SOFTMAX",
             "RESIZE_BILINEAR",
             *FLOAT_FUNCTIONS,

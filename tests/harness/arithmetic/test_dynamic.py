@@ -93,6 +93,7 @@ def test_expressions(acc: int, row: float, weight: float, bias: float) -> None:
         dynamic.scale_fused: [F(a * F(s * w) + b)] * 5,
         dynamic.scale_product: [F(F(a * F(s * w)) + b)] * 5,
         dynamic.scale_weights_first: [weight_first] * 5,
+        dynamic.scale_rows_first: [row_first] * 5,
         dynamic.scale_blocks_of_4: [weight_first] * 4 + [row_first],
     }
     for expression, expected in exact.items():

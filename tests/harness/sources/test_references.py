@@ -35,7 +35,7 @@ def test_references_become_absolute_and_parse_back(
         ("net.py", r"name the function too, e\.g\. net\.py:model"),
         ("net.py:two words", "'two words' is not a function name"),
         ("net.py:", "'' is not a function name"),
-        ("zoo:resnet", "no such zoo entry; one of: digits-cnn, efficientnet-lite0"),
+        ("zoo:resnet", "no such zoo entry; one of: digits-cnn, efficientnet-lite0, minilm"),
         (".", "is a folder; expected"),
     ],
 )

@@ -22,7 +22,7 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names_are_those_of_the_files() -> None:
-    assert zoo_names() == ("digits-cnn", "efficientnet-lite0")
+    assert zoo_names() == ("digits-cnn", "efficientnet-lite0", "minilm")
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,36 @@ def test_digits_are_trained_once_to_a_real_held_out_accuracy(
     x_all = np.concatenate([data.inputs[0], data.calibration[0]]) if data.calibration else None
     assert x_all is not None
     assert 0 <= x_all.min() < x_all.max() <= 1
+
+
+def test_sentences_are_tokens_with_a_mask_and_apart_from_those_for_calibration() -> None:
+    tokens = ModelInput((1, 64), "int32")
+    model = Model("zoo:minilm", "zoo:minilm", "0" * 64, (tokens, tokens))
+    data = load_data("zoo:minilm", model)
+    assert data.calibration is not None
+    assert data.labels is None
+    for ids, mask in (data.inputs, data.calibration):
+        assert ids.shape == mask.shape == (48, 64)
+        assert 0 <= ids.min() < ids.max() < 30522
+        np.testing.assert_array_equal(mask, ids != 0)
+        assert mask.sum(1).min() >= 10
+        assert set(ids[:, 0]) == {101}
+    seen = {x.tobytes() for x in data.calibration[0]}
+    assert not any(x.tobytes() in seen for x in data.inputs[0])
+
+
+@pytest.mark.slow
+def test_absent_tokens_do_not_move_an_embedding() -> None:
+    import torch
+
+    from harness.sources.zoo import minilm
+
+    network, (example, _) = minilm.model()
+    ids, mask = (torch.from_numpy(x[:4]) for x in minilm.data().inputs)
+    other = torch.where(mask == 0, torch.full_like(ids, 2000), ids)
+    with torch.inference_mode():
+        vectors, moved = network(ids, mask), network(other, mask)
+    assert example.shape == ids[:1].shape
+    torch.testing.assert_close(vectors, moved)
+    units = torch.nn.functional.normalize(vectors)
+    assert (units @ units.T).fill_diagonal_(0).max() < 0.95
