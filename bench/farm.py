@@ -156,7 +156,7 @@ def disturb(stage: Scene, database: Database, number: int) -> None:
     with database.begin() as connection:
         running = {row.id: row.attempt for row in connection.execute(query)}
     if number % LONG_DEAD_EVERY == LONG_DEAD_EVERY // 2:
-        time.sleep(TTL_S + 10)
+        time.sleep(TTL_S + 3)
     stage.start_worker(host)
     stage.kills.append(Kill(host, at, at_wall, running, time.monotonic()))
 

@@ -9,7 +9,7 @@ import pytest
 from tests.farm.databases import postgres_missing
 
 ROOT = Path(__file__).parents[2]
-SMALL = ("--jobs", "500", "--kills", "10", "--job-s", "3", "--no-times")
+SMALL = ("--jobs", "500", "--kills", "10", "--job-s", "2", "--no-times")
 
 
 @pytest.mark.slow
