@@ -6,6 +6,7 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from harness.artifact import Artifact, Manifest
 from harness.emulator.graph import Array
@@ -50,6 +51,11 @@ def verify_tflm(
     def run(artifact: Artifact, inputs: Sequence[Array]) -> tuple[Result, Sequence[Array]]:
         if artifact.manifest.runtime != "litert":
             raise ModelError(f"{path}: TensorFlow Lite Micro runs .tflite files only")
+        if _has_constants_behind(artifact.path.read_bytes()):
+            raise ModelError(
+                f"{path}: its large constants lie behind the flatbuffer, where TensorFlow Lite "
+                "Micro does not look: it would compute with zeros; store them in the flatbuffer"
+            )
         outputs = run_isolated(
             _interpret,
             artifact.path,
@@ -71,6 +77,13 @@ def verify_tflm(
         seeds=seeds,
         progress=progress,
     )
+
+
+def _has_constants_behind(content: bytes) -> bool:
+    """Whether a buffer's data are appended to the file; ai-edge-quantizer does that above 1 kB."""
+    root = schema.Model.GetRootAs(content, 0)
+    buffers = (root.Buffers(number) for number in range(root.BuffersLength()))
+    return any(buffer.Offset() > 1 and not buffer.DataLength() for buffer in buffers)
 
 
 def _arena_bytes(manifest: Manifest) -> int:

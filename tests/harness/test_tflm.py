@@ -10,6 +10,7 @@ from harness.emulator.profiles import PROFILES, get_profile
 from harness.errors import ModelError, UsageError
 from harness.random_inputs import EXTREMES
 from harness.tflm import verify_tflm
+from tests.harness.emulator.test_buffers_behind import moved_behind
 from tests.oracle.build import Builder, options, per_tensor
 from tests.oracle.networks import RESIDUAL_TENSORS, residual
 
@@ -51,6 +52,11 @@ def test_an_op_it_lacks_is_a_model_error(tmp_path: Path) -> None:
     path = store(tmp_path, builder.finish([x], [y]))
     with pytest.raises(ModelError, match=r"model\.tflite: TensorFlow Lite Micro: RuntimeError"):
         verify_tflm(path, seeds=(1,))
+
+
+def test_constants_that_it_would_not_see_are_a_model_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="behind the flatbuffer"):
+        verify_tflm(store(tmp_path, moved_behind(residual())), seeds=(1,))
 
 
 def test_the_extra_is_named_when_it_is_missing(
