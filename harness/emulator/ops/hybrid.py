@@ -81,6 +81,8 @@ def define_hybrid(
         quantize, expression = ROWS[rows_name](asymmetric(call)), EXPRESSIONS[scaling]
         products, n = bind_products(call), depth(call)
         activation = fused_activation(call)
+        if rows_name in {"away", "half-added"} and op != "DEPTHWISE_CONV_2D":
+            _check_weights(call)
         weight_scales = symmetric_scales(call.input(1), axis)
         channels = call.input(1).shape[axis]
         bias_tensor = call.optional(2)
@@ -105,6 +107,18 @@ def define_hybrid(
             return (clamp_float(y.reshape(acc.shape), activation),)
 
         return run
+
+
+def _check_weights(call: Call) -> None:
+    """No weight is -128, whose sign LiteRT's x86 kernels cannot turn and whose squares overflow the
+    16-bit pairs of the Arm ones.
+
+    Source: LiteRT kernels/internal/optimized/sse_tensor_utils.cc, DotProdInt8x4x4;
+    neon_tensor_utils.cc, NeonMatrixBatchVectorMultiplyAccumulateImpl.
+    """
+    weights = call.input(1)
+    if weights.data is None or (weights.dtype == "int8" and np.any(weights.data == -128)):
+        raise NoDefinition("its int8 weights are computed, or one is -128")
 
 
 def symmetric_scales(weights: Tensor, axis: int) -> Float32:

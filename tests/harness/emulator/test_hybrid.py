@@ -2,8 +2,13 @@
 
 import platform
 
+import numpy as np
 import pytest
 
+from harness.emulator.interpreter import emulate
+from harness.emulator.profiles import get_profile
+from harness.emulator.tflite import read_tflite
+from tests.oracle.build import Builder, Quant, options
 from tests.oracle.hybrid_families import around_dot_products, rows_on_ties
 from tests.oracle.kernel_choice import assert_exact
 from tests.oracle.runtimes import Kernels, Request, run_all
@@ -23,3 +28,18 @@ def test_rows_on_ties(profile: str) -> None:
     answers = run_all([Request(m.data, x, PROFILES[profile]) for m, x in work])
     for (model, x), answer in zip(work, answers, strict=True):
         assert_exact(model, x, answer, profile)
+
+
+@pytest.mark.parametrize(("lowest", "known"), [(-127, True), (-128, False)])
+def test_a_weight_whose_sign_the_kernel_cannot_turn_is_not_promised(
+    lowest: int, known: bool
+) -> None:
+    builder = Builder()
+    x, y = builder.tensor((1, 16), "float32"), builder.tensor((1, 1), "float32")
+    weights = builder.constant(np.full((1, 16), lowest), "int8", Quant((1.0,), (0,)))
+    builder.op("FULLY_CONNECTED", [x, weights, -1], [y], options("FullyConnected"), version=9)
+    data, row = builder.finish([x], [y]), np.full((1, 16), -1, np.float32)
+    emulation = emulate(read_tflite(data).main, get_profile("litert-builtin-x86"), [row])
+    assert (emulation.outputs[0] is not None) == known
+    (answer,) = run_all([Request(data, (row,), "builtin")])
+    assert (answer.tensors[y].item() > 0) == known
