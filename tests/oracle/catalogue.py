@@ -19,6 +19,7 @@ from tests.oracle.matmul import matmul_families
 from tests.oracle.models import Model, Style
 from tests.oracle.moves import move_families
 from tests.oracle.transformers import transformer_families
+from tests.oracle.transposed import transpose_conv
 from tests.oracle.unary import unary_families
 
 CHANNELS = (1, 3, 5, 8, 15, 16, 17, 33)
@@ -145,7 +146,7 @@ def _fully_connected(dtype: str, per_channel: bool, *, narrow: bool = False) -> 
 
 def _transpose_conv(dtype: str, *, narrow: bool = False) -> Maker:
     def make(rng: np.random.Generator, seed: int, style: Style) -> Model:
-        return models.transpose_conv(
+        return transpose_conv(
             seed,
             shape=_image(rng, 2, 6),
             channels=_pick(rng, MANY if style in FOR_BIAS else CHANNELS),
@@ -374,6 +375,7 @@ def _families() -> dict[str, Maker]:
         made[f"{op}-2^-12-int16"] = _unary(op, "int16", input_scale=2**-12)
     made["TANH-2^-11-int16"] = _unary("TANH", "int16", input_scale=2**-11)
     made["RESIZE_NEAREST_NEIGHBOR-float32"] = _resize("RESIZE_NEAREST_NEIGHBOR", "float32")
+    made["DEQUANTIZE-float16"] = _quantize("float16", "float32")
     made["EXP-int8"] = _unary("EXP", "int8", input_scale=0.02)
     return made
 

@@ -208,11 +208,11 @@ def model(name: str, builder: Builder, inputs: Sequence[int], outputs: Sequence[
     return Model(name, builder.finish(inputs, outputs), specs)
 
 
-def _granularity(per_channel: bool, dtype: str) -> str:
+def granularity(per_channel: bool, dtype: str) -> str:
     return "pc" if per_channel and dtype != "uint8" else "pt"
 
 
-def _weighted_tensors(
+def weighted_tensors(
     builder: Builder,
     draw: Draw,
     *,
@@ -271,7 +271,7 @@ def conv(
     )
     depth = kernel[0] * kernel[1] * shape[3] // groups
     hw = [output_length(shape[1 + i], kernel[i], stride[i], dilation[i], padding) for i in (0, 1)]
-    inputs, out = _weighted_tensors(
+    inputs, out = weighted_tensors(
         builder,
         draw,
         shapes=(shape, (shape[0], *hw, channels)),
@@ -297,7 +297,7 @@ def conv(
         ),
     )
     name = f"conv-{dtype}-{'x'.join(map(str, shape))}-c{channels}-k{kernel}-s{stride}-d{dilation}"
-    name += f"{f'-g{groups}' if groups > 1 else ''}-{padding}-{_granularity(per_channel, dtype)}"
+    name += f"{f'-g{groups}' if groups > 1 else ''}-{padding}-{granularity(per_channel, dtype)}"
     name += f"-{activation}-{style}-{seed}"
     return model(name, builder, inputs[:1], [out])
 
@@ -326,7 +326,7 @@ def depthwise(
     )
     depth = kernel[0] * kernel[1]
     hw = [output_length(shape[1 + i], kernel[i], stride[i], dilation[i], padding) for i in (0, 1)]
-    inputs, out = _weighted_tensors(
+    inputs, out = weighted_tensors(
         builder,
         draw,
         shapes=(shape, (shape[0], *hw, channels)),
@@ -351,7 +351,7 @@ def depthwise(
         ),
     )
     name = f"depthwise-{dtype}-{'x'.join(map(str, shape))}-m{multiplier}-k{kernel}-s{stride}"
-    name += f"-d{dilation}-{padding}-{_granularity(per_channel, dtype)}-{activation}-{style}-{seed}"
+    name += f"-d{dilation}-{padding}-{granularity(per_channel, dtype)}-{activation}-{style}-{seed}"
     return model(name, builder, inputs[:1], [out])
 
 
@@ -376,7 +376,7 @@ def fully_connected(
     wtype = "uint8" if dtype == "uint8" else "int8"
     weights = draw.weights((channels, depth), wtype, channels, 0, per_channel and wtype == "int8")
     kept = rows if keep_dims else (int(np.prod(rows)),)
-    inputs, out = _weighted_tensors(
+    inputs, out = weighted_tensors(
         builder,
         draw,
         shapes=((*rows, depth), (*kept, channels)),
@@ -398,61 +398,5 @@ def fully_connected(
         ),
     )
     name = f"fc-{dtype}-{'x'.join(map(str, rows))}x{depth}-c{channels}"
-    name += f"-{_granularity(per_channel, dtype)}-{activation}-{style}-{seed}"
-    return model(name, builder, inputs[:1], [out])
-
-
-def transpose_conv(
-    seed: int = 0,
-    *,
-    shape: tuple[int, int, int, int] = (1, 4, 5, 5),
-    channels: int = 8,
-    kernel: Pair = (3, 3),
-    stride: Pair = (2, 2),
-    padding: str = "SAME",
-    dtype: str = "int8",
-    per_channel: bool = True,
-    style: Style = "random",
-    bias: bool = True,
-    narrow: bool = False,
-) -> Model:
-    """TRANSPOSE_CONV; `shape` is the NHWC input."""
-    draw, builder = Draw(seed, style), Builder()
-    wtype = "uint8" if dtype == "uint8" else "int8"
-    filters = draw.weights(
-        (channels, *kernel, shape[3]), wtype, channels, 0, per_channel and wtype == "int8"
-    )
-    depth = max(1, kernel[0] * kernel[1] * shape[3] // (stride[0] * stride[1]))
-    hw = [
-        shape[1 + i] * stride[i]
-        if padding == "SAME"
-        else (shape[1 + i] - 1) * stride[i] + kernel[i]
-        for i in (0, 1)
-    ]
-    out_shape = (shape[0], *hw, channels)
-    size = builder.constant(out_shape, "int32")
-    inputs, out = _weighted_tensors(
-        builder,
-        draw,
-        shapes=(shape, out_shape),
-        weights=filters,
-        depth=depth,
-        dtype=dtype,
-        bias=bias,
-        narrow=narrow,
-    )
-    builder.op(
-        "TRANSPOSE_CONV",
-        [size, inputs[1], inputs[0], *inputs[2:]],
-        [out],
-        options(
-            "TransposeConv",
-            quantizedBiasType=enum("TensorType", "INT32") if narrow else 0,
-            padding=enum("Padding", padding),
-            strideH=stride[0],
-            strideW=stride[1],
-        ),
-    )
-    name = f"transposeconv-{dtype}-{'x'.join(map(str, shape))}-c{channels}-k{kernel}-s{stride}"
-    name += f"-{padding}-{_granularity(per_channel, dtype)}-{style}-{seed}"
+    name += f"-{granularity(per_channel, dtype)}-{activation}-{style}-{seed}"
     return model(name, builder, inputs[:1], [out])

@@ -56,6 +56,13 @@ _COMMON: tuple[Entry, ...] = (
     ),
     Entry(
         ("DEQUANTIZE",),
+        ("float16",),
+        "affine",
+        Evidence.MEASURED,
+        f"{_KERNELS}/dequantize.h Dequantize: a conversion without rounding",
+    ),
+    Entry(
+        ("DEQUANTIZE",),
         ("int8", "uint8", "int16"),
         "affine",
         Evidence.MEASURED,

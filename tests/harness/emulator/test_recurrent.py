@@ -8,6 +8,7 @@ import pytest
 from harness.emulator.interpreter import Emulator, emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
+from harness.verify import judge_nodes
 from tests.harness.emulator.test_control import KERNELS
 from tests.oracle import recurrent
 from tests.oracle.build import Array
@@ -107,3 +108,14 @@ def test_the_state_starts_anew_with_each_emulator() -> None:
     kept = [one.run([x]).outputs[0] for _ in range(2)]
     np.testing.assert_array_equal(kept[0], twice[0])
     assert not np.array_equal(kept[1], kept[0])
+
+
+def test_a_node_with_a_state_is_judged_over_all_invocations() -> None:
+    model = recurrent.lstm()
+    graph, inputs = read_tflite(model).main, samples(model, 3)
+    outputs = [y for (y,) in invoke(model, [[x] for x in inputs])]
+    got = {graph.inputs[0]: np.concatenate(inputs), graph.outputs[0]: np.concatenate(outputs)}
+    (one,) = judge_nodes(graph, get_profile("litert-ref"), got)
+    assert (one.promise, one.differing, one.elements) == ("exact", 0, got[graph.outputs[0]].size)
+    got[graph.outputs[0]] = np.concatenate(outputs[::-1])
+    assert judge_nodes(graph, get_profile("litert-ref"), got)[0].differing
