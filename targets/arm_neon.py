@@ -39,8 +39,8 @@ ARM_NEON_EXECUTORCH = Target(
     runner=PYTHON,
     profile=executorch.executorch_profile,
     evidence=(
-        "lowering only: no board here carries an ExecuTorch runtime; "
-        "its arithmetic has no profile yet"
+        "the aarch64 wheels of executorch 1.1.0 and torch 2.10.0 under QEMU (cortex-a76), put "
+        "there by `edgefarm device provision`; not on Arm hardware"
     ),
     check=check_executorch,
 )

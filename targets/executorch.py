@@ -7,7 +7,7 @@ from harness.protocol import Result
 RECIPES = ("float", "dynamic_wi8_afp32", "static_wi8_ai8")
 
 # The profiles are verified against these; what another version computes is unknown.
-_VERIFIED = {("x86_64", "1.4.1"): "x86"}
+_VERIFIED = {("x86_64", "1.4.1"): "x86", ("aarch64", "1.1.0"): "arm"}
 
 
 def executorch_profile(device: Device, result: Result) -> str | None:

@@ -11,6 +11,7 @@ from farm.phones import PHONE_TARGET, phone_from
 from farm.transports import connect
 from farm.transports.ssh import scan_host_key
 from harness.cli.output import JsonOption, print_json, print_rows, progress_bar, remark, stdout
+from harness.cli.provision import provision_
 from harness.device import Address, Device, RunPolicy
 from harness.errors import UsageError
 from harness.facts import told
@@ -36,6 +37,8 @@ CooldownOption = Annotated[
 CpusOption = Annotated[
     str | None, typer.Option(help="Keep the runner on these cores, e.g. 4-7 (taskset).")
 ]
+
+app.command("provision")(provision_)
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the device.")]
 

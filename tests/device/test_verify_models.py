@@ -47,7 +47,6 @@ ZOO = [
     for recipe in RECIPES
     if FULL or (network, recipe) == ("digits-cnn", RECIPES[0])
 ]
-ZOO += [f"minilm/{recipe}" for recipe in ("static_wi8_ai8", "dynamic_wi8_afp32") if FULL]
 INTEGER = [model for model in (*MODELS, *ZOO) if not model.endswith("afp32")]
 KERNELS: tuple[Kernels, ...] = ("reference", "builtin", "xnnpack")
 CORES = ("cortex-a53", "cortex-a76")

@@ -254,6 +254,23 @@ def elu(b: PayloadBuilder, draw: Draw) -> None:
     b.node("XNNELU", alpha=1.0, input_id=x, output_id=y)
 
 
+def dynamic(b: PayloadBuilder, draw: Draw) -> None:
+    """Rows of floats that are quantized on the way to a fully connected layer."""
+    rows, depth = pick(draw, ((1,), (2,), (4,), (9,), (2, 3))), pick(draw, (*CHANNELS, 64, 100))
+    units = pick(draw, CHANNELS[1:])
+    x = b.value((*rows, depth), "float32", None, INPUT)
+    converted = b.quantized_at_run_time((*rows, depth))
+    b.node("XNNConvert", input_id=x, output_id=converted)
+    weights, found = draw.weights((units, depth), "int8", units, 0, per_channel=True)
+    w = b.constant(weights, "int8", found)
+    bias = ABSENT
+    if draw.rng.integers(3):
+        bias = b.constant(draw.rng.normal(0, 2, units).astype(np.float32), "float32")
+    y = b.value((*rows, units), "float32", None, OUTPUT)
+    fields = {"input1_id": converted, "filter_id": w, "bias_id": bias, "output_id": y}
+    b.node("XNNFullyConnected", pick(draw, LIMITS), **fields)
+
+
 FAMILIES: dict[str, Family] = {
     "conv": _conv("XNNConv2d", lambda d: (1, pick(d, CHANNELS), pick(d, CHANNELS))),
     "grouped": _conv(
@@ -261,6 +278,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "depthwise": _conv("XNNDepthwiseConv2d", lambda d: (pick(d, CHANNELS), 1, pick(d, (1, 1, 2)))),
     "fully-connected": fully_connected,
+    "dynamic": dynamic,
     "add": _binary("XNNAdd"),
     "subtract": _binary("XNNSubtract"),
     "multiply": _binary("XNNMultiply"),

@@ -74,6 +74,17 @@ class PayloadBuilder:
         self.values.append(schema.XValue(xvalue_union=wrapped))
         return identity
 
+    def quantized_at_run_time(self, shape: Sequence[int]) -> int:
+        """A value of int8 whose rows get scales and zero points of their own."""
+        from executorch.backends.xnnpack.serialization import xnnpack_graph_schema as schema
+
+        identity = self._value(shape, "float32", None, 0, 0)
+        value = self.values[identity].xvalue_union
+        value.datatype = schema.XNNDatatype.xnn_datatype_qdint8
+        wrapped = schema.XNNQuantizedTensorValue(value, schema.PerTokenDynamicQuant(1))
+        self.values[identity] = schema.XValue(xvalue_union=wrapped)
+        return identity
+
     def node(self, kind: str, limits: tuple[float, float] | None = None, **fields: Any) -> None:
         """A node, by its name in ExecuTorch's schema."""
         from executorch.backends.xnnpack.serialization import xnnpack_graph_schema as schema

@@ -6,7 +6,8 @@ The reader of `.pte` files marks the nodes of portable kernels with the option `
 from collections.abc import Callable
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence, Signature
-from harness.emulator.profiles.hybrid import HYBRID_DELEGATED_X86
+from harness.emulator.profiles.elementwise import elementwise_delegated
+from harness.emulator.profiles.hybrid import HYBRID_DELEGATED_X86, hybrid_delegated_arm
 from harness.emulator.profiles.litert_xnnpack import LONG_SUMS_X86
 from harness.emulator.profiles.moves import MOVE_ENTRIES
 from harness.emulator.profiles.shared import FLOAT_ENTRIES
@@ -75,7 +76,16 @@ _PORTABLE = (
 )
 
 
-def _entries(product: str, mean: str) -> tuple[Entry, ...]:
+def _entries(
+    elementwise: tuple[Entry, ...], mean: str, hybrid: tuple[Entry, ...]
+) -> tuple[Entry, ...]:
+    """What the delegate and the portable kernels compute.
+
+    Args:
+        elementwise: entries of MUL and of functions.
+        mean: semantics of MEAN.
+        hybrid: entries of what is quantized while it runs.
+    """
     return (
         _entry(
             ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"),
@@ -88,11 +98,10 @@ def _entries(product: str, mean: str) -> tuple[Entry, ...]:
             "xnnpack",
             "microparams-init.c xnn_init_qs8_add_minmax_scalar_params, qs8-vadd",
         ),
-        _entry(("MUL",), product, "qs8-vmul"),
+        *elementwise,
         _entry(("MEAN",), mean, "operators/reduce-nd.c reshape_reduce_nd"),
         _entry(("MAX_POOL_2D",), "xnnpack", "subgraph/max-pooling-2d.c"),
         _entry(("CLAMP",), "xnnpack", "operators/unary-elementwise-nc.c"),
-        _entry(("ELU",), "table-even", "operators/unary-elementwise-nc.c init_lut_op_with_config"),
         _entry(("QUANTIZE",), "rescale-8-bits", "qs8-vcvt"),
         Entry(
             ("QUANTIZE",),
@@ -112,10 +121,23 @@ def _entries(product: str, mean: str) -> tuple[Entry, ...]:
             _delegated,
             "in the delegate",
         ),
-        *HYBRID_DELEGATED_X86,
+        *hybrid,
         *_PORTABLE,
         *MOVE_ENTRIES,
         *FLOAT_ENTRIES,
+    )
+
+
+_PRODUCT_ARM = _entry(("MUL",), "S6:single", "qs8-vmul/rndnu-neon.c.in")
+"""Alone: functions of int8 round otherwise in 1.1.0 than in 1.4.1, and are not known there."""
+
+
+def _arm(core: str, words: str) -> ArithmeticProfile:
+    entries = _entries((_PRODUCT_ARM,), "xnnpack-fused-away", hybrid_delegated_arm(core))
+    return ArithmeticProfile(
+        f"executorch-xnnpack-arm@{core}" if core else "executorch-xnnpack-arm",
+        f"ExecuTorch 1.1.0 with its XNNPACK backend, aarch64, {words}",
+        entries,
     )
 
 
@@ -123,6 +145,11 @@ EXECUTORCH_XNNPACK: tuple[ArithmeticProfile, ...] = (
     ArithmeticProfile(
         "executorch-xnnpack-x86",
         "ExecuTorch 1.4.1 with its XNNPACK backend, x86-64",
-        (LONG_SUMS_X86, *_entries("S5:single", "xnnpack")),
+        (
+            LONG_SUMS_X86,
+            *_entries(elementwise_delegated("S5:single"), "xnnpack", HYBRID_DELEGATED_X86),
+        ),
     ),
+    _arm("", "core not known"),
+    _arm("cortex-a76", "Cortex-A76"),
 )
