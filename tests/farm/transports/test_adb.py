@@ -26,7 +26,7 @@ from farm.transports.phone_state import (
 )
 from farm.virtual.phone.faults import FaultKind
 from harness.device import Address, Device, PullLimits, Transport
-from harness.errors import DeviceTimeout, TransportError, UsageError
+from harness.errors import ArtifactCorrupt, DeviceTimeout, TransportError, UsageError
 from tests.farm.phones import NewPhone, VirtualPhone, wait_until
 from tests.farm.transports.conftest import left_in, shell, shell_in
 from tests.farm.transports.test_run import assert_dies, marker
@@ -179,6 +179,19 @@ def test_dropped_in_a_pull(
     with connect(transport.device) as again:
         shell_in(again, workdir, "rm big; echo x > small")
         assert again.pull(workdir, tmp_path / "got", limits=PullLimits(), timeout_s=60)
+
+
+def test_a_wrong_byte_in_a_pull(
+    phone_and_transport: tuple[VirtualPhone, Transport], tmp_path: Path
+) -> None:
+    phone, transport = phone_and_transport
+    shell_in(transport, transport.device.workdir, "head -c 2000000 /dev/zero > data")
+    phone.have("wrong-data", after_bytes=500_000)
+    with pytest.raises(ArtifactCorrupt, match="run the job again"):
+        transport.pull(
+            transport.device.workdir, tmp_path / "got", limits=PullLimits(), timeout_s=60
+        )
+    assert left_in(tmp_path) == []
 
 
 def listens(port: int) -> bool:
