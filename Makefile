@@ -23,12 +23,12 @@ $(VENV)/.pip:
 	$(BIN)/pip install --quiet --upgrade pip
 	touch $@
 
-$(VENV)/.demo: $(VENV)/.pip pyproject.toml
-	$(BIN)/pip install --quiet torch==2.13.0 --editable '.[demo]'
+$(VENV)/.demo: $(VENV)/.pip pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0 --editable '.[demo]'
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.pip pyproject.toml
-	$(BIN)/pip install --quiet torch==2.13.0 --editable '.[dev]'
+$(VENV)/.dev: $(VENV)/.pip pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0 --editable '.[dev]'
 	touch $@ $(VENV)/.demo
 
 clean:
