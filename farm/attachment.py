@@ -11,6 +11,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from farm.database import Database, now
+from farm.events import add_event
 from farm.leases import TTL_S, Lease, release
 from farm.tables import DEVICES, PARTS, WORKERS
 from harness.errors import UsageError
@@ -105,11 +106,14 @@ def _inherit(
             .where(PARTS.c.device == row.name, PARTS.c.token == row.token)
             .where(PARTS.c.state == "running")
             .values(token=row.token + 1)
-            .returning(PARTS.c.id, PARTS.c.attempt)
+            .returning(PARTS.c.id, PARTS.c.attempt, PARTS.c.job)
         ).all()
+        for part, _, job in parts:
+            message = "by the lab host's new worker"
+            add_event(connection, "resumed", message, job=job, part=part, device=row.name)
         if not parts:  # of a probe
             release(connection, Lease(row.name, row.token + 1, mine.holder))
-        return [(part, attempt) for part, attempt in parts]
+        return [(part, attempt) for part, attempt, _ in parts]
 
 
 def _enter(database: Database, mine: Attachment, ttl_s: float) -> None:

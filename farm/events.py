@@ -19,7 +19,8 @@ class Event:
         id: rises with time.
         at: when, seconds since 1970.
         job, part, device: whose; part and device None for the job as a whole.
-        kind: submitted, prepared, started, progress, retried, lost, ended or cancelled.
+        kind: submitted, prepared, started, progress, retried, lost, resumed,
+            ended or cancelled.
         message: in words.
     """
 
