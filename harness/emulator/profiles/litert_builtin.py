@@ -88,9 +88,16 @@ _COMMON: tuple[Entry, ...] = (
     ),
     Entry(
         ("QUANTIZE",),
-        ("int8", "uint8", "int16", "int32"),
+        ("int8", "uint8", "int16"),
         "requantize-S1",
         Evidence.MEASURED,
+        f"{_KERNELS}/internal/reference/requantize.h Requantize",
+    ),
+    Entry(
+        ("QUANTIZE",),
+        ("int32",),
+        "requantize-S1",
+        Evidence.SOURCE,
         f"{_KERNELS}/internal/reference/requantize.h Requantize",
     ),
     *TRANSPOSE_CONV_BUILTIN,

@@ -80,9 +80,16 @@ _EVERYWHERE: tuple[Entry, ...] = (
     ),
     Entry(
         ("QUANTIZE",),
-        ("int8", "uint8", "int16", "int32"),
+        ("int8", "uint8", "int16"),
         "requantize-S1",
         Evidence.MEASURED,
+        f"{_REFERENCE}/requantize.h Requantize",
+    ),
+    Entry(
+        ("QUANTIZE",),
+        ("int32",),
+        "requantize-S1",
+        Evidence.SOURCE,
         f"{_REFERENCE}/requantize.h Requantize",
     ),
     Entry(
