@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -26,6 +27,12 @@ StartedBoard = Callable[[Core, RuntimeKind], Device]
 _BOARD_FIXTURES = {"started_board", "cortex_a53", "cortex_a76", "board_home", "new_phone"}
 # Read now, for a test may point EDGEFARM_HOME elsewhere before the first board is asked for.
 _HOME = Path(os.environ.get("EDGEFARM_TEST_HOME") or home())
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is tested: a shell starts what runs in its background with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

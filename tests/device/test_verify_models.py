@@ -155,7 +155,7 @@ def test_on_a_board(
 
 @pytest.mark.parametrize("model", MODELS[:1])
 def test_reference_kernels_on_a_board(path_of: Path, cortex_a76: Device) -> None:
-    assert_exact(path_of, check(path_of, cortex_a76, "reference"), "litert-ref-arm")
+    assert_exact(path_of, check(path_of, cortex_a76, "reference"), "litert-ref-arm@cortex-a76")
 
 
 @pytest.mark.parametrize("model", INTEGER if FULL else MODELS[:2])
