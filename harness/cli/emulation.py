@@ -22,7 +22,7 @@ from harness.emulator.profiles import get_profile
 from harness.emulator.shapes import with_batch
 from harness.errors import UsageError
 from harness.protocol import Kernels
-from harness.streaming import emulate_file
+from harness.streaming import Streamed, emulate_file
 from harness.target import Target
 from harness.tflm import PROFILE, verify_tflm
 from harness.verify import VerifyReport, standing_for, verify
@@ -108,6 +108,12 @@ def emulate_(
             all_tensors=all_tensors,
             progress=progress,
         )
+    _show_streamed(streamed, out, as_json=as_json)
+    if any(f"out{position}" not in streamed.arrays for position in range(len(graph.outputs))):
+        raise typer.Exit(1)
+
+
+def _show_streamed(streamed: Streamed, out: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(
             {
@@ -127,8 +133,6 @@ def emulate_(
         )
     for unknown in streamed.unknown:
         remark(f"unknown: node {unknown.node} ({unknown.op}, {unknown.tensor!r}): {unknown.reason}")
-    if any(f"out{position}" not in streamed.arrays for position in range(len(graph.outputs))):
-        raise typer.Exit(1)
 
 
 def compare(
