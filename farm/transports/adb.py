@@ -52,9 +52,7 @@ def connect(device: Device) -> Iterator[Transport]:
     """
     serial = serial_of(device)
     port = start_server(device.name)
-    _make_ready(port, serial, device.name, READY_TIMEOUT_S)
-    features = _request(port, f"host-serial:{serial}:features", device.name).split(",")
-    if "shell_v2" not in features:
+    if "shell_v2" not in _features(port, serial, device.name):
         raise TransportError(
             f"phone {serial} has no shell protocol v2; Android 7 or newer is needed",
             device=device.name,
@@ -64,8 +62,8 @@ def connect(device: Device) -> Iterator[Transport]:
         deadline = time.monotonic() + timeout_s
         try:
             return _ShellChannel(port, serial, command, timeout_s)
-        except ConnectionError:
-            if find_state(port, serial, device.name) is None:
+        except ConnectionError as error:
+            if "offline" not in str(error) and find_state(port, serial, device.name) is None:
                 raise
         # It went away since: nothing has been started, so it is waited for as at the beginning.
         _make_ready(port, serial, device.name, min(timeout_s, READY_TIMEOUT_S))
@@ -76,6 +74,19 @@ def connect(device: Device) -> Iterator[Transport]:
         yield transport
     finally:
         transport.close()
+
+
+def _features(port: int, serial: str, device: str) -> list[str]:
+    """Wait for a phone, and ask what it can; again when it goes away in between, as in a reboot."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while True:
+        _make_ready(port, serial, device, max(deadline - time.monotonic(), 0))
+        try:
+            return _request(port, f"host-serial:{serial}:features", device).split(",")
+        except TransportError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_LOOK_AGAIN_S)
 
 
 def serial_of(device: Device) -> str:

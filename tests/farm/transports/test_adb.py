@@ -108,6 +108,21 @@ def test_a_phone_that_goes_while_it_is_open(new_phone: NewPhone) -> None:
             transport.run(["true"], timeout_s=3)
 
 
+def test_a_phone_that_goes_as_it_is_opened(phone: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    request, asked = adb._request, []
+
+    def gone_at_first(port: int, words: str, device: str) -> str:
+        asked.append(words)
+        if words.endswith(":features") and len(asked) < 3:
+            raise TransportError("device offline", device=device)
+        return request(port, words, device)
+
+    monkeypatch.setattr(adb, "_request", gone_at_first)
+    with connect(phone) as transport:
+        shell(transport, "true")
+    assert sum(words.endswith(":features") for words in asked) == 2
+
+
 @pytest.mark.parametrize(
     ("word", "name", "policy"),
     [
