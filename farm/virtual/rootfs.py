@@ -75,7 +75,7 @@ SPECS: dict[RootfsKind, RootfsSpec] = {
     ),
     "none": RootfsSpec("none", _SERVER),
     "phone": RootfsSpec(
-        "phone", ("libgcc-s1", "libstdc++6", "mksh", "toybox"), format_version=_FORMAT + 1
+        "phone", ("libgcc-s1", "libstdc++6", "mksh", "toybox"), format_version=_FORMAT + 2
     ),
 }
 
