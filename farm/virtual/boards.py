@@ -273,9 +273,12 @@ def _launch(board: Board) -> None:
 
 def _wait_until_up(board: Board) -> None:
     deadline = time.monotonic() + _START_LIMIT_S
+    missed = 0
     while not (board.folder / "run" / _LISTENS[board.kind]).exists():
         pid = processes.find(board.folder)
-        if pid is not None and time.monotonic() < deadline:
+        # While a process executes a program, it has no command line: missed once is not gone.
+        missed = 0 if pid is not None else missed + 1
+        if missed < 3 and time.monotonic() < deadline:
             time.sleep(0.02)
             continue
         if pid is not None:
