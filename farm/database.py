@@ -13,15 +13,15 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 from farm.sqlite_line import stand_in_line
-from farm.tables import METADATA
+from farm.tables import FILES, METADATA
 from harness.errors import HarnessError, UsageError
 from harness.home import home
 
 FILE_NAME = "farm.sqlite"
-SCHEMA = 1
+SCHEMA = 2
 """Version of the tables; each step of `_MIGRATIONS` leads to the next one."""
 
-_MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = ()
+_MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (FILES.create,)
 _LOCK = 0x65646765  # of Postgres, while tables are made
 _BUSY_S = 60
 _POOL = 16

@@ -20,6 +20,9 @@ from harness.recipe import Recipe
 from harness.target import RunnerName
 from targets import get_target
 
+STORED = "stored:"
+"""What a reference to a file in the farm's database begins with, see `farm.stored`."""
+
 _NOT_CONTENT = {"priority", "submitter", "depends_on", "attempts"}
 
 
@@ -139,7 +142,9 @@ def parse_request(text: str) -> JobRequest:
 
 
 def _digest(reference: str) -> str:
-    """Of the file or folder behind a reference; empty for references by name, as ``zoo:…``."""
+    """Of the file or folder behind a reference; empty for ``zoo:…`` and ``stored:…``."""
+    if reference.startswith(("zoo:", STORED)):
+        return ""
     path = Path(reference)
     if not path.exists():
         path = Path(reference.rpartition(":")[0] or "/nonexistent")  # file.py:function

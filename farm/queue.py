@@ -9,6 +9,7 @@ from farm.database import Database
 from farm.events import Event, read_events
 from farm.job import JobRequest
 from farm.jobs import JobStatus
+from farm.stored import share
 from harness.records import Run
 
 
@@ -45,7 +46,7 @@ class LocalQueue:
 
     def submit(self, request: JobRequest, job_id: str | None = None) -> str:
         """Put a job in line; its id."""
-        return jobs.submit(self.database, request, job_id=job_id)
+        return jobs.submit(self.database, share(self.database, request), job_id=job_id)
 
     def status(self, job: str) -> JobStatus:
         """How a job stands."""

@@ -127,6 +127,16 @@ RUNS = sa.Table(
     comment="accepted results: run.json, compressed; at most one a part",
 )
 
+FILES = sa.Table(
+    "files",
+    METADATA,
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    comment="files that lab hosts share, by content, in numbered pieces; at is when last submitted",
+)
+
 EVENTS = sa.Table(
     "events",
     METADATA,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from harness.accuracy import accuracy_of
 from harness.artifact import Artifact, from_device, to_device
-from harness.cache import Cache, default_cache
+from harness.cache import Cache, arrays_key, default_cache
 from harness.check import check
 from harness.compile import compile_for
 from harness.cost import quantization_cost
@@ -228,6 +228,7 @@ def _run_and_compare(
     results = on_device.results
     throttled = _throttled(record, transport)
     record.add(results=results, latency=latency_from(results, request.device, throttled=throttled))
+    record.add(outputs_sha256=arrays_key(on_device.outputs))
     record.note(*on_device.notes, *filter(None, (throttled,)))
     emulated = compare_with_emulator(
         artifact,

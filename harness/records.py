@@ -236,6 +236,7 @@ class Run:
         results: what the runner reported, one for each restart; the first wrote the outputs.
         emulated_by: without a device: the profile and what it promises; empty with one.
         distances: the emulation against those of related machines.
+        outputs_sha256: of what the device gave, see `harness.cache.arrays_key`; empty for nothing.
         exactness, cost, accuracy, latency: the comparisons; None where they could not be made.
         host_latency: the host runtime's own time for the same invocation.
         emulator_ns: the emulator's time for one sample.
@@ -265,6 +266,7 @@ class Run:
     emulated_by: str = ""
     distances: tuple[Distance, ...] = ()
     cost: QuantizationCost | None = None
+    outputs_sha256: str = ""
     accuracy: Accuracy | None = None
     latency: Latency | None = None
     host_latency: Latency | None = None

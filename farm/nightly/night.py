@@ -15,6 +15,7 @@ from farm.jobs import JobStatus
 from farm.nightly.plan import Plan
 from farm.nightly.summary import Row, Summary
 from farm.selection import parse_selector
+from farm.stored import share
 from farm.tables import PARTS, WORKERS
 from harness.errors import NoDevice, UsageError
 from harness.records import Outcome
@@ -41,7 +42,9 @@ def submit_night(database: Database, plan: Plan, night: str) -> list[Submitted]:
     submitted = []
     for number, request in enumerate(asked):
         try:
-            job = jobs.submit(database, request, job_id=f"nightly-{night}-{number}")
+            job = jobs.submit(
+                database, share(database, request), job_id=f"nightly-{night}-{number}"
+            )
             submitted.append(Submitted(request, job))
         except (NoDevice, UsageError) as error:
             submitted.append(Submitted(request, None, str(error)))

@@ -21,12 +21,13 @@ from farm.events import Event, read_events
 from farm.jobs import JobStatus
 from farm.server.answers import Ended, Limits, Refused, Submitted, add_handlers, refusals
 from farm.server.uploads import clear_abandoned, received
+from farm.stored import fetch, find_artifact, share
 from farm.tokens import Role, Token, find_token
 from harness import __version__
-from harness.artifact import load_artifact
 from harness.cache import Cache
-from harness.errors import ModelError, UsageError
+from harness.errors import UsageError
 from harness.records import dump_run
+from targets import get_target
 
 ARCHIVE_TYPE = "application/zip"
 LAST_EVENT = "end"
@@ -43,7 +44,7 @@ class Settings:
     """How the server runs.
 
     Attributes:
-        store: folder for what was uploaded; workers read it by the same path.
+        store: folder for what was uploaded; workers of this machine read it there.
         cache: where workers of this machine keep artifacts.
         upload_bytes: of one archive.
         archive: what an archive may be.
@@ -133,6 +134,7 @@ async def submit(request: Request, farm: Farm, token: Submitter) -> Submitted:
     settings = farm.settings
     async with received(request, settings.store, settings.upload_bytes) as upload:
         job = await run_sync(unpack, upload.file, settings.store, settings.archive, token.name)
+        job = await run_sync(share, farm.database, job)
     name = f"sha256-{upload.sha256[:32]}"
     found = await run_sync(lambda: jobs.submit(farm.database, job, job_id=name))
     return Submitted(job=found, sha256=upload.sha256)
@@ -209,11 +211,15 @@ def artifact(
     """The file that ran on the device, by the digest in a run's manifest."""
     _status(farm, job)
     found = jobs.results(farm.database, job)
-    if any(run.manifest is not None and run.manifest.sha256 == sha256 for run in found):
-        file = _find_artifact(farm.settings.cache, sha256)
+    for run in found:
+        if run.manifest is None or run.manifest.sha256 != sha256:
+            continue
+        settings, name = farm.settings, f"model{get_target(run.target).suffix}"
+        file = find_artifact(settings.cache, sha256)
+        file = file or fetch(farm.database, settings.store, sha256, name)
         if file is not None:
             return FileResponse(file, media_type="application/octet-stream", filename=file.name)
-    raise Refused(404, f"job {job}: no artifact {sha256} here; another lab host may have made it")
+    raise Refused(404, f"job {job}: no artifact {sha256} any more")
 
 
 def _status(farm: _Farm, job: str) -> JobStatus:
@@ -234,14 +240,3 @@ async def _stream(database: Database, job: str, after: int) -> AsyncIterator[dic
             yield {"event": LAST_EVENT, "data": "{}"}
             return
         await asyncio.sleep(_POLL_S)
-
-
-def _find_artifact(cache: Cache, sha256: str) -> Path | None:
-    for manifest in (cache.root / "artifacts").glob("*/*.json"):
-        file = manifest.with_name(manifest.name.removesuffix(".json"))
-        try:
-            if sha256 in manifest.read_text() and load_artifact(file).manifest.sha256 == sha256:
-                return file
-        except (OSError, ModelError):
-            continue  # being removed, or not whole
-    return None

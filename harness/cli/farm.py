@@ -21,6 +21,7 @@ from farm.metrics import render_metrics, serve_metrics
 from farm.probing import golden_probe
 from farm.retention import RetentionPolicy, forget
 from farm.snapshot import Snapshot, take_snapshot
+from farm.stored import Fetching, default_store
 from farm.transports import connect
 from farm.work import Evaluation
 from farm.worker import Settings, serve
@@ -63,13 +64,14 @@ def worker(
         signal.signal(number, lambda *_: stop.set())
     log_to()
     farm = open_database(database)
+    evaluation = Evaluation(memory_bytes=int(memory * _GIB))
     try:
         serve(
             farm,
             host,
             load_inventory(inventory_path()).devices,
             connect=connect,
-            work=Evaluation(memory_bytes=int(memory * _GIB)),
+            work=Fetching(evaluation, farm, default_store(), default_cache()),
             probe=golden_probe,
             stop=stop,
             settings=Settings(preparers=preparers, traces=tuple(traces or ())),

@@ -9,13 +9,13 @@ import typer
 
 from farm.archive import ArchiveLimits
 from farm.database import open_database
+from farm.stored import default_store
 from farm.tokens import Role, create_token, list_tokens, revoke_token
 from harness.cache import default_cache
 from harness.cli.output import JsonOption, print_json, print_rows, remark, stdout
 from harness.cli.queue import DatabaseOption, clock
 from harness.errors import UsageError
 from harness.extras import require_extra
-from harness.home import home
 
 _PANEL = "The farm"
 _MIB = 1 << 20
@@ -41,7 +41,7 @@ def server(
     ] = None,
     store: Annotated[
         Path | None,
-        typer.Option(help="Folder for uploads; workers on other lab hosts need the same path."),
+        typer.Option(help="Folder for uploads; by default in edgefarm's home folder."),
     ] = None,
     upload_mib: Annotated[int, typer.Option(min=1, help="Largest archive.")] = 2048,
     unpacked_mib: Annotated[int, typer.Option(min=1, help="Largest contents of one.")] = 8192,
@@ -74,7 +74,7 @@ def server(
         )
     farm = open_database(database)
     settings = Settings(
-        store=(store or home() / "uploads").absolute(),
+        store=(store or default_store()).absolute(),
         cache=default_cache(),
         upload_bytes=upload_mib * _MIB,
         archive=replace(ArchiveLimits(), unpacked_bytes=unpacked_mib * _MIB, pt2=accept_pt2),
