@@ -15,7 +15,8 @@ from harness.errors import ModelError
 from harness.placement import Placement, PlacementReport, Where
 from harness.target import Progress
 from targets.edge_tpu.compiled import CUSTOM_OP, compiled_report
-from targets.edge_tpu.constraints import DTYPES, RUNTIME, TABLE, op_of, why_not
+from targets.edge_tpu.constraints import DTYPES, RUNTIME, caution, why_not
+from targets.edge_tpu.rules import op_of
 from targets.edge_tpu.versions import rewritten, why_not_version
 
 _MIB = 1 << 20
@@ -117,8 +118,8 @@ def _mapped(graph: Graph, node: Node) -> str:
     said = "mapped"
     if why_not_version(op) is not None:
         said += f" once its version {node.version} is rewritten to {rewritten(op)}"
-    caution = TABLE[node.op].caution
-    return f"{said}; {caution}" if caution else said
+    doubt = caution(op)
+    return f"{said}; {doubt}" if doubt else said
 
 
 def _placed(graph: Graph, node: Node, where: Where, why: str) -> Placement:

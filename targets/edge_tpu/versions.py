@@ -15,7 +15,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from harness.emulator.graph import Tensor
 from harness.emulator.tflite import read_tflite
-from targets.edge_tpu.constraints import TABLE, Op, op_of, why_not
+from targets.edge_tpu.constraints import TABLE, why_not
+from targets.edge_tpu.rules import Op, op_of
 
 _INT8 = {
     "ADD": 2,

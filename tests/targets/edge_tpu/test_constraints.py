@@ -21,6 +21,7 @@ MAPPED: list[tuple[str, Mapping[str, Any]]] = [
                          "constants": [((9, 16), "int8", 1), ((9,), "int32", 0)]}),
     ("MEAN", {"constants": [AXES_XY], "shape": (1, 4)}),
     ("MEAN", {"constants": [((1,), "int32", [3])], "shape": (1, 8, 8)}),
+    ("MEAN", {"takes": [(1, 64, 128, 3)], "constants": [AXES_XY], "shape": (1, 3)}),
     ("PAD", {"constants": [((4, 2), "int32", [[0, 0], [1, 1], [1, 1], [0, 0]])],
              "shape": (1, 10, 10, 4)}),
     ("PACK", {"options": {"axis": 1}, "shape": (1, 1, 8, 8, 4)}),
@@ -59,12 +60,11 @@ FORBIDDEN: list[tuple[str, Mapping[str, Any], str]] = [
                          "options": {"weights_format": "SHUFFLED4x16INT8"},
                          "constants": [((9, 16), "int8", 1), ((9,), "int32", 0)]},
      "weight format"),
-    ("FULLY_CONNECTED", {"takes": [(1, 16)], "shape": (1, 9), "version": 4,
-                         "constants": [((9, 16), "int8", 1, 9), ((9,), "int32", 0)]},
-     "9 weight scales"),
     ("MEAN", {"constants": [((1,), "int32", [0])], "shape": (8, 8, 4)}, "batch dimension"),
     ("MEAN", {"takes": [(1, 8, 8, 3)], "constants": [((1,), "int32", [-1])], "shape": (1, 8, 8)},
      "depth 3 is not a multiple of 4: pad the channels to 4"),
+    ("MEAN", {"takes": [(1, 256, 128, 3)], "constants": [AXES_XY], "shape": (1, 3)},
+     "over 32,768 values"),
     ("PACK", {"options": {"axis": 0}, "shape": (1, 1, 8, 8, 4)}, "packs the batch"),
     ("PAD", {"constants": [((4, 2), "int32", [[0, 1], [0, 0], [0, 0], [0, 0]])],
              "shape": (2, 8, 8, 4)}, "three innermost"),
@@ -73,6 +73,10 @@ FORBIDDEN: list[tuple[str, Mapping[str, Any], str]] = [
     ("PRELU", {"constants": [((8, 8, 4), "int8", 1)], "version": 1}, "shared_axes"),
     ("REDUCE_MIN", {"constants": [((1,), "int32", [-4])], "shape": (8, 8, 4)}, "batch dimension"),
     ("RESHAPE", {"takes": [(2, 8, 8, 4)], "shape": (2, 256), "version": 1}, "three innermost"),
+    ("RESIZE_BILINEAR", {"takes": [(1, 1, 1, 256)], "constants": [((2,), "int32", [33, 33])],
+                         "shape": (1, 33, 33, 256)}, "one pixel"),
+    ("RESIZE_BILINEAR", {"takes": [(1, 256, 256, 32)], "constants": [((2,), "int32", 512)],
+                         "shape": (1, 512, 512, 32)}, "8,388,608 elements"),
     ("SOFTMAX", {"takes": [(1, 16001)], "shape": (1, 16001)}, "at most 16,000"),
     ("SOFTMAX", {}, "softmax takes one dimension"),
     ("SPLIT", {"constants": [((1,), "int32", [0])], "order": (1, 0)}, "batch dimension"),
@@ -98,6 +102,20 @@ def test_what_it_forbids_stays_on_the_cpu(op: str, given: Mapping[str, Any], why
     assert one.where == "cpu"
     assert why in one.why
     assert report.left == (0,)
+
+
+def test_weight_scales_by_channel_map_and_are_doubted_where_no_log_shows_them() -> None:
+    given = {
+        "takes": [(1, 16)],
+        "shape": (1, 9),
+        "version": 4,
+        "constants": [((9, 16), "int8", 1, 9), ((9,), "int32", 0)],
+    }
+    [dense] = predict(line(("FULLY_CONNECTED", given))).placement
+    assert dense.where == "edge-tpu"
+    assert "its 9 weight scales are newer than the compiler" in dense.why
+    [conv] = predict(line(CONV)).placement
+    assert (conv.where, conv.why) == ("edge-tpu", "mapped")
 
 
 def test_older_runtimes_have_fewer_ops() -> None:

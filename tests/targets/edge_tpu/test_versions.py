@@ -12,7 +12,7 @@ from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError
 from targets.edge_tpu.build import prove_unchanged
 from targets.edge_tpu.check import predict
-from targets.edge_tpu.constraints import op_of
+from targets.edge_tpu.rules import op_of
 from targets.edge_tpu.versions import rewrite, rewritten, why_not_version
 from tests.oracle.models import conv
 from tests.oracle.networks import residual
