@@ -26,3 +26,13 @@ def fused_multiply_add(a: Float32, b: Float32, c: Float32) -> Float32:
     truncated = np.where(inward, bits - 1, bits)
     odd = np.where(error != 0, truncated | 1, bits)
     return odd.view(np.float64).astype(np.float32)
+
+
+def round_to_bfloat16(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The nearest float32 whose last 16 bits are zero, ties to even. Domain: finite, no overflow.
+
+    Source: XNNPACK include/xnnpack.h and src/xnnpack/math.h, xnn_bfloat16_from_float.
+    """
+    bits = x.astype(np.float32).view(np.uint32).astype(np.uint64)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 << 16
+    return rounded.astype(np.uint32).view(np.float32)

@@ -34,6 +34,7 @@ class Signature:
         constant: of the inputs, which are constants of the file.
         scales: of the inputs and then the first output; empty where a tensor has none.
         zero_points: likewise.
+        block_size: of weights with a scale for each block of a row; else 0.
     """
 
     op: str
@@ -46,6 +47,7 @@ class Signature:
     constant: tuple[bool, ...] = ()
     scales: tuple[tuple[float, ...], ...] = ()
     zero_points: tuple[tuple[int, ...], ...] = ()
+    block_size: int = 0
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,7 @@ def signature(node: Node, inputs: Sequence[Tensor | None], outputs: Sequence[Ten
     tensors = (*inputs, *outputs[:1])
     quantizations = [None if t is None else t.quantization for t in tensors]
     weights = quantizations[1] if len(inputs) > 1 else None
+    blocks = inputs[1].blocks if len(inputs) > 1 and inputs[1] is not None else None
     return Signature(
         op=node.op,
         dtypes=tuple("" if t is None else t.dtype for t in inputs),
@@ -129,4 +130,5 @@ def signature(node: Node, inputs: Sequence[Tensor | None], outputs: Sequence[Ten
         zero_points=tuple(
             () if q is None else tuple(q.zero_points.tolist()) for q in quantizations
         ),
+        block_size=0 if blocks is None else blocks.size,
     )

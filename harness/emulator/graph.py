@@ -28,6 +28,19 @@ class Quantization:
 
 
 @dataclass(frozen=True, eq=False)
+class Blocks:
+    """Symmetric quantization of a matrix with a scale for each block of a row's elements.
+
+    Attributes:
+        scales: float32 of float16 values, (rows, blocks of a row).
+        size: elements of a block.
+    """
+
+    scales: npt.NDArray[np.float32]
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
 class Tensor:
     """One tensor of a graph.
 
@@ -41,6 +54,7 @@ class Tensor:
             layout that has no definition here (strings, sparse tensors).
         variable: keeps its value from one call to the next.
         signature: the declared sizes where some may change, -1 for those; else empty.
+        blocks: how it is quantized when by blocks; `quantization` is None then.
     """
 
     index: int
@@ -51,6 +65,7 @@ class Tensor:
     data: Array | None = None
     variable: bool = False
     signature: tuple[int, ...] = ()
+    blocks: Blocks | None = None
 
     @property
     def free_axes(self) -> tuple[int, ...]:

@@ -16,7 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
-from harness.emulator.graph import Array, EntryPoint, Graph, Model, Node, Quantization, Tensor
+from harness.emulator.graph import (
+    Array,
+    Blocks,
+    EntryPoint,
+    Graph,
+    Model,
+    Node,
+    Quantization,
+    Tensor,
+)
 from harness.emulator.tflite_options import NAMES, ReadError, op_name, read_options
 from harness.errors import ModelError
 
@@ -40,6 +49,7 @@ _BROKEN = (
 
 _PACKED_BITS = {"int4": 4, "uint4": 4, "int2": 2}
 _STORED = {"int4": "int8", "uint4": "uint8", "int2": "int8"}
+_BLOCKWISE = schema.QuantizationDetails.BlockwiseQuantization
 _OPAQUE = {
     "string",
     "complex64",
@@ -143,6 +153,10 @@ class _Reader:
             self._tensor(graph.Tensors(i), i)
             for i in range(self._count(graph.TensorsLength(), "tensors"))
         )
+        tensors = tuple(
+            replace(tensor, blocks=self._blocks(graph.Tensors(i), tensor, tensors))
+            for i, tensor in enumerate(tensors)
+        )
         nodes = tuple(
             self._node(graph.Operators(i), i, len(tensors))
             for i in range(self._count(graph.OperatorsLength(), "operators"))
@@ -204,6 +218,31 @@ class _Reader:
         if np.any(np.abs(zero_points) > 1 << 31):
             raise ReadError(f"{where} has a zero point outside int32")
         return Quantization(scales, zero_points, axis)
+
+    def _blocks(
+        self, stored: schema.Tensor, tensor: Tensor, tensors: tuple[Tensor, ...]
+    ) -> Blocks | None:
+        """The scales of a tensor that is quantized by blocks, which another tensor holds.
+
+        Zero points are not read: no runtime's kernel looks at them.
+        """
+        found = stored.Quantization()
+        if found is None or found.DetailsType() != _BLOCKWISE or found.Details() is None:
+            return None
+        details = schema.BlockwiseQuantization()
+        details.Init(found.Details().Bytes, found.Details().Pos)
+        where, place, size = f"tensor {tensor.index}", details.Scales(), details.BlockSize()
+        if not 0 <= place < len(tensors):
+            raise ReadError(f"scales of {where}: tensor {place}, there are {len(tensors)}")
+        scales, elements = tensors[place].data, math.prod(tensor.shape)
+        if len(tensor.shape) != 2 or size < 1 or tensor.shape[1] % size:
+            raise ReadError(f"{where} of shape {list(tensor.shape)} has blocks of {size}")
+        if scales is None or scales.dtype != np.float16 or scales.size * size != elements:
+            raise ReadError(f"the scales of {where} are not one constant float16 for each block")
+        self._budget -= scales.size
+        if not np.all(np.isfinite(scales) & (scales >= 0)):
+            raise ReadError(f"{where} has a scale that is negative or not finite")
+        return Blocks(scales.astype(np.float32).reshape(tensor.shape[0], -1), int(size))
 
     def _data(
         self, tensor: schema.Tensor, dtype: str, shape: tuple[int, ...], elements: int, where: str

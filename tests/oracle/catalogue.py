@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tests.oracle import elementwise, models
+from tests.oracle.blockwise import blockwise_families
 from tests.oracle.hybrid_families import hybrid_families
 from tests.oracle.logic import logic_families
 from tests.oracle.matmul import matmul_families
@@ -387,6 +388,7 @@ FAMILIES = (
     | unary_families()
     | logic_families()
     | hybrid_families()
+    | blockwise_families()
     | matmul_families()
     | transformer_families()
 )

@@ -68,7 +68,27 @@ def _narrow(semantics: str, dtype: str, evidence: Evidence = Evidence.MEASURED) 
     return replace(entry, evidence=evidence, tried=tried)
 
 
+def _by_blocks(s: Signature) -> bool:
+    """Source: xnnpack_delegate.cc, GetXNNPackDatatype and what checks FULLY_CONNECTED's filter."""
+    return _is_delegated(s) and s.block_size > 0 and s.block_size % 32 == 0
+
+
+_BLOCKS_X86 = replace(
+    hybrid_entry(
+        "FULLY_CONNECTED",
+        "hybrid-blockwise:qd8",
+        f"{_X}/qd8-f32-qb4w-gemm/gen/qd8-f32-qb4w-gemm-3x8c8-minmax-avx2.c; "
+        f"{_X}/reference/packing.cc xnn_pack_qs8_qb4w_gemm_goi_w",
+        (_by_blocks, "delegated: constant weights, a scale for each block of whole 32 elements"),
+        ("int4",),
+    ),
+    evidence=Evidence.ASSUMED,
+    tried="80 runs equal on a processor with AVX2, whose kernels add up in four lanes; those of "
+    "processors with VNNI have other lanes, and which kernel runs is not visible from outside",
+)
+
 HYBRID_DELEGATED_X86 = (
+    _BLOCKS_X86,
     *_QD8,
     _narrow("qd8:qd8", "int4"),
     _narrow("qd8:qd8", "int2"),

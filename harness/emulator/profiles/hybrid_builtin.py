@@ -150,6 +150,16 @@ _EMBEDDING = Entry(
 )
 
 
+_EMBEDDING_BLOCKS = replace(
+    _EMBEDDING,
+    semantics="scaled-blocks",
+    reference=f"{_KERNELS}/embedding_lookup.cc EvalBlockwise",
+    when=lambda s: s.output == "float32" and s.block_size > 0,
+    condition="a scale for each block, float32 output",
+    weights=("int4", "int2"),
+)
+
+
 def _fits_4_bit_kernel(s: Signature) -> bool:
     """Source: fully_connected.cc, PrepareImpl."""
     units, depth = s.shapes[1]
@@ -166,14 +176,30 @@ def _four_bits(sums: str) -> Entry:
     )
 
 
+def _by_blocks(semantics: str) -> Entry:
+    return hybrid_entry(
+        "FULLY_CONNECTED",
+        f"hybrid-{semantics}",
+        f"{_KERNELS}/fully_connected.cc EvalBlockwise4Bit",
+        (
+            lambda s: _fits_4_bit_kernel(s) and s.block_size > 0,
+            "a scale for each block; constant weights, even depth of at least 32, at least 4 units",
+        ),
+        ("int4",),
+    )
+
+
 HYBRID_REF_X86: tuple[Entry, ...] = (
+    _EMBEDDING_BLOCKS,
     _EMBEDDING,
     _FULLY_CONNECTED_X86,
     *matmul("half-added"),
     *_reference_convolutions("half-added"),
 )
 HYBRID_BUILTIN_X86: tuple[Entry, ...] = (
+    _EMBEDDING_BLOCKS,
     _EMBEDDING,
+    _by_blocks("blockwise:half-added"),
     _four_bits("product"),
     _FULLY_CONNECTED_X86,
     *matmul("half-added"),
@@ -248,6 +274,7 @@ _DEPTHWISE_3X3 = hybrid_entry(
 def hybrid_ref_arm(core: str) -> tuple[Entry, ...]:
     """Of the reference resolver on aarch64; `core` is one of `ARM_CORES`."""
     return (
+        replace(_EMBEDDING_BLOCKS, evidence=Evidence.SOURCE),
         _EMBEDDING,
         *_FULLY_CONNECTED_ARM[core],
         *matmul("away"),
@@ -258,6 +285,7 @@ def hybrid_ref_arm(core: str) -> tuple[Entry, ...]:
 def hybrid_builtin_arm(core: str) -> tuple[Entry, ...]:
     """Of the built-in kernels on aarch64."""
     return (
+        replace(_EMBEDDING_BLOCKS, evidence=Evidence.SOURCE),
         _EMBEDDING,
         _four_bits("fused"),
         *_FULLY_CONNECTED_ARM[core],
