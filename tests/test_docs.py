@@ -11,7 +11,8 @@ import pytest
 import typer.main
 
 from harness import pytest_plugin
-from harness.cli.app import app
+from harness.cli.app import COMMANDS as MODULES
+from harness.cli.app import build_app
 from harness.pytest_plugin.session import SIGNATURE
 from tests.harness.cli.command import command
 
@@ -30,12 +31,23 @@ def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
         yield from commands(child, (*path, name))
 
 
-TREE = typer.main.get_command(app)
+TREE = typer.main.get_command(build_app())
 COMMANDS = sorted(commands(TREE))
 BLOCKS = "\n".join(re.findall(r"^```\n(.*?)^```", README, re.DOTALL | re.MULTILINE))
 SHOWN = [line for line in BLOCKS.splitlines() if line.startswith("edgefarm ")]
 IN_TABLES = re.findall(r"`(edgefarm [^`]+)`", README)
 RUNNABLE = [line for line in SHOWN if not PLACEHOLDER.search(line)]
+
+
+def test_every_command_is_found_where_it_is_looked_for() -> None:
+    for module, names in MODULES.items():
+        part = build_app(names[0])
+        assert {command.name for command in part.registered_groups} | {
+            command.name or command.callback.__name__  # type: ignore[union-attr]  # all have one
+            for command in part.registered_commands
+        } == {*names, "version"}, module
+    whole = {path[0] for path in COMMANDS}
+    assert whole == {"version", *(name for names in MODULES.values() for name in names)}
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

@@ -15,7 +15,7 @@ from harness.device import Device
 from harness.errors import UsageError
 from harness.home import home
 
-app = typer.Typer(
+_group = typer.Typer(
     no_args_is_help=True,
     help=(
         "Virtual boards: a real Debian arm64 with its own sshd, under QEMU on this host; virtual "
@@ -28,7 +28,12 @@ app = typer.Typer(
 NameArgument = Annotated[str, typer.Argument(help="Name of the board, also its device name.")]
 
 
-@app.command()
+def register(app: typer.Typer) -> None:
+    """Add the group to the application."""
+    app.add_typer(_group, name="board")
+
+
+@_group.command()
 def create(
     name: NameArgument,
     kind: Annotated[Kind, typer.Option(help="A board (SSH) or a phone (adb).")] = "board",
@@ -50,32 +55,32 @@ def create(
             name, kind=kind, core=core, runtime=runtime, home=home(), progress=progress
         )
         board = boards.start_board(name, home=home(), progress=progress)
-    register(boards.device_of(board))
+    enter(boards.device_of(board))
     _show([board], as_json=as_json)
 
 
-@app.command()
+@_group.command()
 def start(name: NameArgument, as_json: JsonOption = False) -> None:
     """Start a stopped board; its device entry follows when the port changed."""
     with progress_bar() as progress:
         board = boards.start_board(name, home=home(), progress=progress)
-    register(boards.device_of(board))
+    enter(boards.device_of(board))
     _show([board], as_json=as_json)
 
 
-@app.command()
+@_group.command()
 def stop(name: NameArgument, as_json: JsonOption = False) -> None:
     """Stop a board; what is on its disk stays."""
     _show([boards.stop_board(name, home=home())], as_json=as_json)
 
 
-@app.command("list")
+@_group.command("list")
 def list_(as_json: JsonOption = False) -> None:
     """List the boards of this host."""
     _show(boards.list_boards(home()), as_json=as_json)
 
 
-@app.command()
+@_group.command()
 def fault(
     name: NameArgument,
     kind: Annotated[FaultKind, typer.Argument(help="What goes wrong; none mends it.")],
@@ -94,7 +99,7 @@ def fault(
     remark(f"{name}: {kind}")
 
 
-@app.command()
+@_group.command()
 def destroy(name: NameArgument) -> None:
     """Stop a board, remove it and its device entry."""
     boards.destroy_board(name, home=home())
@@ -103,7 +108,7 @@ def destroy(name: NameArgument) -> None:
     remark(f"destroyed {name}")
 
 
-def register(device: Device) -> None:
+def enter(device: Device) -> None:
     """Write a board's entry into the inventory; a start may have given it another port."""
     if _is_registered(device.name):
         remove_device(inventory_path(), device.name)

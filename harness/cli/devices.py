@@ -10,6 +10,7 @@ from farm.inventory import add_device, inventory_path, load_inventory, remove_de
 from farm.phones import PHONE_TARGET, phone_from
 from farm.transports import connect
 from farm.transports.ssh import scan_host_key
+from harness.cli import device_state
 from harness.cli.output import JsonOption, print_json, print_rows, progress_bar, remark, stdout
 from harness.cli.provision import provision_
 from harness.device import Address, Device, RunPolicy
@@ -19,7 +20,7 @@ from harness.pinning import pin_to
 from harness.read_facts import read_facts
 from targets import get_target
 
-app = typer.Typer(
+_group = typer.Typer(
     no_args_is_help=True,
     help="Devices: the inventory farm.toml in edgefarm's home folder. `host` is always in it.",
 )
@@ -38,12 +39,18 @@ CpusOption = Annotated[
     str | None, typer.Option(help="Keep the runner on these cores, e.g. 4-7 (taskset).")
 ]
 
-app.command("provision")(provision_)
+_group.command("provision")(provision_)
+device_state.register(_group)
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the device.")]
 
 
-@app.command("list")
+def register(app: typer.Typer) -> None:
+    """Add the group to the application."""
+    app.add_typer(_group, name="device")
+
+
+@_group.command("list")
 def list_(as_json: JsonOption = False) -> None:
     """List the devices."""
     devices = load_inventory(inventory_path()).devices
@@ -65,7 +72,7 @@ def list_(as_json: JsonOption = False) -> None:
     print_rows("Devices", rows, as_json=False)
 
 
-@app.command()
+@_group.command()
 def add(
     name: Annotated[
         str | None, typer.Argument(help="Name of the device; for a phone by default its model's.")
@@ -154,14 +161,14 @@ def _pinned(ssh: str, key_file: str | None, accept_host_key: str | None) -> tupl
     return address, shown
 
 
-@app.command()
+@_group.command()
 def remove(name: NameArgument) -> None:
     """Remove a device's entry; the device itself is left alone."""
     remove_device(inventory_path(), name)
     remark(f"removed {name}")
 
 
-@app.command()
+@_group.command()
 def check(name: NameArgument, as_json: JsonOption = False) -> None:
     """Look whether a device can be used; exit 3 when it cannot.
 
@@ -194,7 +201,7 @@ def check(name: NameArgument, as_json: JsonOption = False) -> None:
         stdout.print(f"{name} can be used")
 
 
-@app.command()
+@_group.command()
 def info(name: NameArgument, as_json: JsonOption = False) -> None:
     """Show a device's facts: what it is, how full, how hot, how fast."""
     with connect(load_inventory(inventory_path()).get_device(name)) as transport:

@@ -21,7 +21,7 @@ from harness.cli.queue import DatabaseOption, register_local_devices
 from reports.html import write_report
 from reports.store import save_run
 
-app = typer.Typer(
+_group = typer.Typer(
     no_args_is_help=True,
     help="The nightly run: every model of a nightly.toml with every recipe on every device.",
 )
@@ -33,7 +33,12 @@ OutOption = Annotated[
 ]
 
 
-@app.command()
+def register(app: typer.Typer) -> None:
+    """Add the group to the application."""
+    app.add_typer(_group, name="nightly", rich_help_panel="The farm")
+
+
+@_group.command()
 def run(
     plan: PlanArgument,
     out: OutOption = None,
@@ -63,7 +68,7 @@ def run(
     raise typer.Exit(summary.exit_code)
 
 
-@app.command()
+@_group.command()
 def schedule(
     plan: PlanArgument,
     out: OutOption = Path("edgefarm-nightly"),
@@ -91,7 +96,7 @@ def schedule(
         farm.close()
 
 
-@app.command()
+@_group.command()
 def schema() -> None:
     """Print the JSON schema of nightly.toml, for editors."""
     print_json(plan_schema())
