@@ -1,29 +1,36 @@
 """An evaluation without a device: an emulator's numbers stand in, and each of them says so."""
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.accuracy import wilson
 from harness.artifact import Artifact
 from harness.cache import Cache
 from harness.compare import compare_tensor
 from harness.compile import compile_for
+from harness.emulator.graph import Graph
 from harness.emulator.interpreter import emulate
 from harness.emulator.model_file import read_model
 from harness.emulator.profiles import get_profile
-from harness.errors import DeviceError, UsageError
+from harness.errors import DeviceError, ModelError, UsageError
 from harness.exactness import Emulated, emulate_samples, real
+from harness.exposed import expose
 from harness.isolate import run_isolated
-from harness.records import Distance, Exactness
+from harness.records import Distance, Exactness, Proportion, TensorComparison
 from harness.slices import batch_of, count_slices, take_slices
 from harness.target import Progress, Target, VendorEmulation, no_progress
 
 Array = npt.NDArray[Any]
 
 _TIMEOUT_S = 3600.0
+_FEW = 4
+"""Invocations over which tensors inside are compared."""
 _NO_DEVICE = "nothing ran on a device: every number of this run is the emulator's"
 
 
@@ -97,10 +104,7 @@ class Emulators:
         return WithoutDevice(
             emulated,
             f"{name} (the vendor's emulator)",
-            tuple(
-                self.distance(other, name, why, first.outputs)
-                for other, why in vendor.relatives(soc or "")
-            ),
+            self.distances(name, vendor.relatives(soc or ""), first.outputs),
             (*said, "emulated twice, in two processes: identical bits"),
         )
 
@@ -148,10 +152,26 @@ class Emulators:
         )
         return emulated, f"{profile} ({', '.join(promises)})"
 
+    def distances(
+        self, name: str, relatives: Sequence[tuple[str, str]], outputs: Sequence[Array]
+    ) -> tuple[Distance, ...]:
+        """The outputs of profile `name` against those of its relatives, each with the reason why
+        they differ; and the first op at which they part."""
+        found = [self.distance(other, name, why, outputs) for other, why in relatives]
+        if not any(one.differing for distance in found for one in distance.outputs):
+            return tuple(found)
+        graph, inside = read_model(self.lowered.path).main, self._inside(name)
+        return tuple(
+            replace(one, first_op=_first_difference(graph, self._inside(one.profile), inside))
+            if inside and any(tensor.differing for tensor in one.outputs)
+            else one
+            for one in found
+        )
+
     def distance(self, other: str, name: str, why: str, outputs: Sequence[Array]) -> Distance:
         """The outputs of profile `name` against those of another."""
         expected: Sequence[Array | None]
-        if self.target.vendor is not None and self.target.vendor.has(other):
+        if self._is_vendors(other):
             expected = self.vendors(other).outputs
         else:
             expected = self.ours(other)[0].outputs
@@ -160,4 +180,56 @@ class Emulators:
             compare_tensor(tensor, x, y, "unknown")
             for tensor, x, y in zip(names, expected, outputs, strict=True)
         )
-        return Distance(other, name, why, tuple(compared))
+        return Distance(other, name, why, tuple(compared), _agreement(expected[0], outputs[0]))
+
+    def _is_vendors(self, profile: str) -> bool:
+        return self.target.vendor is not None and self.target.vendor.has(profile)
+
+    def _inside(self, profile: str) -> Mapping[int, Array]:
+        """Every computed tensor by its index, over the first samples; empty where a vendor's
+        compiler does not take the model with all of them as outputs."""
+        specs = self.lowered.manifest.inputs
+        slices = min(_FEW, count_slices(specs, self.inputs))
+        inputs = take_slices(specs, self.inputs, 0, slices)
+        if not self._is_vendors(profile):
+            graph = read_model(self.lowered.path).main
+            return emulate(graph, get_profile(profile), inputs, all_tensors=True).tensors
+        with tempfile.TemporaryDirectory(prefix="edgefarm-exposed-") as folder:
+            exposed = expose(self.lowered.path, Path(folder))
+            manifest = replace(exposed.artifact.manifest, model=self.lowered.manifest.model)
+            artifact = Artifact(exposed.artifact.path, manifest)
+            try:
+                done = replace(self, lowered=artifact, inputs=inputs).vendors(profile)
+            except ModelError:
+                return {}
+        return dict(zip(exposed.tensors, done.outputs, strict=True))
+
+
+def _first_difference(
+    graph: Graph, expected: Mapping[int, Array], got: Mapping[int, Array]
+) -> TensorComparison | None:
+    """The first op whose output differs; None when none does."""
+    for node in graph.nodes:
+        for index in node.outputs:
+            if index not in expected or index not in got:
+                continue
+            one = compare_tensor(
+                graph.tensors[index].name,
+                expected[index],
+                got[index],
+                "unknown",
+                tensor=index,
+                node=node.index,
+                op=node.op,
+            )
+            if one.differing:
+                return one
+    return None
+
+
+def _agreement(expected: Array | None, got: Array) -> Proportion | None:
+    """Share of samples with the same largest element, where there is a vector for each."""
+    if expected is None or expected.shape != got.shape or got.ndim != 2 or got.shape[1] < 2:
+        return None
+    same = np.argmax(expected, axis=1) == np.argmax(got, axis=1)
+    return wilson(int(np.count_nonzero(same)), len(same))

@@ -202,12 +202,19 @@ class Distance:
         against: whose outputs are held against them.
         why: why they differ, where they do.
         outputs: output by output, on all samples.
+        agreement: share of samples whose largest element of the first output is the same one; None
+            where an output holds no vector for each sample.
+        first_op: the first op, in execution order, whose output differs, over a few samples: its
+            inputs are equal, so that this is what one op does. None when none differs, or where
+            tensors inside cannot be had.
     """
 
     profile: str
     against: str
     why: str
     outputs: tuple[TensorComparison, ...]
+    agreement: Proportion | None = None
+    first_op: TensorComparison | None = None
 
 
 @dataclass(frozen=True)

@@ -273,8 +273,23 @@ def distance(found: Distance) -> str:
         return "could not be compared: " + "; ".join(one.remark for one in found.outputs)
     worst = max(one.max_lsb or 0 for one in compared)
     far = f", at most {worst:,} {unit(found.outputs)}" if worst else ""
+    said = [f"{_differing(differing, elements)}{far}"]
+    if found.agreement is not None:
+        said.append(
+            f"the largest output is the same one in {percent(found.agreement.value)} of the samples"
+        )
+    first = found.first_op
+    if first is not None and first.differing is not None:
+        place = f"node {first.node} ({printable(first.op or '')})"
+        share = f"{percent(first.differing / first.elements)} of {first.elements:,} elements"
+        most = f"at most {first.max_lsb or 0:,} {unit((first,))}"
+        said.append(f"of the first op that differs, {place}, {share} do, {most}")
+    return "; ".join(said)
+
+
+def _differing(differing: int, elements: int) -> str:
     share_of_all = percent(differing / elements)
-    return f"{differing:,} of {elements:,} output elements differ ({share_of_all}){far}"
+    return f"{differing:,} of {elements:,} output elements differ ({share_of_all})"
 
 
 def title(run: Run) -> str:

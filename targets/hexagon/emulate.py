@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.emulator.graph import Graph
 from harness.errors import ModelError
 from harness.target import Progress, VendorEmulation
 from targets.hexagon.dispatch import Context, read_compiled
@@ -58,7 +59,8 @@ def emulate_htp(
         )
     [context] = compiled.contexts.values()
     with tempfile.TemporaryDirectory(prefix="edgefarm-htp-") as folder:
-        return _run(_Session(context, Path(folder), SOCS[soc].number), inputs, progress)
+        session = _Session(context, compiled.graph, Path(folder), SOCS[soc].number)
+        return _run(session, inputs, progress)
 
 
 def _run(session: "_Session", inputs: tuple[Array, ...], progress: Progress) -> VendorEmulation:
@@ -77,12 +79,18 @@ def _run(session: "_Session", inputs: tuple[Array, ...], progress: Progress) -> 
 class _Session:
     """The context in an onnxruntime session, and what the library says of itself."""
 
-    def __init__(self, context: Context, folder: Path, soc_number: int) -> None:
+    def __init__(self, context: Context, graph: Graph, folder: Path, soc_number: int) -> None:
         import onnxruntime
 
-        self.context = context
+        # The compiler lists a part's tensors in an order of its own.
+        self.inputs = [graph.tensors[index] for index in graph.inputs]
+        self.outputs = [graph.tensors[index].name for index in graph.outputs]
+        if {t.name for t in context.inputs} != {t.name for t in self.inputs} or not set(
+            self.outputs
+        ) <= {t.name for t in context.outputs}:
+            raise ModelError(f"context {context.name}: it does not have the model's own tensors")
         model = _wrap(context, folder)
-        zeros = [np.zeros(tensor.shape, tensor.dtype) for tensor in context.inputs]
+        zeros = [np.zeros(tensor.shape, tensor.dtype) for tensor in self.inputs]
         with _captured(folder / "log") as log:
             # Before the library is registered, or it stays silent.
             onnxruntime.set_default_logger_severity(_VERBOSE)
@@ -100,14 +108,13 @@ class _Session:
 
     def steps(self, inputs: tuple[Array, ...]) -> int:
         """How many invocations the inputs are."""
-        shape = self.context.inputs[0].shape
+        shape = self.inputs[0].shape
         return max(1, len(inputs[0]) // (shape[0] if shape else 1))
 
     def run(self, inputs: list[Array]) -> list[Array]:
-        """One invocation."""
-        names = [tensor.name for tensor in self.context.inputs]
-        outputs = [tensor.name for tensor in self.context.outputs]
-        done = self.session.run(outputs, dict(zip(names, inputs, strict=True)))
+        """One invocation; inputs and outputs in the model's order."""
+        names = [tensor.name for tensor in self.inputs]
+        done = self.session.run(self.outputs, dict(zip(names, inputs, strict=True)))
         return [np.asarray(x) for x in done]
 
 

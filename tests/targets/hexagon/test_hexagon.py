@@ -17,10 +17,11 @@ from harness.evaluate import Request, evaluate
 from harness.quantize import lower
 from harness.records import Outcome, dump_run, parse_run
 from harness.sources.models import open_model
+from reports import words
 from targets import get_target
 from targets.hexagon.socs import SOCS, relatives
+from tests.oracle.build import Builder, options, per_tensor
 from tests.oracle.models import Model, conv
-from tests.oracle.networks import residual
 
 HEXAGON = get_target("hexagon-litert")
 
@@ -39,9 +40,9 @@ def samples(made: Model, count: int) -> np.ndarray:
 
 @pytest.mark.usefixtures("qualcomm")
 def test_a_run_without_a_device_says_what_it_is(tmp_path: Path) -> None:
-    x = np.random.default_rng(0).integers(-128, 128, (4, 5, 5, 4), np.int8)
-    (tmp_path / "model.tflite").write_bytes(residual())
-    np.savez(tmp_path / "data.npz", in0=x)
+    made = conv(shape=(1, 12, 12, 8), channels=16)
+    (tmp_path / "model.tflite").write_bytes(made.data)
+    np.savez(tmp_path / "data.npz", in0=samples(made, 6))
     files = str(tmp_path / "model.tflite"), str(tmp_path / "data.npz")
     request = Request(*files, HEXAGON, None, NO_DEVICE, soc="SM8650")
     done = evaluate(request, connect, cache=Cache(tmp_path / "cache"))
@@ -58,20 +59,34 @@ def test_a_run_without_a_device_says_what_it_is(tmp_path: Path) -> None:
     reference, other = done.distances
     assert (reference.profile, other.profile) == ("litert-ref", "htp@SM8350")
     assert all(one.differing is not None for d in done.distances for one in d.outputs)
+    for distance in done.distances:
+        assert distance.first_op is not None
+        assert distance.first_op.op == "CONV_2D"
+        assert distance.first_op.max_lsb == 1
+        assert 0 < (distance.first_op.differing or 0) < distance.first_op.elements * 0.1
+    assert "of the first op that differs, node 0 (CONV_2D)" in words.distance(other)
     assert "requantizes by rules of its own" in reference.why
     assert parse_run(dump_run(done)) == done
 
 
 @pytest.mark.usefixtures("qualcomm")
-def test_single_ops_are_within_a_step_of_the_reference(tmp_path: Path) -> None:
-    made = conv(shape=(1, 12, 12, 8), channels=16)
-    both = emulators(tmp_path, made.data, samples(made, 6))
-    outputs = both.vendors("htp@SM8650").outputs
-    [one] = both.distance("litert-ref", "htp@SM8650", "", outputs).outputs
-    assert one.max_lsb is not None
-    assert one.max_lsb <= 1
-    assert one.differing is not None
-    assert one.differing < one.elements * 0.1
+def test_a_part_of_several_inputs_and_outputs_keeps_the_models_order(tmp_path: Path) -> None:
+    """The compiler lists them in an order of its own; which shapes they have tells them apart."""
+    builder, quant = Builder(), per_tensor(0.05)
+    wide, narrow = (builder.tensor((1, n), "int8", quant) for n in (16, 8))
+    sums = {n: builder.tensor((1, n), "int8", per_tensor(0.1)) for n in (8, 16)}
+    for size, given in ((16, wide), (8, narrow)):
+        builder.op("ADD", [given, given], [sums[size]], options("Add"), version=2)
+    content = builder.finish([wide, narrow], [sums[8], sums[16]])
+    (tmp_path / "model.tflite").write_bytes(content)
+    rng = np.random.default_rng(0)
+    inputs = tuple(rng.integers(-128, 128, (3, n), np.int8) for n in (16, 8))
+    cache = Cache(tmp_path / "cache")
+    opened = open_model(str(tmp_path / "model.tflite"))
+    lowered = lower(HEXAGON, opened, None, inputs, cache=cache)
+    first, second = Emulators(HEXAGON, lowered, inputs, cache).vendors("htp@SM8650").outputs
+    assert np.abs(first.astype(int) - inputs[1]).max() <= 1
+    assert np.abs(second.astype(int) - inputs[0]).max() <= 1
 
 
 @pytest.mark.slow
