@@ -19,6 +19,7 @@ from tests.oracle.logic import logic_families
 from tests.oracle.matmul import matmul_families
 from tests.oracle.models import Model, Style
 from tests.oracle.moves import move_families
+from tests.oracle.narrow_weights import narrowed
 from tests.oracle.transformers import transformer_families
 from tests.oracle.transposed import transpose_conv
 from tests.oracle.unary import unary_families
@@ -336,6 +337,21 @@ def _narrow_families() -> dict[str, Maker]:
     return made
 
 
+def _narrow_weights() -> dict[str, Maker]:
+    """int8 activations on weights of 4 and 2 bits."""
+    made: dict[str, Maker] = {}
+    for per_channel in (True, False):
+        suffix = f"int8xint4-{'pc' if per_channel else 'pt'}"
+        made[f"CONV_2D-{suffix}"] = narrowed(_conv("int8", per_channel), "int4")
+        made[f"DEPTHWISE_CONV_2D-{suffix}"] = narrowed(_depthwise("int8", per_channel), "int4")
+        made[f"FULLY_CONNECTED-{suffix}"] = narrowed(_fully_connected("int8", per_channel), "int4")
+        made[f"FULLY_CONNECTED-{suffix.replace('t4', 't2')}"] = narrowed(
+            _fully_connected("int8", per_channel), "int2"
+        )
+    made["CONV_2D-grouped-int8xint4-pc"] = narrowed(_grouped_conv("int8", True), "int4")
+    return made
+
+
 def _families() -> dict[str, Maker]:
     made: dict[str, Maker] = {}
     for dtype, per_channel in (("int8", True), ("int8", False), ("uint8", False), ("int16", True)):
@@ -384,6 +400,7 @@ def _families() -> dict[str, Maker]:
 FAMILIES = (
     _families()
     | _narrow_families()
+    | _narrow_weights()
     | move_families()
     | unary_families()
     | logic_families()

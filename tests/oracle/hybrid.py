@@ -134,3 +134,45 @@ def conv(
     name = f"{op}-hybrid-{dtype}-{'x'.join(map(str, shape))}-c{channels}-k{kernel}-s{stride}"
     name += f"-d{dilation}-{padding}-g{groups}-{'pc' if per_channel else 'pt'}-{activation}-{seed}"
     return model(name, builder, [x], [y])
+
+
+def transpose_conv(
+    seed: int = 0,
+    *,
+    shape: tuple[int, int, int, int] = (1, 4, 5, 5),
+    channels: int = 8,
+    kernel: Pair = (3, 3),
+    stride: Pair = (2, 2),
+    padding: str = "SAME",
+    per_channel: bool = True,
+    activation: str = "NONE",
+    style: Style = "random",
+    bias: bool = True,
+) -> Model:
+    """TRANSPOSE_CONV of float32 NHWC by int8."""
+    draw, builder = Draw(seed, style), Builder()
+    same = padding == "SAME"
+    hw = [
+        shape[1 + i] * stride[i] if same else (shape[1 + i] - 1) * stride[i] + kernel[i]
+        for i in (0, 1)
+    ]
+    size = builder.constant((shape[0], *hw, channels), "int32")
+    x = builder.tensor(shape, "float32")
+    filters = (channels, *kernel, shape[3])
+    w = weights(builder, draw, filters, "int8", 0 if per_channel else None)
+    y = builder.tensor((shape[0], *hw, channels), "float32")
+    builder.op(
+        "TRANSPOSE_CONV",
+        [size, w, x, *([_bias(builder, draw, channels)] if bias else [])],
+        [y],
+        options(
+            "TransposeConv",
+            padding=enum("Padding", padding),
+            strideH=stride[0],
+            strideW=stride[1],
+            fusedActivationFunction=activation_of(activation),
+        ),
+        version=4,
+    )
+    name = f"transposeconv-hybrid-{'x'.join(map(str, shape))}-c{channels}-k{kernel}-s{stride}"
+    return model(f"{name}-{padding}-{activation}-{style}-{seed}", builder, [x], [y])

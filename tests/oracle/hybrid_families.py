@@ -101,9 +101,26 @@ def _depthwise(rng: np.random.Generator, seed: int, style: Style) -> Model:
     )
 
 
+def _transpose_conv(rng: np.random.Generator, seed: int, style: Style) -> Model:
+    height, width = (int(n) for n in rng.integers(2, 6, 2))
+    return hybrid.transpose_conv(
+        seed,
+        shape=(_pick(rng, (1, 2, 3)), height, width, _pick(rng, CHANNELS)),
+        channels=_pick(rng, CHANNELS),
+        kernel=(_pick(rng, (1, 2, 3, 4)), _pick(rng, (2, 3, 4))),
+        stride=(_pick(rng, (1, 2)), _pick(rng, (1, 2))),
+        padding=_pick(rng, ("SAME", "VALID")),
+        per_channel=bool(rng.integers(2)),
+        activation=_pick(rng, ACTIVATIONS),
+        style=style,
+        bias=bool(rng.integers(3)),
+    )
+
+
 def hybrid_families() -> dict[str, Maker]:
     """By name."""
     made: dict[str, Maker] = {"DEPTHWISE_CONV_2D-hybrid-int8-pc": _depthwise}
+    made["TRANSPOSE_CONV-hybrid-int8"] = _transpose_conv
     made["CONV_2D-hybrid-grouped-int8-pc"] = _grouped("int8")
     for per_channel in (True, False):
         suffix = f"int8-{'pc' if per_channel else 'pt'}"

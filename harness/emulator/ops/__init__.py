@@ -38,6 +38,7 @@ from harness.emulator.ops import (
     tables,
     tables_int16,
     transpose_conv,
+    transpose_conv_hybrid,
 )
 
 __all__ = [
@@ -78,4 +79,5 @@ __all__ = [
     "tables",
     "tables_int16",
     "transpose_conv",
+    "transpose_conv_hybrid",
 ]

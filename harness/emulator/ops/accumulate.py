@@ -47,6 +47,11 @@ def rearrange(call: Call, places: tuple[int, int, int]) -> Call:
     return replace(call, inputs=tuple(call.optional(place) for place in places))
 
 
+def pick(values: Values, places: tuple[int, int, int]) -> Values:
+    """The values of image, weights and bias; None where there is none."""
+    return [values[place] if place < len(values) else None for place in places]
+
+
 def define_accumulating(
     op: str,
     bind_products: Callable[[Call], Products],
@@ -62,9 +67,6 @@ def define_accumulating(
         places: of the image, the weights and the bias among the inputs.
     """
 
-    def pick(values: Values) -> Values:
-        return [values[place] if place < len(values) else None for place in places]
-
     def accumulators(node_call: Call) -> Accumulate:
         products, call = bind_products(node_call), rearrange(node_call, places)
         x_zero = scale_and_zero_point(call.input(0))[1]
@@ -75,7 +77,7 @@ def define_accumulating(
         prepared = None if constant is None else constant.astype(np.float64) - w_zero
 
         def accumulate(values: Values) -> Array:
-            image, weights, bias = pick(values)
+            image, weights, bias = pick(values, places)
             x = required(image).astype(np.float64) - x_zero
             w = prepared
             if w is None:
@@ -95,7 +97,7 @@ def define_accumulating(
         products, activation = bind_products(call), fused_activation(call)
 
         def run(values: Values) -> tuple[Array]:
-            image, weights, bias = pick(values)
+            image, weights, bias = pick(values, places)
             y = products(required(image), required(weights))
             if bias is not None:
                 y = y + bias

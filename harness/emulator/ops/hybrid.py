@@ -25,9 +25,10 @@ from harness.emulator.definitions import (
     required,
 )
 from harness.emulator.graph import Array, Tensor
-from harness.emulator.ops.accumulate import Products
+from harness.emulator.ops.accumulate import Products, pick, rearrange
 from harness.emulator.ops.clamp import clamp_float, fused_activation
 from harness.emulator.ops.conv import bind_conv, bind_depthwise
+from harness.emulator.ops import transpose_conv
 from harness.emulator.ops.fully_connected import bind_fully_connected
 
 QuantizeRows = Callable[[Float32], QuantizedRows]
@@ -64,6 +65,7 @@ def define_hybrid(
     axis: int,
     depth: Callable[[Call], int],
     asymmetric: Callable[[Call], bool],
+    places: tuple[int, int, int] = (0, 1, 2),
 ) -> None:
     """Enter an op under every hybrid semantics.
 
@@ -73,13 +75,15 @@ def define_hybrid(
         axis: of the output channels in the weights.
         depth: elements of a row.
         asymmetric: whether LiteRT's own kernels give rows zero points.
+        places: of the image, the weights and the bias among the inputs.
     """
 
     @define([op], SEMANTICS)
-    def bind(call: Call) -> Run:
+    def bind(node_call: Call) -> Run:
+        products, call = bind_products(node_call), rearrange(node_call, places)
         _, rows_name, scaling = call.semantics.split(":")
         quantize, expression = ROWS[rows_name](asymmetric(call)), EXPRESSIONS[scaling]
-        products, n = bind_products(call), depth(call)
+        n = depth(call)
         activation = fused_activation(call)
         if rows_name in {"away", "half-added"} and op != "DEPTHWISE_CONV_2D":
             _check_weights(call)
@@ -92,17 +96,17 @@ def define_hybrid(
         prepared = None if constant is None else constant.astype(np.float64)
 
         def run(values: Values) -> tuple[Array]:
-            x = required(values[0])
+            image, weights, bias = pick(values, places)
+            x = required(image)
             q = quantize(x.reshape(-1, n))
             centred = (q.values - q.zero_points).astype(np.float64).reshape(x.shape)
-            w = required(values[1]).astype(np.float64) if prepared is None else prepared
+            w = required(weights).astype(np.float64) if prepared is None else prepared
             acc = wrap_int32(products(centred, w).astype(np.int64))
-            bias = values[2] if len(values) > 2 and values[2] is not None else np.float32(0)
             y = expression(
                 acc.reshape(len(q.scales), -1, channels),
                 q.scales[:, :, np.newaxis],
                 weight_scales,
-                np.asarray(bias),
+                np.asarray(np.float32(0) if bias is None else bias),
             )
             return (clamp_float(y.reshape(acc.shape), activation),)
 
@@ -138,6 +142,8 @@ def _image(call: Call) -> int:
     Source: XNNPACK src/subgraph/convolution-2d.c, xnn_define_convolution_2d.
     """
     (_, *size, channels), weights = call.input(0).shape, call.input(1).shape
+    if call.node.op == "TRANSPOSE_CONV":
+        return math.prod(size) * int(channels)
     strides = [call.node.options.get(f"stride_{name}", 1) for name in "hw"]
     dense = weights[1:] == (1, 1, channels) and strides == [1, 1] and weights[0] + channels > 2
     if dense and call.semantics.split(":")[1] in {"qd8", "qp8"}:
@@ -168,3 +174,6 @@ define_hybrid(
 )
 define_hybrid("CONV_2D", bind_conv, 0, _image, _takes_per_channel)
 define_hybrid("DEPTHWISE_CONV_2D", bind_depthwise, 3, _image, lambda _call: True)
+define_hybrid(
+    "TRANSPOSE_CONV", transpose_conv.bind_products, 0, _image, lambda _call: True, (2, 1, 3)
+)

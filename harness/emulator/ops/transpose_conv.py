@@ -1,8 +1,9 @@
 """TRANSPOSE_CONV: each input pixel adds its products to a window of the output."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.arithmetic.requantize import requantize
 from harness.emulator.definitions import (
@@ -65,29 +66,64 @@ def _paddings(call: Call, shape: tuple[int, ...]) -> tuple[tuple[int, int], tupl
     return axis(1, "h"), axis(2, "w")
 
 
-def bind_products(call: Call) -> Products:
-    """Products of TRANSPOSE_CONV: weights (outputs, height, width, inputs)."""
+@dataclass(frozen=True)
+class Scatter:
+    """Where the input's pixels add to: the output with all that windows reach beyond it.
+
+    Attributes:
+        shape: of the output.
+        whole: its height and width with what windows reach.
+        size: height and width of the input.
+        strides: of height and width.
+        before: what windows reach before the output.
+    """
+
+    shape: tuple[int, ...]
+    whole: tuple[int, int]
+    size: tuple[int, int]
+    strides: tuple[int, int]
+    before: tuple[int, int]
+
+    def zeros(self, dtype: npt.DTypeLike) -> Array:
+        """What to add to."""
+        return np.zeros((self.shape[0], *self.whole, self.shape[3]), dtype)
+
+    def window(self, whole: Array, row: int, column: int) -> Array:
+        """The places, one for each input pixel, that this weight of the window adds to."""
+        ends = (n + (self.size[i] - 1) * self.strides[i] + 1 for i, n in enumerate((row, column)))
+        bottom, right = ends
+        return whole[:, row : bottom : self.strides[0], column : right : self.strides[1]]
+
+    def crop(self, whole: Array) -> Array:
+        """The output alone."""
+        (top, left), (_, height, width, _) = self.before, self.shape
+        return whole[:, top : top + height, left : left + width]
+
+
+def bind_scatter(call: Call) -> Scatter:
+    """The geometry of a call."""
     shape = output_shape(call)
     (stride_h, top), (stride_w, left) = _paddings(call, shape)
-    _, window_h, window_w, depth = call.input(1).shape
+    _, window_h, window_w, _ = call.input(1).shape
     _, height, width, _ = call.input(2).shape
     rows, columns = (height - 1) * stride_h + window_h, (width - 1) * stride_w + window_w
     if rows * columns > 4 * (shape[1] + window_h) * (shape[2] + window_w):
         raise CannotRun(f"windows over {rows} x {columns} for an output of {shape[1]} x {shape[2]}")
+    whole = (max(rows, top + shape[1]), max(columns, left + shape[2]))
+    return Scatter(shape, whole, (height, width), (stride_h, stride_w), (top, left))
+
+
+def bind_products(call: Call) -> Products:
+    """Products of TRANSPOSE_CONV: weights (outputs, height, width, inputs)."""
+    place, (_, window_h, window_w, depth) = bind_scatter(call), call.input(1).shape
 
     def products(x: Array, w: Array) -> Array:
-        whole = np.zeros(
-            (shape[0], max(rows, top + shape[1]), max(columns, left + shape[2]), shape[3]), x.dtype
-        )
+        whole = place.zeros(x.dtype)
         for row in range(window_h):
             for column in range(window_w):
                 part = x.reshape(-1, depth) @ w[:, row, column].T
-                whole[
-                    :,
-                    row : row + (height - 1) * stride_h + 1 : stride_h,
-                    column : column + (width - 1) * stride_w + 1 : stride_w,
-                ] += part.reshape(*x.shape[:3], -1)
-        return whole[:, top : top + shape[1], left : left + shape[2]]
+                place.window(whole, row, column)[...] += part.reshape(*x.shape[:3], -1)
+        return place.crop(whole)
 
     return products
 

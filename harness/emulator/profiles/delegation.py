@@ -60,6 +60,15 @@ def takes_transpose_conv(s: Signature) -> bool:
 
     Source: xnnpack_delegate.cc, CalculateTransposeConvPaddings.
     """
+    return s.dtypes[1] == s.dtypes[0] == s.output and _fits_transpose_conv(s, "int32")
+
+
+def takes_hybrid_transpose_conv(s: Signature) -> bool:
+    """The same of float32 activations on int8 weights."""
+    return s.output == "float32" and _fits_transpose_conv(s, "float32")
+
+
+def _fits_transpose_conv(s: Signature, bias: str) -> bool:
     window, o = s.shapes[1][1:3], s.options
     if o.get("padding", "SAME") == "SAME":
         limits = (o.get("stride_h", 1), o.get("stride_w", 1))
@@ -67,8 +76,7 @@ def takes_transpose_conv(s: Signature) -> bool:
     else:
         fits = all(n <= size for n, size in zip(window, s.output_shape[1:3], strict=True))
     return (
-        s.dtypes[1] == s.dtypes[0] == s.output
-        and (s.dtypes[2] == "" or (s.dtypes[2] == "int32" and s.constant[2]))
+        (s.dtypes[2] == "" or (s.dtypes[2] == bias and s.constant[2]))
         and s.constant[1]
         and s.constant[3]
         and fits

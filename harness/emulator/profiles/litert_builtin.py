@@ -20,7 +20,10 @@ from harness.emulator.profiles.reductions import REDUCTIONS_BUILTIN_ARM, REDUCTI
 from harness.emulator.profiles.resize import RESIZE_BUILTIN_ARM, RESIZE_BUILTIN_X86
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
 from harness.emulator.profiles.softmax import SOFTMAX_BUILTIN_ARM, SOFTMAX_BUILTIN_X86
-from harness.emulator.profiles.transpose_conv import TRANSPOSE_CONV_BUILTIN
+from harness.emulator.profiles.transpose_conv import (
+    TRANSPOSE_CONV_BUILTIN,
+    TRANSPOSE_CONV_HYBRID_X86,
+)
 
 _KERNELS = "LiteRT tflite/kernels"
 _OPTIMIZED = f"{_KERNELS}/internal/optimized"
@@ -126,6 +129,7 @@ BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
     *RESIZE_BUILTIN_X86,
     *REDUCTIONS_BUILTIN_X86,
     *HYBRID_BUILTIN_X86,
+    TRANSPOSE_CONV_HYBRID_X86,
     rescaled_concatenation("rescaled"),
     *_COMMON,
 )

@@ -13,7 +13,10 @@ from harness.emulator.profiles.reductions import REDUCTIONS_REF
 from harness.emulator.profiles.resize import RESIZE_REF, RESIZE_REF_ARM
 from harness.emulator.profiles.shared import FLOAT_ENTRIES, INT16_ENTRIES
 from harness.emulator.profiles.softmax import SOFTMAX_REF
-from harness.emulator.profiles.transpose_conv import TRANSPOSE_CONV_REF
+from harness.emulator.profiles.transpose_conv import (
+    TRANSPOSE_CONV_HYBRID_X86,
+    TRANSPOSE_CONV_REF,
+)
 
 _KERNELS = "LiteRT tflite/kernels"
 _REFERENCE = f"{_KERNELS}/internal/reference"
@@ -111,7 +114,7 @@ _EVERYWHERE: tuple[Entry, ...] = (
 LITERT_REF = ArithmeticProfile(
     "litert-ref",
     "LiteRT 2.3.0, reference kernels (BUILTIN_REF), x86-64",
-    (*HYBRID_REF_X86, *RECURRENT_X86, *_EVERYWHERE),
+    (*HYBRID_REF_X86, TRANSPOSE_CONV_HYBRID_X86, *RECURRENT_X86, *_EVERYWHERE),
     kernels="reference",
 )
 

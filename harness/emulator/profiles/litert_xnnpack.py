@@ -9,7 +9,10 @@ from harness.emulator.profiles.moves import MOVE_ENTRIES
 from harness.emulator.profiles.reductions import sum_delegated
 from harness.emulator.profiles.resize import resize_delegated
 from harness.emulator.profiles.shared import FLOAT_ENTRIES
-from harness.emulator.profiles.transpose_conv import transpose_conv_delegated
+from harness.emulator.profiles.transpose_conv import (
+    hybrid_transpose_conv_delegated,
+    transpose_conv_delegated,
+)
 
 _X = "XNNPACK src"
 _TRIED_CORES = (
@@ -176,6 +179,7 @@ LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
         (
             LONG_SUMS_X86,
             *HYBRID_DELEGATED_X86,
+            hybrid_transpose_conv_delegated(Evidence.MEASURED),
             resize_delegated("q11"),
             *elementwise_delegated("S5:single"),
             sum_delegated("xnnpack"),
@@ -198,6 +202,7 @@ LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
         "aarch64, Cortex-A53",
         (
             *hybrid_delegated_arm("cortex-a53"),
+            hybrid_transpose_conv_delegated(Evidence.SOURCE),
             *_SAME_ON_ARM,
             *delegated_entries("S7:single", "S6:single", "xnnpack-fused"),
         ),

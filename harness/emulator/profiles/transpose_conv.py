@@ -1,7 +1,10 @@
 """Entries of TRANSPOSE_CONV."""
 
+from dataclasses import replace
+
 from harness.arithmetic.profile import Entry, Evidence
 from harness.emulator.profiles import delegation
+from harness.emulator.profiles.hybrid_builtin import hybrid_entry, is_conv
 from harness.emulator.profiles.shared import has_narrow_sums
 
 _KERNELS = "LiteRT tflite/kernels"
@@ -91,3 +94,29 @@ def transpose_conv_delegated(uint8: str, evidence: Evidence, tried: str) -> tupl
             tried=tried,
         ),
     )
+
+
+TRANSPOSE_CONV_HYBRID_X86 = hybrid_entry(
+    "TRANSPOSE_CONV",
+    "hybrid-scattered:half-added",
+    f"{_KERNELS}/transpose_conv.cc EvalHybrid; {_REFERENCE}/transpose_conv.h HybridTransposeConv",
+    (is_conv, "float32 output and bias"),
+    ("int8",),
+)
+"""Of every resolver; on aarch64 compilers may round a product and its sum once, and it never ran
+there."""
+
+
+def hybrid_transpose_conv_delegated(evidence: Evidence) -> Entry:
+    """As XNNPACK computes it, in the kernels of its hybrid convolution."""
+    entry = hybrid_entry(
+        "TRANSPOSE_CONV",
+        "qd8:qd8",
+        f"{_X}/operators/deconvolution-nhwc.c, {_X}/qd8-f32-qc8w-igemm",
+        (
+            delegation.takes_hybrid_transpose_conv,
+            "delegated: constant size, weights and bias, windows not smaller than the stride",
+        ),
+        ("int8",),
+    )
+    return replace(entry, evidence=evidence)
