@@ -15,6 +15,7 @@ import numpy as np
 from tests.oracle import elementwise, models
 from tests.oracle.blockwise import blockwise_families
 from tests.oracle.hybrid_families import hybrid_families
+from tests.oracle.hybrid_families import transpose_conv as hybrid_transpose_conv
 from tests.oracle.logic import logic_families
 from tests.oracle.matmul import matmul_families
 from tests.oracle.models import Model, Style
@@ -405,6 +406,7 @@ FAMILIES = (
     | unary_families()
     | logic_families()
     | hybrid_families()
+    | {"TRANSPOSE_CONV-hybrid-int8": hybrid_transpose_conv}
     | blockwise_families()
     | matmul_families()
     | transformer_families()

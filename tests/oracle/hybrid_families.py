@@ -101,7 +101,8 @@ def _depthwise(rng: np.random.Generator, seed: int, style: Style) -> Model:
     )
 
 
-def _transpose_conv(rng: np.random.Generator, seed: int, style: Style) -> Model:
+def transpose_conv(rng: np.random.Generator, seed: int, style: Style) -> Model:
+    """A draw of TRANSPOSE_CONV; no family of `hybrid_families`, all of which run on Arm too."""
     height, width = (int(n) for n in rng.integers(2, 6, 2))
     return hybrid.transpose_conv(
         seed,
@@ -120,7 +121,6 @@ def _transpose_conv(rng: np.random.Generator, seed: int, style: Style) -> Model:
 def hybrid_families() -> dict[str, Maker]:
     """By name."""
     made: dict[str, Maker] = {"DEPTHWISE_CONV_2D-hybrid-int8-pc": _depthwise}
-    made["TRANSPOSE_CONV-hybrid-int8"] = _transpose_conv
     made["CONV_2D-hybrid-grouped-int8-pc"] = _grouped("int8")
     for per_channel in (True, False):
         suffix = f"int8-{'pc' if per_channel else 'pt'}"

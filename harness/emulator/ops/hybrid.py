@@ -25,10 +25,10 @@ from harness.emulator.definitions import (
     required,
 )
 from harness.emulator.graph import Array, Tensor
+from harness.emulator.ops import transpose_conv
 from harness.emulator.ops.accumulate import Products, pick, rearrange
 from harness.emulator.ops.clamp import clamp_float, fused_activation
 from harness.emulator.ops.conv import bind_conv, bind_depthwise
-from harness.emulator.ops import transpose_conv
 from harness.emulator.ops.fully_connected import bind_fully_connected
 
 QuantizeRows = Callable[[Float32], QuantizedRows]
@@ -65,6 +65,7 @@ def define_hybrid(
     axis: int,
     depth: Callable[[Call], int],
     asymmetric: Callable[[Call], bool],
+    *,
     places: tuple[int, int, int] = (0, 1, 2),
 ) -> None:
     """Enter an op under every hybrid semantics.
@@ -175,5 +176,5 @@ define_hybrid(
 define_hybrid("CONV_2D", bind_conv, 0, _image, _takes_per_channel)
 define_hybrid("DEPTHWISE_CONV_2D", bind_depthwise, 3, _image, lambda _call: True)
 define_hybrid(
-    "TRANSPOSE_CONV", transpose_conv.bind_products, 0, _image, lambda _call: True, (2, 1, 3)
+    "TRANSPOSE_CONV", transpose_conv.bind_products, 0, _image, lambda _call: True, places=(2, 1, 3)
 )

@@ -43,13 +43,14 @@ def uses_depthwise_kernel(s: Signature) -> bool:
 
 def takes_fully_connected(s: Signature) -> bool:
     """FULLY_CONNECTED: constant weights, and a bias that is absent or constant."""
-    weights = s.dtypes[1]
+    weights, (units, depth) = s.dtypes[1], s.shapes[1]
     return (
-        (weights == s.dtypes[0] or (s.dtypes[0] == "int8" and weights == "int4"))
+        (weights == s.dtypes[0] or (s.dtypes[0] == "int8" and weights in {"int4", "int2"}))
         and s.output == s.dtypes[0]
         and s.constant[1]
         and (len(s.dtypes) < 3 or s.dtypes[2] == "" or (s.dtypes[2] == "int32" and s.constant[2]))
-        and not (weights == "int4" and s.shapes[1][-1] % 2)
+        and not (weights == "int4" and depth % 2)
+        and not (weights == "int2" and (depth % 4 or len(s.scales[1]) != units))
         and s.options.get("weights_format", "DEFAULT") == "DEFAULT"
         and _weights_fit(s)
     )

@@ -47,8 +47,8 @@ _EVERYWHERE: tuple[Entry, ...] = (
         Evidence.MEASURED,
         f"{_REFERENCE}/integer_ops/fully_connected.h, {_REFERENCE}/fully_connected.h: "
         "the overloads that take float scales",
-        when=lambda s: s.dtypes[1] in {s.dtypes[0], "int4"} and s.output == s.dtypes[0],
-        condition="weights of the same dtype or int4, output of the same dtype",
+        when=lambda s: s.dtypes[1] in {s.dtypes[0], "int4", "int2"} and s.output == s.dtypes[0],
+        condition="weights of the same dtype, int4 or int2, output of the same dtype",
     ),
     POWERS_OF_TWO,
     Entry(

@@ -1,5 +1,7 @@
 """Entries of LiteRT's optimized kernels that accumulate: convolutions, fully connected."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from harness.arithmetic.profile import Entry, Evidence, Signature
@@ -160,12 +162,37 @@ def _products(rounding: str, reference: str, only_columns: bool = False) -> tupl
     )
 
 
+def unpacked(entries: tuple[Entry, ...], evidence: Evidence) -> tuple[Entry, ...]:
+    """The int8 entries for weights of 4 bits (FULLY_CONNECTED: and 2): kernels unpack them first.
+
+    Source: LiteRT kernels/conv.cc, depthwise_conv.cc EvalQuantizedPerChannel; fully_connected.cc
+    EvalQuantized.
+    """
+
+    def of_int8(entry: Entry) -> Entry:
+        def when(s: Signature) -> bool:
+            alike = replace(s, dtypes=(s.dtypes[0], "int8", *s.dtypes[2:]))
+            return entry.when is None or entry.when(alike)
+
+        return replace(
+            entry,
+            evidence=evidence,
+            reference=f"{entry.reference}; weights are unpacked first",
+            when=when,
+            condition=entry.condition.replace("int8 weights, ", "").replace("int8 weights", ""),
+            weights=("int4", "int2") if entry.ops == ("FULLY_CONNECTED",) else ("int4",),
+        )
+
+    return tuple(of_int8(entry) for entry in entries if entry.dtypes == ("int8",))
+
+
 _GEMV = f"{_KERNELS}/cpu_backend_gemm_custom_gemv.h CustomGemvImpl"
-MATRIX_X86: tuple[Entry, ...] = (
+_X86: tuple[Entry, ...] = (
     *_REFERENCE_CONV,
     *_DEPTHWISE,
     *_products("S2", f"ruy kernel_avx512.cc, kernel_avx2_fma.cc; {_GEMV}"),
 )
+MATRIX_X86 = (*_X86, *unpacked(_X86, Evidence.MEASURED))
 _DEPTHWISE_3X3 = Entry(
     ("DEPTHWISE_CONV_2D",),
     ("uint8",),
@@ -176,10 +203,11 @@ _DEPTHWISE_3X3 = Entry(
     "window 3x3, stride 1 or 2, a multiple of 8 channels, borders 0 or 1 on all sides, "
     "multiplier below 1",
 )
-MATRIX_ARM: tuple[Entry, ...] = (
+_ARM: tuple[Entry, ...] = (
     *_REFERENCE_CONV,
     _DEPTHWISE_3X3,
     *_DEPTHWISE,
     *_products("S2", _GEMV, only_columns=True),
     *_products("S3", "ruy kernel_arm64.cc, apply_multiplier.cc"),
 )
+MATRIX_ARM = (*_ARM, *unpacked(_ARM, Evidence.SOURCE))
