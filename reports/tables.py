@@ -21,6 +21,7 @@ STYLES = {
 }
 _VERDICT_STYLES = {"exact": "green", "differs": "red", "assumed": "yellow", "unknown": "yellow"}
 _SHOWN_TENSORS = 10
+_SHOWN_OPS = 5
 _BAR_CHARS = 40
 
 
@@ -220,6 +221,10 @@ def _time_table(run: Run) -> Table:
             table.add_row(name, Text(_spread(measured)))
     if run.emulator_ns is not None:
         table.add_row("emulator", f"{words.duration(run.emulator_ns)} for one sample")
+    for place, op in enumerate(words.slowest_ops(run)[:_SHOWN_OPS]):
+        node = "" if op.node is None else f"node {op.node}, "
+        each = f"{node}{words.printable(op.op)}: {words.duration(op.total_ns / (op.runs or 1))}"
+        table.add_row("" if place else "slowest steps", Text(each))
     return table
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 
 from harness.compare import short_name
 from harness.placement import PlacementReport
+from harness.protocol import OpTime
 from harness.records import (
     Distance,
     Exactness,
@@ -290,6 +291,12 @@ def distance(found: Distance) -> str:
 def _differing(differing: int, elements: int) -> str:
     share_of_all = percent(differing / elements)
     return f"{differing:,} of {elements:,} output elements differ ({share_of_all})"
+
+
+def slowest_ops(run: Run) -> tuple[OpTime, ...]:
+    """Steps of the runtime's plan in the first profiled restart, the slowest first."""
+    profiled = next((result for result in run.results if result.op_times), None)
+    return tuple(sorted(profiled.op_times, key=lambda op: -op.total_ns)) if profiled else ()
 
 
 def title(run: Run) -> str:

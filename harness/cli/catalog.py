@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
 
-from harness.cli.output import JsonOption, print_rows, stdout
+from harness.cli.output import JsonOption, print_json, print_rows, stdout
 from harness.cli.vendor import vendor_profiles
 from harness.emulator.profiles import PROFILES, get_profile
 from harness.emulator.promises import matrix_text, update
@@ -25,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def targets(as_json: JsonOption = False) -> None:
     """List the targets: machine, runtime, recipes, and what was verified on what."""
-    rows = [
+    rows: list[dict[str, str | list[str]]] = [
         {
             "target": target.name,
             "runtime": target.runtime,
@@ -38,7 +41,24 @@ def targets(as_json: JsonOption = False) -> None:
         }
         for target in all_targets().values()
     ]
-    print_rows("Targets", rows, as_json=as_json)
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        stdout.print(_target_card(row))
+
+
+def _target_card(row: dict[str, str | list[str]]) -> Group:
+    """One target on as many lines as its words need: a table of them has no room for any."""
+    card = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    card.add_column(style="dim", no_wrap=True)
+    card.add_column()
+    for key, value in row.items():
+        said = ", ".join(value) if isinstance(value, list) else value
+        if said and key not in ("target", "summary"):
+            card.add_row(f"  {key}", Text(said))
+    head = Text.assemble((str(row["target"]), "bold"), f": {row['summary']}")
+    return Group(head, card, Text())
 
 
 def _emulator(target: Target) -> str:

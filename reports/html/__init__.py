@@ -102,8 +102,6 @@ def _page(run: Run, anchor: str) -> Page:
     judged = [one for one in inside if one.promise != "float"]
     differing = any(one.differing for one in judged)
     finite = sum(abs(cost.sqnr_db) != float("inf") for cost in costs)
-    profiled = next((result for result in run.results if result.op_times), None)
-    ops = sorted(profiled.op_times, key=lambda op: -op.total_ns) if profiled else []
     # What altair and Vega draw is escaped by them.
     return Page(
         run=run,
@@ -111,7 +109,7 @@ def _page(run: Run, anchor: str) -> Page:
         inside=inside,
         around=_around(inside, first),
         costs=costs,
-        ops=tuple(ops[:_MOST_OPS]),
+        ops=words.slowest_ops(run)[:_MOST_OPS],
         histogram=Markup(plots.lsb_histogram(first) if first and first.differing else ""),  # noqa: S704
         growth=Markup(plots.growth(judged) if differing and len(judged) > 2 else ""),  # noqa: S704
         sqnr=Markup(plots.sqnr(costs) if finite > 2 else ""),  # noqa: S704

@@ -46,6 +46,7 @@ def test_one_run_in_full(passing: Run, failing: Run, broken: Run) -> None:
         "24.1 dB",
         "throttled: cpu rose from 41 to 71 °C",
         "50 runs in 1 restart;",
+        "slowest steps node 0, ",
     ):
         assert word in text, word
     assert "calibration and evaluation share 12 samples" in shown(run_detail(passing))
