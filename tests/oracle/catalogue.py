@@ -14,6 +14,7 @@ import numpy as np
 
 from tests.oracle import elementwise, models
 from tests.oracle.blockwise import blockwise_families
+from tests.oracle.four_bits import four_bit_families
 from tests.oracle.hybrid_families import hybrid_families
 from tests.oracle.hybrid_families import transpose_conv as hybrid_transpose_conv
 from tests.oracle.logic import logic_families
@@ -402,6 +403,7 @@ FAMILIES = (
     _families()
     | _narrow_families()
     | _narrow_weights()
+    | four_bit_families()
     | move_families()
     | unary_families()
     | logic_families()

@@ -15,7 +15,7 @@ from harness.emulator.definitions import (
     required,
 )
 from harness.emulator.graph import Array
-from harness.emulator.ops.shape import MOVE, check_size, integers, output_dtype
+from harness.emulator.ops.shape import MOVE, check_size, integer_limits, integers, output_dtype
 
 
 @define(["CAST"], ["cast"])
@@ -31,12 +31,12 @@ def bind_cast(call: Call) -> Run:
         x = required(values[0])
         if x.dtype.kind != "f" or dtype.kind not in "iu":
             return (x.astype(dtype),)
-        limits = np.iinfo(dtype)
+        lowest, highest = integer_limits(call.output)
         whole = np.trunc(x.astype(np.float64))
-        inside = (whole > limits.min) & (whole < limits.max)
+        inside = (whole > lowest) & (whole < highest)
         y = np.where(inside, whole, 0).astype(dtype)
-        y = np.where(whole <= limits.min, dtype.type(limits.min), y)
-        return (np.where((whole >= limits.max) | np.isnan(x), dtype.type(limits.max), y),)
+        y = np.where(whole <= lowest, dtype.type(lowest), y)
+        return (np.where((whole >= highest) | np.isnan(x), dtype.type(highest), y),)
 
     return run
 

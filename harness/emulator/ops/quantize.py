@@ -19,6 +19,7 @@ from harness.emulator.definitions import (
     scale_and_zero_point,
 )
 from harness.emulator.graph import Array
+from harness.emulator.ops.shape import integer_limits, output_dtype
 
 OUTPUT_SHAPES.update(
     dict.fromkeys(
@@ -31,16 +32,16 @@ OUTPUT_SHAPES.update(
 def bind_quantize(call: Call) -> Run:
     """``clip(round(x / s) + z)``, quotient in float32, ties away. Domain: |x / s| < 2^31.
 
-    Source: LiteRT kernels/internal/reference/quantize.h, AffineQuantize.
+    Source: LiteRT kernels/internal/reference/quantize.h, AffineQuantize; kernels/quantize.cc,
+    AffineQuantizeToInt4.
     """
     scale, zero_point = scale_and_zero_point(call.output)
-    dtype = numpy_dtype(call.output)
-    limits = np.iinfo(dtype)
+    dtype, (lowest, highest) = output_dtype(call.output), integer_limits(call.output)
 
     def run(values: Values) -> tuple[Array]:
         rounded = round_half_away(required(values[0]) / np.float32(scale))
         y = rounded.astype(np.float64) + zero_point
-        return (np.clip(y, limits.min, limits.max).astype(dtype),)
+        return (np.clip(y, lowest, highest).astype(dtype),)
 
     return run
 

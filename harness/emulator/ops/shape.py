@@ -41,12 +41,23 @@ def integers(values: Values, index: int) -> list[int]:
     return [int(v) for v in value.reshape(-1)]
 
 
+_PACKED_LIMITS = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1)}
+
+
 def output_dtype(tensor: Tensor) -> np.dtype[Any]:
     """The dtype that holds a tensor's values; raises NoDefinition when there is none."""
     stored = stored_dtype(tensor.dtype)
     if stored is None:
         raise NoDefinition(f"tensor {tensor.index} ({tensor.name!r}) is {tensor.dtype}")
     return stored
+
+
+def integer_limits(tensor: Tensor) -> tuple[int, int]:
+    """The lowest and highest value of an integer dtype; NoDefinition where numpy has no form."""
+    if tensor.dtype in _PACKED_LIMITS:
+        return _PACKED_LIMITS[tensor.dtype]
+    limits = np.iinfo(output_dtype(tensor))
+    return int(limits.min), int(limits.max)
 
 
 def same_quantization(tensors: Sequence[Tensor | None]) -> None:

@@ -6,13 +6,14 @@ from harness.emulator.profiles.elementwise import (
     ELEMENTWISE_BUILTIN_ARM,
     ELEMENTWISE_BUILTIN_X86,
 )
+from harness.emulator.profiles.four_bits import FOUR_BITS_ARM, FOUR_BITS_X86
 from harness.emulator.profiles.hybrid_builtin import (
     ARM_CORES,
     HYBRID_BUILTIN_X86,
     hybrid_builtin_arm,
 )
 from harness.emulator.profiles.logic import LOGIC_ENTRIES
-from harness.emulator.profiles.matrix import MATRIX_ARM, MATRIX_X86
+from harness.emulator.profiles.matrix import MATRIX_ARM, MATRIX_X86, UNPACKED_ARM
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
 from harness.emulator.profiles.narrow import narrow_builtin
 from harness.emulator.profiles.recurrent import RECURRENT_ARM, RECURRENT_X86
@@ -107,12 +108,16 @@ _COMMON: tuple[Entry, ...] = (
 )
 
 
-def _dequantize(semantics: str) -> Entry:
+def _dequantize(
+    semantics: str,
+    dtypes: tuple[str, ...] = ("int8", "uint8", "int16"),
+    evidence: Evidence = Evidence.MEASURED,
+) -> Entry:
     return Entry(
         ("DEQUANTIZE",),
-        ("int8", "uint8", "int16"),
+        dtypes,
         semantics,
-        Evidence.MEASURED,
+        evidence,
         f"{_OPTIMIZED}/optimized_ops.h Dequantize, ScaleWithNewZeroPoint",
         lambda s: len(s.scales[0]) == 1,
         "per tensor",
@@ -120,9 +125,11 @@ def _dequantize(semantics: str) -> Entry:
 
 
 BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
+    *FOUR_BITS_X86,
     *SOFTMAX_BUILTIN_X86,
     *ELEMENTWISE_BUILTIN_X86,
     _dequantize("affine-blocks-of-8"),
+    _dequantize("affine-blocks-of-8", ("int4",)),
     *MATRIX_X86,
     *RECURRENT_X86,
     *narrow_builtin("S2"),
@@ -149,7 +156,13 @@ BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
 
 def builtin_arm_entries(core: str) -> tuple[Entry, ...]:
     """Of the built-in kernels on aarch64; `core` is one of `ARM_CORES`."""
-    return (*hybrid_builtin_arm(core), *BUILTIN_ARM_ENTRIES)
+    return (
+        *hybrid_builtin_arm(core),
+        *FOUR_BITS_ARM,
+        *UNPACKED_ARM,
+        _dequantize("affine-fused-blocks-of-8", ("int4",), Evidence.SOURCE),
+        *BUILTIN_ARM_ENTRIES,
+    )
 
 
 LITERT_BUILTIN_X86 = ArithmeticProfile(

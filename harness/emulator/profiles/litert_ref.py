@@ -4,6 +4,7 @@ in float32 where aarch64 rounds a product and its sum once."""
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles.additions import POWERS_OF_TWO
 from harness.emulator.profiles.elementwise import ELEMENTWISE_REF, LINES_ARM
+from harness.emulator.profiles.four_bits import FOUR_BITS_ARM, FOUR_BITS_X86
 from harness.emulator.profiles.hybrid_builtin import ARM_CORES, HYBRID_REF_X86, hybrid_ref_arm
 from harness.emulator.profiles.logic import LOGIC_ENTRIES
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
@@ -97,7 +98,7 @@ _EVERYWHERE: tuple[Entry, ...] = (
     ),
     Entry(
         ("DEQUANTIZE",),
-        ("int8", "uint8", "int16", "float16"),
+        ("int8", "uint8", "int16", "float16", "int4"),
         "affine",
         Evidence.MEASURED,
         f"{_REFERENCE}/dequantize.h Dequantize",
@@ -114,7 +115,7 @@ _EVERYWHERE: tuple[Entry, ...] = (
 LITERT_REF = ArithmeticProfile(
     "litert-ref",
     "LiteRT 2.3.0, reference kernels (BUILTIN_REF), x86-64",
-    (*HYBRID_REF_X86, TRANSPOSE_CONV_HYBRID_X86, *RECURRENT_X86, *_EVERYWHERE),
+    (*HYBRID_REF_X86, TRANSPOSE_CONV_HYBRID_X86, *FOUR_BITS_X86, *RECURRENT_X86, *_EVERYWHERE),
     kernels="reference",
 )
 
@@ -124,6 +125,7 @@ LITERT_REF_ARM: tuple[ArithmeticProfile, ...] = tuple(
         f"LiteRT 2.3.0, reference kernels (BUILTIN_REF), aarch64, {machine}",
         (
             *hybrid_ref_arm(core),
+            *FOUR_BITS_ARM,
             *RECURRENT_ARM,
             RESIZE_REF_ARM,
             *LINES_ARM,

@@ -54,6 +54,7 @@ def delegated_entries(
             f"{_X}/operators/fully-connected-nc.c, {_X}/qs8-qc8w-gemm",
             delegation.takes_fully_connected,
             "delegated: constant weights",
+            weights=("int8",),
         ),
         Entry(
             ("CONV_2D", "DEPTHWISE_CONV_2D"),
@@ -141,6 +142,19 @@ def delegated_entries(
     )
 
 
+def _narrow_fully_connected(evidence: Evidence) -> Entry:
+    return Entry(
+        ("FULLY_CONNECTED",),
+        ("int8",),
+        "S5:single",
+        evidence,
+        f"{_X}/operators/fully-connected-nc.c, {_X}/qs8-qc4w-gemm, {_X}/qs8-qc2w-gemm",
+        delegation.takes_fully_connected,
+        "delegated: constant weights, an even depth; int2: per channel, a depth of whole fours",
+        weights=("int4", "int2"),
+    )
+
+
 LONG_SUMS_X86 = Entry(
     ("MEAN", "SUM"),
     ("int8",),
@@ -167,6 +181,7 @@ def _profile(
 
 
 _SAME_ON_ARM = (
+    _narrow_fully_connected(Evidence.SOURCE),
     resize_delegated("q11-fused"),
     sum_delegated("xnnpack-fused"),
     *elementwise_delegated("S6:single"),
@@ -180,6 +195,7 @@ LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
             LONG_SUMS_X86,
             *HYBRID_DELEGATED_X86,
             hybrid_transpose_conv_delegated(Evidence.MEASURED),
+            _narrow_fully_connected(Evidence.MEASURED),
             resize_delegated("q11"),
             *elementwise_delegated("S5:single"),
             sum_delegated("xnnpack"),

@@ -203,11 +203,11 @@ _DEPTHWISE_3X3 = Entry(
     "window 3x3, stride 1 or 2, a multiple of 8 channels, borders 0 or 1 on all sides, "
     "multiplier below 1",
 )
-_ARM: tuple[Entry, ...] = (
+MATRIX_ARM: tuple[Entry, ...] = (
     *_REFERENCE_CONV,
     _DEPTHWISE_3X3,
     *_DEPTHWISE,
     *_products("S2", _GEMV, only_columns=True),
     *_products("S3", "ruy kernel_arm64.cc, apply_multiplier.cc"),
 )
-MATRIX_ARM = (*_ARM, *unpacked(_ARM, Evidence.SOURCE))
+UNPACKED_ARM = unpacked(MATRIX_ARM, Evidence.SOURCE)
