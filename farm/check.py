@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from farm.golden import golden_target, run_golden
+from farm.golden import Golden, golden_target, run_golden
 from harness.device import Connect, Device, Transport
 from harness.errors import DeviceError, HostKeyChanged, UsageError
 from harness.records import Outcome
@@ -101,13 +101,17 @@ def check_device(device: Device, connect: Connect) -> DeviceCheck:
 
 
 def check_golden(
-    device: Device, connect: Connect, *, progress: Progress = no_progress
+    device: Device,
+    connect: Connect,
+    *,
+    golden: Golden = Golden(),  # noqa: B008  frozen
+    progress: Progress = no_progress,
 ) -> CheckItem | None:
     """Run the golden model on a device; None when none of its targets takes it."""
     target = golden_target(device)
     if target is None:
         return None
-    run = run_golden(device, target, connect, progress=progress)
+    run = run_golden(device, target, connect, golden=golden, progress=progress)
     outputs = run.exactness.outputs if run.exactness else ()
     differing = sum(output.differing or 0 for output in outputs)
     if run.outcome is Outcome.PASS:

@@ -10,14 +10,17 @@ device is one table::
     user = "edge"
     key_file = "~/.ssh/farm"
     host_key = "SHA256:…"
+
+One file may be that of several lab hosts: ``[hosts.NAME]`` then says which devices are whose. The
+lab's own golden model takes the place of ours with ``[golden]``.
 """
 
 import platform
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Self, cast
@@ -28,6 +31,7 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
 from farm import phones, toml_file
+from farm.golden import Golden
 from harness.device import Address, Device, RunPolicy, TransportKind
 from harness.errors import UsageError
 from harness.home import home
@@ -69,6 +73,9 @@ class _Entry(BaseModel):
     max_temperature_c: Annotated[float, Field(gt=0, le=150)] | None = None
     cooldown_s: Annotated[float, Field(ge=0, le=86_400)] = _POLICY.cooldown_s
     cpus: str | None = None
+    reboot: Annotated[
+        list[str], Field(description="command that reboots it, when its probes fail")
+    ] = []
 
     @model_validator(mode="after")
     def _has_an_address(self) -> Self:
@@ -97,7 +104,11 @@ class _Entry(BaseModel):
             workdir=self.workdir or workdir,
             python=(python if self.python is None else self.python) or None,
             policy=RunPolicy(
-                self.min_battery_percent, self.max_temperature_c, self.cooldown_s, self.cpus
+                self.min_battery_percent,
+                self.max_temperature_c,
+                self.cooldown_s,
+                self.cpus,
+                tuple(self.reboot),
             ),
         )
 
@@ -107,18 +118,61 @@ def _defaults(transport: TransportKind) -> tuple[str, str]:
     return (phones.WORKDIR, "") if transport == "adb" else (_WORKDIR, "python3")
 
 
+class _Host(BaseModel):
+    """``[hosts.NAME]``: a lab host, the NAME of its worker's --host."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    devices: Annotated[list[str], Field(description="names of those attached to it")]
+
+
+class _Golden(BaseModel):
+    """``[golden]``: a quantized model that tells whether a device can be trusted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    model: Annotated[str, Field(pattern=r"\.tflite$")]
+    data: Annotated[str, Field(pattern=r"\.npz$")]
+
+
 class _File(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    golden: _Golden | None = None
+    hosts: dict[str, _Host] = {}
     devices: dict[str, _Entry] = {}
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """The devices of one file, after the built-in `HOST`."""
+    """The devices of one file, after the built-in `HOST`.
+
+    Attributes:
+        hosts: by lab host, the names of its devices; empty where one lab host has them all. A
+            device that none names is served by none.
+        golden: what devices are probed with.
+    """
 
     path: Path
     devices: tuple[Device, ...]
+    hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    golden: Golden = field(default_factory=Golden)
+
+    def served_by(self, host: str) -> tuple[Device, ...]:
+        """The devices of a lab host: all, unless the file says whose they are.
+
+        Raises:
+            UsageError: the file names lab hosts, but not this one.
+        """
+        if not self.hosts:
+            return self.devices
+        if host not in self.hosts:
+            raise UsageError(
+                f"lab host {host!r}: not in {self.path}; there are: {', '.join(self.hosts)}; "
+                f"add [hosts.{host}], or choose one with --host"
+            )
+        mine = {HOST, *self.hosts[host]}
+        return tuple(device for device in self.devices if device.name in mine)
 
     def get_device(self, name: str) -> Device:
         """The device of that name.
@@ -179,7 +233,7 @@ def add_device(path: Path, device: Device) -> None:
 
 
 def remove_device(path: Path, name: str) -> None:
-    """Remove a device's table from the file.
+    """Remove a device's table from the file, and its name from its lab host's.
 
     Raises:
         UsageError: there is no such device, or it is the built-in one.
@@ -195,6 +249,9 @@ def remove_device(path: Path, name: str) -> None:
         last = cast(Table, devices[name]).value.body[::-1]
         tail = [item.as_string() for _, item in takewhile(lambda pair: pair[0] is None, last)]
         del devices[name]
+        for host in document.get("hosts", {}).values():
+            if name in host["devices"]:
+                host["devices"].remove(name)
         devices.body[slot] = (None, tomlkit.ws("".join(tail[::-1]).lstrip("\n")))
 
 
@@ -233,8 +290,40 @@ def _parse(text: str, path: Path) -> Inventory:
         if name == HOST or not _NAME.fullmatch(name):
             where = toml_file.find_line(text, ("devices", name), path)
             raise UsageError(f"{where}: {name!r} cannot be a device's name; allowed: {_NAME_RULE}")
+    _check_hosts(file, text, path)
     devices = [entry.device(name) for name, entry in file.devices.items()]
-    return Inventory(path, (host_device(), *devices))
+    hosts = {name: tuple(host.devices) for name, host in file.hosts.items()}
+    return Inventory(path, (host_device(), *devices), hosts, _golden(file.golden, text, path))
+
+
+def _check_hosts(file: _File, text: str, path: Path) -> None:
+    """Every device that a lab host names is there, and no other names it."""
+    whose: dict[str, str] = {}
+    for host, entry in file.hosts.items():
+        where = toml_file.find_line(text, ("hosts", host, "devices"), path)
+        if not _NAME.fullmatch(host):
+            raise UsageError(f"{where}: {host!r} cannot be a lab host's name; see devices' names")
+        for name in entry.devices:
+            if name not in file.devices:
+                raise UsageError(
+                    f"{where}: hosts.{host}.devices: no device {name!r}; there are: "
+                    f"{', '.join(file.devices) or 'none'}"
+                )
+            other = whose.setdefault(name, host)
+            if other != host or entry.devices.count(name) > 1:
+                raise UsageError(f"{where}: hosts.{host}.devices: {name!r} is {other}'s already")
+
+
+def _golden(entry: _Golden | None, text: str, path: Path) -> Golden:
+    if entry is None:
+        return Golden()
+    placed = {}
+    for key, value in (("model", entry.model), ("data", entry.data)):
+        placed[key] = path.parent / Path(value).expanduser()
+        if not placed[key].is_file():
+            where = toml_file.find_line(text, ("golden", key), path)
+            raise UsageError(f"{where}: golden.{key}: no such file: {placed[key]}")
+    return Golden(**placed)
 
 
 @contextmanager
@@ -264,7 +353,7 @@ def _written(device: Device) -> dict[str, object]:
             core=device.core,
             workdir=None if device.workdir == workdir else device.workdir,
             python=None if (device.python or "") == python else device.python or "",
-            **asdict(device.policy),
+            **asdict(device.policy) | {"reboot": list(device.policy.reboot)},
         )
     except ValidationError as error:
         reasons = "; ".join(toml_file.reason(item) for item in error.errors())

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from farm.selection import Selector, parse_selector
 from harness.artifact import sha256_file
 from harness.cache import content_key
+from harness.check import check_soc
 from harness.deploy import QUICK, STANDARD
 from harness.device import Device
 from harness.errors import ModelError, UsageError
@@ -67,7 +68,7 @@ class JobRequest(BaseModel):
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         try:
-            get_target(self.target)
+            check_soc(get_target(self.target), self.soc)
             self.choice()
         except UsageError as error:
             raise ValueError(str(error)) from None

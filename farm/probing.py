@@ -8,12 +8,13 @@ import sqlalchemy as sa
 from farm.database import Database, now
 from farm.faults import Fault, fault_of
 from farm.fence import FencedConnect
-from farm.golden import golden_target, run_golden
+from farm.golden import Golden, golden_target, run_golden
 from farm.health import Health, Policy, after_failed_probe, after_passed_probe
-from farm.leases import Lease, release, take
+from farm.leases import TTL_S, Lease, release, take
 from farm.logs import bound
 from farm.observation import observe
-from farm.tables import DEVICES
+from farm.reboot import reboot
+from farm.tables import DEVICES, WORKERS
 from harness.device import Connect, Device
 from harness.errors import HarnessError
 from harness.records import Outcome, Run
@@ -23,6 +24,10 @@ Probe = Callable[[Device, Connect], Fault | None]
 
 LOG = logging.getLogger("edgefarm.health")
 _TIMEOUT_S = 60.0
+_SILENT_S = 3 * TTL_S
+_REBOOT_AFTER = 2
+"""So many probes in a row must have failed before a device is rebooted; then again and again."""
+
 _PROBED = ("healthy", "suspect", "offline", "quarantined")
 
 
@@ -35,6 +40,16 @@ def due_probes(connection: sa.Connection, host: str) -> list[str]:
         DEVICES.c.holder.is_(None) | (DEVICES.c.lease_expires < now()),
     )
     return list(connection.execute(query).scalars())
+
+
+def is_served(connection: sa.Connection, device: str) -> bool:
+    """Whether a living worker serves a device, and so probes it."""
+    query = (
+        sa.select(DEVICES.c.name)
+        .join(WORKERS, WORKERS.c.host == DEVICES.c.host)
+        .where(DEVICES.c.name == device, WORKERS.c.heartbeat > now() - _SILENT_S)
+    )
+    return connection.execute(query).first() is not None
 
 
 def take_for_probe(
@@ -59,6 +74,9 @@ def run_probe(
     """
     fenced = FencedConnect(connect, device.name, lease.token, lease.holder)
     with bound(device=device.name):
+        if device.policy.reboot and _should_reboot(database, device.name):
+            LOG.info("rebooting", extra={"command": device.policy.reboot})
+            reboot(device, fenced)
         fault = _fault(device, fenced, probe)
 
         def change(known: Health) -> Health:
@@ -77,11 +95,15 @@ def run_probe(
         return health
 
 
-def golden_probe(device: Device, connect: Connect) -> Fault | None:
+def golden_probe(
+    device: Device,
+    connect: Connect,
+    golden: Golden = Golden(),  # noqa: B008  frozen
+) -> Fault | None:
     """The golden model; where no target of the device takes it, a command must run."""
     target = golden_target(device)
     if target is not None:
-        return probe_fault(run_golden(device, target, connect))
+        return probe_fault(run_golden(device, target, connect, golden=golden))
     with connect(device) as transport:
         ended = transport.run(("true",), timeout_s=_TIMEOUT_S)
     if ended.exit_status != 0:
@@ -94,6 +116,13 @@ def probe_fault(run: Run) -> Fault | None:
     if run.outcome is Outcome.PASS:
         return None
     return fault_of(run) or Fault("ProbeFailed", "; ".join(run.reasons))
+
+
+def _should_reboot(database: Database, device: str) -> bool:
+    query = sa.select(DEVICES.c.failed_probes).where(DEVICES.c.name == device)
+    with database.begin() as connection:
+        failed = connection.execute(query).scalar_one_or_none() or 0
+    return failed > 0 and failed % (_REBOOT_AFTER + 1) == _REBOOT_AFTER
 
 
 def _fault(device: Device, connect: Connect, probe: Probe) -> Fault | None:

@@ -3,6 +3,7 @@ on the way, goes by age and size.
 """
 
 import contextlib
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from farm.database import Database, now
-from farm.tables import EVENTS, HEALTH_LOG, JOBS, PREPARATIONS
+from farm.tables import EVENTS, FILES, HEALTH_LOG, JOBS, PREPARATIONS
 from harness.cache import Cache
 
 _DAY_S = 86400.0
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 _BATCH = 500
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED")
 
@@ -29,6 +31,8 @@ class RetentionPolicy:
         events_days: what happened to jobs that have ended.
         health_days: transitions of devices' health.
         workflows_days: steps of workflows that have ended.
+        files_days: files that jobs came with, since they were last submitted; never while a job
+            that names one is live.
         cache_days: artifacts and tensors in this host's cache, since they were made.
         cache_bytes: what the cache may hold; the oldest go first.
     """
@@ -36,27 +40,33 @@ class RetentionPolicy:
     events_days: float = 30.0
     health_days: float = 365.0
     workflows_days: float = 7.0
+    files_days: float = 30.0
     cache_days: float = 30.0
     cache_bytes: int = 50 << 30
 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was removed: rows, rows, workflows, entries of the cache and their bytes."""
+    """What was removed: rows, rows, workflows, files of jobs, entries of the cache and their
+    bytes."""
 
     events: int
     health_changes: int
     workflows: int
+    files: int
     cache_entries: int
     cache_bytes: int
 
 
-def forget(database: Database, cache: Cache, host: str, policy: RetentionPolicy) -> Forgotten:
+def forget(
+    database: Database, cache: Cache, store: Path, host: str, policy: RetentionPolicy
+) -> Forgotten:
     """Remove what the policy lets go. Runs and jobs stay; safe while workers work.
 
     Args:
         database: the farm's.
         cache: of this host.
+        store: of this host, for files of jobs.
         host: its name: an artifact that is gone must be made again before a device waits for it.
         policy: how long what is kept.
     """
@@ -78,7 +88,9 @@ def forget(database: Database, cache: Cache, host: str, policy: RetentionPolicy)
             HEALTH_LOG.delete().where(HEALTH_LOG.c.at < now() - policy.health_days * _DAY_S)
         ).rowcount
     workflows = _forget_workflows(database, policy)
-    return Forgotten(events, changes, workflows, len(entries), sum(size for _, size in entries))
+    files = _forget_files(database, store, policy)
+    freed = sum(size for _, size in entries)
+    return Forgotten(events, changes, workflows, files, len(entries), freed)
 
 
 def _outdated(cache: Cache, policy: RetentionPolicy) -> Iterator[tuple[Path, int]]:
@@ -100,6 +112,29 @@ def _outdated(cache: Cache, policy: RetentionPolicy) -> Iterator[tuple[Path, int
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _forget_files(database: Database, store: Path, policy: RetentionPolicy) -> int:
+    """Remove files of jobs from the store and the database; how many there were."""
+    old = FILES.c.at < now() - policy.files_days * _DAY_S
+    with database.begin() as connection:
+        # Shared anew between this look and the removal, a file's time is new: the guard holds.
+        stored = set(connection.execute(sa.select(FILES.c.sha256).where(old)).scalars())
+        live = connection.execute(sa.select(JOBS.c.request).where(JOBS.c.state == "live"))
+        needed = {digest for text in live.scalars() for digest in _DIGEST.findall(text)}
+    for digest in stored - needed:
+        with database.begin() as connection:
+            connection.execute(FILES.delete().where(FILES.c.sha256 == digest, old))
+    since = time.time() - policy.files_days * _DAY_S
+    gone = stored - needed
+    for folder in store.iterdir() if store.is_dir() else ():
+        if not _DIGEST.fullmatch(folder.name) or folder.name in needed:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # another process may remove it just now
+            if folder.stat().st_mtime < since:
+                shutil.rmtree(folder)
+                gone.add(folder.name)
+    return len(gone)
 
 
 def _forget_workflows(database: Database, policy: RetentionPolicy) -> int:

@@ -41,12 +41,14 @@ class RunPolicy:
         max_temperature_c: above, it has to cool down first; None: at any temperature.
         cooldown_s: how long it is waited for.
         cpus: cores that the runner is kept on, e.g. ``4-7``; None: on any.
+        reboot: command that reboots it, run there when its probes fail; empty: never.
     """
 
     min_battery_percent: int = 0
     max_temperature_c: float | None = None
     cooldown_s: float = 300.0
     cpus: str | None = None
+    reboot: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

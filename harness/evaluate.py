@@ -122,8 +122,11 @@ def prepare(
     kept = cache or default_cache()
     model, samples = _open(request, progress)
     target, calibration = request.target, samples.calibration
-    lowered = lower(target, model, request.recipe, calibration, cache=kept, progress=progress)
-    compile_for(target, lowered, request.soc, cache=kept, progress=progress)
+    soc = request.soc
+    lowered = lower(
+        target, model, request.recipe, calibration, soc=soc, cache=kept, progress=progress
+    )
+    compile_for(target, lowered, soc, cache=kept, progress=progress)
     float_outputs(model, samples.evaluation, cache=kept, progress=progress)
 
 

@@ -3,6 +3,7 @@
 Run over the straight way, it says whether a device, its runtime and the way there can be trusted.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deploy import NONE
@@ -17,6 +18,19 @@ MODEL = _HERE / "model.tflite"
 SAMPLES = _HERE / "samples.npz"
 
 
+@dataclass(frozen=True)
+class Golden:
+    """The model that tells whether a device can be trusted: ours, or a lab's own.
+
+    Attributes:
+        model: a quantized ``.tflite``.
+        data: its samples, ``.npz``.
+    """
+
+    model: Path = MODEL
+    data: Path = SAMPLES
+
+
 def golden_target(device: Device) -> Target | None:
     """The first of a device's targets that the golden model runs on; None when none takes it."""
     targets = [get_target(name) for name in device.targets]
@@ -25,7 +39,12 @@ def golden_target(device: Device) -> Target | None:
 
 
 def run_golden(
-    device: Device, target: Target, connect: Connect, *, progress: Progress = no_progress
+    device: Device,
+    target: Target,
+    connect: Connect,
+    *,
+    golden: Golden = Golden(),
+    progress: Progress = no_progress,
 ) -> Run:
     """Run the golden model on a device and compare it with the emulator.
 
@@ -33,14 +52,15 @@ def run_golden(
         device: where to.
         target: see `golden_target`.
         connect: opens a transport to the device.
+        golden: what is run.
         progress: told what is being done.
 
     Returns:
         A Run: PASS; FAIL when the numbers are wrong; ERROR or TIMEOUT when the machine is.
     """
     request = Request(
-        model=str(MODEL),
-        data=str(SAMPLES),
+        model=str(golden.model),
+        data=str(golden.data),
         target=target,
         recipe=None,
         device=device,

@@ -44,6 +44,7 @@ from tomlkit.exceptions import TOMLKitError
 from farm import toml_file
 from farm.job import JobRequest, job_request
 from farm.selection import parse_selector
+from harness.check import check_soc
 from harness.errors import HarnessError, UsageError
 from harness.limits import Limits, load_limits
 from harness.protocol import Kernels
@@ -141,10 +142,16 @@ class ModelEntry(_Table):
 
 
 class DeviceEntry(_Table):
-    """``[[devices]]``: a target, and which devices of it."""
+    """``[[devices]]``: a target, which devices of it, and the chip where the target wants one."""
 
     target: Annotated[str, _valid(get_target)]
     on: Annotated[str, _valid(parse_selector)] = ""
+    soc: str | None = None
+
+    @model_validator(mode="after")
+    def _has_its_chip(self) -> Self:
+        _as_value_error(lambda soc: check_soc(get_target(self.target), soc), self.soc)
+        return self
 
 
 class Email(_Table):
@@ -199,6 +206,7 @@ class Plan(_Table):
                 "model": model.model,
                 "data": model.data or model.model,
                 "target": where.target,
+                "soc": where.soc,
                 "recipe": recipe,
                 "limits": load_limits(Path(model.limits)) if model.limits else Limits(),
                 "measure": "quick" if model.quick else "standard",

@@ -175,11 +175,12 @@ def check(name: NameArgument, as_json: JsonOption = False) -> None:
     Looks at reach, disk, tools and runtimes, then runs a golden model and compares it with the
     emulator.
     """
-    device = load_inventory(inventory_path()).get_device(name)
+    inventory = load_inventory(inventory_path())
+    device = inventory.get_device(name)
     found = check_device(device, connect)
     if found.ok:
         with progress_bar() as progress:
-            golden = check_golden(device, connect, progress=progress)
+            golden = check_golden(device, connect, golden=inventory.golden, progress=progress)
         if golden is not None:
             found = replace(found, items=(*found.items, golden))
     if as_json:

@@ -5,6 +5,7 @@ import socket
 import sys
 import threading
 import time
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -63,16 +64,17 @@ def worker(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     log_to()
+    inventory = load_inventory(inventory_path())
     farm = open_database(database)
     evaluation = Evaluation(memory_bytes=int(memory * _GIB))
     try:
         serve(
             farm,
             host,
-            load_inventory(inventory_path()).devices,
+            inventory.served_by(host),
             connect=connect,
             work=Fetching(evaluation, farm, default_store(), default_cache()),
-            probe=golden_probe,
+            probe=partial(golden_probe, golden=inventory.golden),
             stop=stop,
             settings=Settings(preparers=preparers, traces=tuple(traces or ())),
         )
@@ -138,23 +140,36 @@ def metrics(
 def clean(
     host: Annotated[str, typer.Option(help="Name of this lab host.")] = socket.gethostname(),
     keep_days: Annotated[
-        float, typer.Option(min=0, help="Artifacts and tensors in the cache, since made.")
+        float, typer.Option(min=0, help="Uploads, artifacts and tensors.")
     ] = RetentionPolicy.cache_days,
     cache_gib: Annotated[float, typer.Option(min=0, help="What the cache may hold.")] = 50.0,
+    every: Annotated[
+        float | None, typer.Option(min=0.01, help="Do it every so many hours, until stopped.")
+    ] = None,
     database: DatabaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Forget what can be made again: old artifacts, events and workflow steps; results stay."""
-    policy = RetentionPolicy(cache_days=keep_days, cache_bytes=int(cache_gib * _GIB))
-    gone = forget(open_database(database), default_cache(), host, policy)
-    if as_json:
-        print_json(gone)
-        return
-    stdout.print(
-        f"cache: {gone.cache_entries} entries, {gone.cache_bytes >> 20} MiB; "
-        f"{gone.events} events; {gone.workflows} workflows",
-        highlight=False,
+    """Forget what can be made again: old artifacts, uploads, events and steps; results stay.
+
+    Uploads are kept while a job that needs them is live.
+    """
+    policy = RetentionPolicy(
+        cache_days=keep_days, files_days=keep_days, cache_bytes=int(cache_gib * _GIB)
     )
+    farm = open_database(database)
+    while True:
+        gone = forget(farm, default_cache(), default_store(), host, policy)
+        if as_json:
+            print_json(gone)
+        else:
+            stdout.print(
+                f"cache: {gone.cache_entries} entries, {gone.cache_bytes >> 20} MiB; "
+                f"{gone.files} files; {gone.events} events; {gone.workflows} workflows",
+                highlight=False,
+            )
+        if every is None:
+            return
+        time.sleep(every * 3600)
 
 
 def _picture(seen: Snapshot) -> Group:

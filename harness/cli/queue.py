@@ -16,7 +16,14 @@ from farm.job import job_request
 from farm.jobs import JobStatus
 from farm.queue import JobQueue, LocalQueue
 from farm.remote import RemoteQueue
-from harness.cli.evaluation import DataOption, ModelArgument, RecipeOption, TargetOption, data_of
+from harness.cli.evaluation import (
+    DataOption,
+    ModelArgument,
+    RecipeOption,
+    SocOption,
+    TargetOption,
+    data_of,
+)
 from harness.cli.output import JsonOption, print_json, print_rows, progress_bar, remark, stdout
 from harness.errors import UsageError
 from harness.limits import Limits, load_limits
@@ -83,6 +90,7 @@ def submit(
     target: TargetOption,
     data: DataOption = None,
     recipe: RecipeOption = None,
+    soc: SocOption = None,
     on: Annotated[
         str,
         typer.Option(
@@ -121,6 +129,7 @@ def submit(
             "data": absolute(data_of(model, data)),
             "target": target,
             "recipe": load_recipe(recipe) if recipe else None,
+            "soc": soc,
             "limits": load_limits(limits) if limits else Limits(),
             "measure": "quick" if quick else "standard",
             "kernels": kernels,

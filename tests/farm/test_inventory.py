@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from farm.golden import Golden
 from farm.inventory import add_device, inventory_path, load_inventory, remove_device
 from harness.device import Address, Device
 from harness.errors import HarnessError, UsageError
@@ -203,3 +204,61 @@ def test_a_file_that_cannot_be_read_or_written(path: Path, tmp_path: Path) -> No
         load_inventory(tmp_path)
     with pytest.raises(HarnessError, match="cannot be written"):
         add_device(path / "below/farm.toml", BOARD)
+
+
+HOSTS = """\
+[hosts.one]
+devices = ["a"]   # by the window
+
+[hosts.two]
+devices = ["b", "c"]
+
+[devices.a]
+transport = "local"
+[devices.b]
+transport = "local"
+[devices.c]
+transport = "local"
+[devices.spare]
+transport = "local"
+"""
+
+
+def test_a_file_may_be_that_of_several_lab_hosts(path: Path) -> None:
+    path.write_text(HOSTS)
+    inventory = load_inventory(path)
+    assert [device.name for device in inventory.served_by("two")] == ["host", "b", "c"]
+    with pytest.raises(UsageError, match=r"'three': not in .*; there are: one, two"):
+        inventory.served_by("three")
+    remove_device(path, "b")
+    assert [device.name for device in load_inventory(path).served_by("two")] == ["host", "c"]
+    assert "# by the window" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('["b", "c"]', '["b", "x"]', r"farm.toml:5: hosts.two.devices: no device 'x'; .*a, b, c"),
+        ('["b", "c"]', '["b", "a"]', r"farm.toml:5: hosts.two.devices: 'a' is one's already"),
+        ('["b", "c"]', '["b", "b"]', r"farm.toml:5: hosts.two.devices: 'b' is two's already"),
+        ('["b", "c"]', '"b"', r"farm.toml:5: hosts.two.devices: "),
+        ("[hosts.two]\ndevices", "[hosts.two]\nunits", r"farm.toml:5: hosts.two.units: Extra"),
+        ("[hosts.two]", '[hosts."t w"]', r"'t w' cannot be a lab host's name"),
+    ],
+)
+def test_a_mistake_about_lab_hosts_names_its_line(
+    path: Path, before: str, after: str, said: str
+) -> None:
+    path.write_text(HOSTS.replace(before, after))
+    with pytest.raises(UsageError, match=said):
+        load_inventory(path)
+
+
+def test_a_lab_has_a_golden_model_of_its_own(path: Path, tmp_path: Path) -> None:
+    assert load_inventory(path).golden == Golden()
+    (tmp_path / "net.tflite").touch()
+    path.write_text('[golden]\nmodel = "net.tflite"\ndata = "x.npz"\n')
+    with pytest.raises(UsageError, match=r"farm.toml:3: golden.data: no such file: .*x.npz"):
+        load_inventory(path)
+    (tmp_path / "x.npz").touch()
+    assert load_inventory(path).golden == Golden(tmp_path / "net.tflite", tmp_path / "x.npz")

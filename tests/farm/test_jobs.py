@@ -258,6 +258,9 @@ def test_an_impossible_job_is_refused(farm: Database, fields: dict[str, str], ma
         ({"priority": 1000}, "priority"),
         ({"speed": 1}, "speed"),
         ({"model": ""}, "model"),
+        ({"target": "hexagon-litert"}, "needs a chip"),
+        ({"target": "hexagon-litert", "soc": "SM1"}, "got SM1"),
+        ({"soc": "SM8650"}, "leave out --soc"),
     ],
 )
 def test_a_wrong_request_names_the_field(fields: dict[str, object], match: str) -> None:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from farm.database import Database
 from farm.doctor import examine
@@ -15,7 +16,7 @@ from farm.observation import order
 from farm.parts import accept
 from farm.retention import RetentionPolicy, forget
 from farm.snapshot import take_snapshot
-from farm.tables import EVENTS
+from farm.tables import EVENTS, FILES
 from harness.cache import Cache, content_key
 from tests.farm.jobs_in import HOST, a_run, add_devices, claim_on, submit_ready
 
@@ -51,7 +52,7 @@ def test_results_stay_and_words_go(farm: Database, tmp_path: Path) -> None:
     ended, live = ended_job(farm), submit_ready(farm)
     with farm.begin() as connection:
         connection.execute(EVENTS.update().values(at=0.0))
-    gone = forget(farm, Cache(tmp_path / "cache"), HOST, RetentionPolicy())
+    gone = forget(farm, Cache(tmp_path / "cache"), tmp_path / "store", HOST, RetentionPolicy())
     assert gone.events == 3
     assert len(results(farm, ended)) == 1
     assert status(farm, live).state == "queued"
@@ -62,7 +63,7 @@ def test_old_artifacts_go_and_are_made_again_before_a_claim(farm: Database, tmp_
     cache = Cache(tmp_path / "cache")
     old, new = entry(cache, "old", 40), entry(cache, "new", 1)
     submit_ready(farm)
-    gone = forget(farm, cache, HOST, RetentionPolicy())
+    gone = forget(farm, cache, tmp_path / "store", HOST, RetentionPolicy())
     assert (gone.cache_entries, gone.cache_bytes) == (1, 10)
     assert not old.exists()
     assert new.exists()
@@ -72,8 +73,30 @@ def test_old_artifacts_go_and_are_made_again_before_a_claim(farm: Database, tmp_
 def test_the_oldest_make_room(farm: Database, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     paths = [entry(cache, f"entry {days}", days, 100) for days in (3, 2, 1)]
-    forget(farm, cache, HOST, RetentionPolicy(cache_bytes=250))
+    forget(farm, cache, tmp_path / "store", HOST, RetentionPolicy(cache_bytes=250))
     assert [path.exists() for path in paths] == [False, True, True]
+
+
+def test_files_go_when_no_live_job_names_them(farm: Database, tmp_path: Path) -> None:
+    store, month = tmp_path / "store", time.time() - 31 * 86400
+    live, old, new = (str(number) * 64 for number in range(3))
+    for digest in (live, old, new):
+        (store / digest).mkdir(parents=True)
+        (store / digest / "model.tflite").write_bytes(b"x")
+        os.utime(store / digest, (month, month) if digest != new else None)
+    rows = [
+        {"sha256": digest, "number": 0, "at": time.time() if digest == new else month, "data": b"x"}
+        for digest in (live, old, new)
+    ]
+    with farm.begin() as connection:
+        connection.execute(FILES.insert(), rows)
+    submit_ready(farm, model=f"stored:{live}/model.tflite")
+    gone = forget(farm, Cache(tmp_path / "cache"), store, HOST, RetentionPolicy())
+    assert gone.files == 1
+    assert sorted(path.name for path in store.iterdir()) == [live, new]
+    with farm.begin() as connection:
+        kept = connection.execute(sa.select(FILES.c.sha256).order_by(FILES.c.sha256)).scalars()
+        assert list(kept) == [live, new]
 
 
 def test_metrics_tell_what_is(farm: Database) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from farm.database import Database, open_database
+from farm.devices import register_devices
 from farm.parts import accept
+from harness.device import Device
 from harness.records import Outcome
 from tests.farm.jobs_in import a_run, add_devices, claim_on, mark_prepared, request
 from tests.harness.cli.command import Edgefarm
@@ -63,6 +65,16 @@ def test_nothing_matches(edgefarm: Edgefarm, farm: Database) -> None:  # noqa: A
     ended = edgefarm(*SUBMIT, "--on", "tag=z")
     assert ended.code == 2
     assert "0 match" in ended.err
+
+
+def test_a_chip_travels_with_the_job(edgefarm: Edgefarm, farm: Database) -> None:
+    register_devices(farm, [Device("phone", "local", ("hexagon-litert",))])
+    line = ("submit", "zoo:m", "--target", "hexagon-litert")
+    job = edgefarm(*line, "--soc", "SM8650", "--json").json["job"]
+    assert edgefarm("status", job, "--json").json["request"]["soc"] == "SM8650"
+    refused = edgefarm(*line)
+    assert refused.code == 2
+    assert "needs a chip" in refused.err
 
 
 def test_files_are_named_as_a_worker_finds_them(
