@@ -10,11 +10,11 @@ from farm.faults import Fault, fault_of
 from farm.fence import FencedConnect
 from farm.golden import Golden, golden_target, run_golden
 from farm.health import Health, Policy, after_failed_probe, after_passed_probe
-from farm.leases import TTL_S, Lease, release, take
+from farm.leases import Lease, release, take
 from farm.logs import bound
 from farm.observation import observe
 from farm.reboot import reboot
-from farm.tables import DEVICES, WORKERS
+from farm.tables import DEVICES
 from harness.device import Connect, Device
 from harness.errors import HarnessError
 from harness.records import Outcome, Run
@@ -24,7 +24,6 @@ Probe = Callable[[Device, Connect], Fault | None]
 
 LOG = logging.getLogger("edgefarm.health")
 _TIMEOUT_S = 60.0
-_SILENT_S = 3 * TTL_S
 _REBOOT_AFTER = 2
 """So many probes in a row must have failed before a device is rebooted; then again and again."""
 
@@ -40,16 +39,6 @@ def due_probes(connection: sa.Connection, host: str) -> list[str]:
         DEVICES.c.holder.is_(None) | (DEVICES.c.lease_expires < now()),
     )
     return list(connection.execute(query).scalars())
-
-
-def is_served(connection: sa.Connection, device: str) -> bool:
-    """Whether a living worker serves a device, and so probes it."""
-    query = (
-        sa.select(DEVICES.c.name)
-        .join(WORKERS, WORKERS.c.host == DEVICES.c.host)
-        .where(DEVICES.c.name == device, WORKERS.c.heartbeat > now() - _SILENT_S)
-    )
-    return connection.execute(query).first() is not None
 
 
 def take_for_probe(

@@ -13,15 +13,11 @@ from dataclasses import replace
 
 from farm.database import open_database
 from farm.devices import Known, known_devices, named_for, register_devices
-from farm.faults import Fault
-from farm.health import after_fault
 from farm.inventory import HOST, inventory_path, load_inventory
 from farm.leases import USABLE, Leased, holder_name, leased
-from farm.observation import observe
-from farm.probing import is_served
 from farm.selection import Selector
 from farm.transports import connect
-from harness.errors import DeviceError, DevicesBusy, LeaseLost, NoDevice
+from harness.errors import DevicesBusy, NoDevice
 
 _POLL_S = 0.5
 _HOPEFUL = (*USABLE, "suspect")
@@ -76,18 +72,6 @@ class Pool:
                     "see `edgefarm device state`"
                 )
             time.sleep(_POLL_S)
-
-    def blame(self, held: Leased, error: DeviceError) -> None:
-        """Note a machine's fault as a worker does, so that no job gets the device before a probe.
-
-        Only where a worker serves it, for only a worker probes: nobody else would bring it back.
-        """
-        if isinstance(error, LeaseLost):
-            return
-        fault = Fault(type(error).__name__, str(error))
-        with self._database.begin() as connection:
-            if is_served(connection, held.device.name):
-                observe(connection, held.device.name, lambda known: after_fault(known, fault))
 
     def set_aside(self, held: Leased) -> None:
         """Give a device back that failed; it is taken again only when no other one is there."""

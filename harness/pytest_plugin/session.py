@@ -81,22 +81,13 @@ class DeviceTests:
             on: one of the held devices; None for the first, or for another one when that failed.
         """
         left = self._config.option.edgefarm_retries
-        failed: DeviceError | None = None
         while True:
-            try:
-                held = self._choose(on)
-            except pytest.skip.Exception:
-                if failed is not None:  # no device is left because one has failed
-                    raise failed from None
-                raise
+            held = self._choose(on)
             try:
                 return work(held)
             except DeviceError as error:
-                failed = error
-                if self._pool is not None:
-                    self._pool.blame(held, error)
-                    if on is None:
-                        self._pool.set_aside(held)
+                if on is None and self._pool is not None:
+                    self._pool.set_aside(held)
                 if left <= 0:
                     raise
                 left -= 1
