@@ -179,7 +179,7 @@ def unpacked(entries: tuple[Entry, ...], evidence: Evidence) -> tuple[Entry, ...
             evidence=evidence,
             reference=f"{entry.reference}; weights are unpacked first",
             when=when,
-            condition=entry.condition.replace("int8 weights, ", "").replace("int8 weights", ""),
+            condition=entry.condition.replace("int8 weights", "narrow weights"),
             weights=("int4", "int2") if entry.ops == ("FULLY_CONNECTED",) else ("int4",),
         )
 
