@@ -13,15 +13,18 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 from farm.sqlite_line import stand_in_line
-from farm.tables import FILES, METADATA
+from farm.tables import FILES, METADATA, PARTS_BY_PREPARATION
 from harness.errors import HarnessError, UsageError
 from harness.home import home
 
 FILE_NAME = "farm.sqlite"
-SCHEMA = 2
+SCHEMA = 3
 """Version of the tables; each step of `_MIGRATIONS` leads to the next one."""
 
-_MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (FILES.create,)
+_MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (
+    FILES.create,
+    PARTS_BY_PREPARATION.create,
+)
 _LOCK = 0x65646765  # of Postgres, while tables are made
 _BUSY_S = 60
 _POOL = 16
@@ -174,6 +177,16 @@ def _migrate(database: Database) -> None:
         for step in _MIGRATIONS[found - 1 :]:
             step(connection)
         connection.execute(_VERSION.update().values(version=SCHEMA))
+
+
+def distinct_values(column: sa.Column[str], where: sa.ColumnElement[bool]) -> sa.Select[str]:
+    """Each value of a text column once, smallest first: a walk along an index that begins with the
+    columns of `where` and then has this one, as long as there are values, not rows."""
+    smallest = sa.func.min(column)
+    seen = sa.select(smallest.label("value")).where(where).cte("seen", recursive=True)
+    following = sa.select(smallest).where(where, column > seen.c.value).scalar_subquery()
+    seen = seen.union_all(sa.select(following).where(seen.c.value.is_not(None)))
+    return sa.select(seen.c.value).where(seen.c.value.is_not(None))
 
 
 def _version(connection: sa.Connection) -> int | None:

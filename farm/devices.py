@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
@@ -117,7 +118,7 @@ def known_devices(connection: sa.Connection, *, host: str | None = None) -> list
         query = query.where(DEVICES.c.host == host)
     return [
         Known(
-            device=_DEVICE.validate_json(row.entry),
+            device=_parsed(row.entry),
             host=row.host,
             health=row.health,
             cause=row.cause,
@@ -131,6 +132,12 @@ def known_devices(connection: sa.Connection, *, host: str | None = None) -> list
         )
         for row in connection.execute(query)
     ]
+
+
+@lru_cache(maxsize=4096)
+def _parsed(entry: str) -> Device:
+    """An inventory entry; every look at the queue and every submit reads all of them."""
+    return _DEVICE.validate_json(entry)
 
 
 def _insert(connection: sa.Connection, name: str, entry: str, host: str | None) -> None:

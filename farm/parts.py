@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from farm.database import Database, now
+from farm.database import Database, distinct_values, now
 from farm.devices import Known, known_devices
 from farm.events import add_event
 from farm.job import JobRequest, parse_request
@@ -57,8 +57,10 @@ class Claimed:
 
 def ready_selectors(connection: sa.Connection) -> list[str]:
     """What the ready parts ask for, each spelling once."""
-    query = sa.select(PARTS.c.selector).where(PARTS.c.state == "ready").distinct()
-    return list(connection.execute(query).scalars())
+    return list(connection.execute(_READY_SELECTORS).scalars())
+
+
+_READY_SELECTORS = distinct_values(PARTS.c.selector, PARTS.c.state == "ready")
 
 
 def matching(selectors: Sequence[str], known: Known, host: str) -> list[str]:
@@ -123,34 +125,37 @@ def _first_in_line(
 ) -> sa.Row[str, int, int] | None:
     """The first ready part of a selector that is prepared on the host, may start now, was not
     just failed by this device, and has no sibling on it."""
-    sibling = PARTS.alias()
-    query = (
-        sa.select(PARTS.c.id, PARTS.c.priority, PARTS.c.sequence)
-        .where(
-            PARTS.c.state == "ready",
-            PARTS.c.selector == selector,
-            PARTS.c.not_before <= now(),
-            PARTS.c.avoid.is_(None)
-            | (PARTS.c.avoid != device)
-            | (PARTS.c.not_before < now() - _AVOID_S),
-            sa.exists().where(
-                PREPARATIONS.c.key == PARTS.c.preparation,
-                PREPARATIONS.c.host == host,
-                PREPARATIONS.c.state == "done",
-            ),
-            ~sa.exists().where(
-                sibling.c.job == PARTS.c.job,
-                sibling.c.id != PARTS.c.id,
-                sibling.c.device == device,
-                sibling.c.state.in_(("running", "done")),
-            ),
-        )
-        .order_by(PARTS.c.priority.desc(), PARTS.c.sequence)
-        .limit(1)
-        .with_for_update(skip_locked=True, of=PARTS)
-    )
-    found: sa.Row[str, int, int] | None = connection.execute(query).one_or_none()
+    values = {"on": device, "lab": host, "wanted": selector}
+    found: sa.Row[str, int, int] | None = connection.execute(_FIRST, values).one_or_none()
     return found
+
+
+_SIBLING = PARTS.alias()
+_FIRST = (  # put together once: that takes longer than to run it
+    sa.select(PARTS.c.id, PARTS.c.priority, PARTS.c.sequence)
+    .where(
+        PARTS.c.state == "ready",
+        PARTS.c.selector == sa.bindparam("wanted"),
+        PARTS.c.not_before <= now(),
+        PARTS.c.avoid.is_(None)
+        | (PARTS.c.avoid != sa.bindparam("on"))
+        | (PARTS.c.not_before < now() - _AVOID_S),
+        sa.exists().where(
+            PREPARATIONS.c.key == PARTS.c.preparation,
+            PREPARATIONS.c.host == sa.bindparam("lab"),
+            PREPARATIONS.c.state == "done",
+        ),
+        ~sa.exists().where(
+            _SIBLING.c.job == PARTS.c.job,
+            _SIBLING.c.id != PARTS.c.id,
+            _SIBLING.c.device == sa.bindparam("on"),
+            _SIBLING.c.state.in_(("running", "done")),
+        ),
+    )
+    .order_by(PARTS.c.priority.desc(), PARTS.c.sequence)
+    .limit(1)
+    .with_for_update(skip_locked=True, of=PARTS)
+)
 
 
 def current(connection: sa.Connection, part: str, attempt: int, holder: str) -> Claimed | None:
@@ -377,7 +382,8 @@ def settle_dependents(connection: sa.Connection, job: str) -> None:
 
 def _lock_job(connection: sa.Connection, job: str) -> None:
     """Let the changes of a job's parts happen one after the other; SQLite has one writer anyway."""
-    connection.execute(sa.select(JOBS.c.id).where(JOBS.c.id == job).with_for_update())
+    if connection.dialect.name != "sqlite":
+        connection.execute(sa.select(JOBS.c.id).where(JOBS.c.id == job).with_for_update())
 
 
 def _is_cancelled(connection: sa.Connection, job: str) -> bool:

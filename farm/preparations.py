@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
-from farm.database import Database
+from farm.database import Database, distinct_values
 from farm.events import add_event
 from farm.job import JobRequest, parse_request
 from farm.parts import end_parts
@@ -14,6 +14,7 @@ from harness.device import Device
 from harness.records import Failure, Outcome
 
 _LOOK_AHEAD = 200
+_NEEDED = distinct_values(PARTS.c.preparation, PARTS.c.state == "ready")
 _THE_CALLERS = {"ModelError", "UsageError", "NoDevice"}
 
 
@@ -25,9 +26,12 @@ def wanted(
     Returns:
         Keys, each with a job that needs it, first in line first.
     """
-    there = sa.exists().where(
-        PREPARATIONS.c.key == PARTS.c.preparation, PREPARATIONS.c.host == host
-    )
+    mine = PREPARATIONS.c.host == host
+    needed = _NEEDED.subquery()
+    made = sa.exists().where(PREPARATIONS.c.key == needed.c.value, mine)
+    if connection.execute(sa.select(needed.c.value).where(~made).limit(1)).first() is None:
+        return []
+    there = sa.exists().where(PREPARATIONS.c.key == PARTS.c.preparation, mine)
     query = (
         sa.select(PARTS.c.preparation, PARTS.c.selector, PARTS.c.job)
         .where(PARTS.c.state == "ready", ~there)

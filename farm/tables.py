@@ -102,6 +102,7 @@ PARTS = sa.Table(
 )
 sa.Index("parts_to_claim", PARTS.c.state, PARTS.c.selector, PARTS.c.priority.desc(),
          PARTS.c.sequence)  # fmt: skip
+PARTS_BY_PREPARATION = sa.Index("parts_by_preparation", PARTS.c.state, PARTS.c.preparation)
 sa.Index("running_parts", PARTS.c.device, sqlite_where=PARTS.c.state == "running",
          postgresql_where=PARTS.c.state == "running")  # fmt: skip
 

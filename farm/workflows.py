@@ -7,12 +7,14 @@ that holds the part can make. See docs/decisions/durable-jobs.md.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfiguredInstance
 from pydantic import TypeAdapter
+from sqlalchemy.exc import OperationalError
 
 from farm import health
 from farm.attempts import Attempt, Attempts
@@ -34,6 +36,7 @@ from harness.records import Failure, Outcome, Run, dump_run, parse_run
 LOG = logging.getLogger("edgefarm.worker")
 _FAILURE: TypeAdapter[Failure | None] = TypeAdapter(Failure | None)
 _DROPPED = ""
+_SETTLE_AGAIN_S = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
 
 
 @dataclass(frozen=True)
@@ -89,17 +92,26 @@ class Workflows(DBOSConfiguredInstance):
             LOG.info("%s", run.outcome, extra={"part": part, "attempt": attempt})
         return dump_run(run).decode()
 
-    @DBOS.step(name="settle", retries_allowed=True, interval_seconds=0.2, max_attempts=8)
     def settle(self, part: str, attempt: int, document: str) -> str:
-        """Accept the run or put the part back in line, and note what it says of the device."""
+        """Accept the run or put the part back in line, and note what it says of the device.
+
+        No step: its transaction is its own record, and a second time it changes nothing.
+        """
         if document == _DROPPED:
             return "drop"
-        run, shop = parse_run(document.encode()), self.shop
-        with shop.database.begin() as connection:
-            claimed = current(connection, part, attempt, shop.holder)
-            if claimed is None:
-                return "drop"
-            return _settle(connection, claimed, run)
+        run = parse_run(document.encode())
+        for wait_s in _SETTLE_AGAIN_S:
+            try:
+                return self._settle_once(part, attempt, run)
+            except OperationalError as error:  # the database is busy, or starts again
+                LOG.warning("not settled yet: %s", error.orig, extra={"part": part})
+                time.sleep(wait_s)
+        return self._settle_once(part, attempt, run)
+
+    def _settle_once(self, part: str, attempt: int, run: Run) -> str:
+        with self.shop.database.begin() as connection:
+            claimed = current(connection, part, attempt, self.shop.holder)
+            return "drop" if claimed is None else _settle(connection, claimed, run)
 
     @DBOS.workflow(name="prepare")
     def prepare(self, key: str) -> str:
