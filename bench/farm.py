@@ -36,11 +36,12 @@ from bench.simulation.judge import (  # noqa: E402  the tree is not installed
     taken_out,
     unhealthy_times,
 )
+from bench.simulation.server import KilledServer  # noqa: E402
 from bench.simulation.work import request  # noqa: E402
 from bench.simulation.worker import TTL_S  # noqa: E402
 from farm.database import Database, open_database  # noqa: E402
 from farm.jobs import submit  # noqa: E402
-from farm.tables import DEVICES, EVENTS, PARTS  # noqa: E402
+from farm.tables import DEVICES, EVENTS, JOBS, PARTS  # noqa: E402
 from tests.farm.databases import create_database, postgres_server  # noqa: E402
 
 CONSOLE = Console()
@@ -48,6 +49,8 @@ HOSTS = ("lab-1", "lab-2")
 BAD = ("crashes", "wrong", "dead", "stolen")
 LONG_DEAD_EVERY = 10
 STALL_EVERY = 7
+SERVER_EVERY = 5
+SUBMITS_A_SERVER = 6
 STUCK_S = 240.0
 
 
@@ -71,8 +74,9 @@ class Kill:
 
 @dataclass
 class Scene:
-    """The rack, the workers and what was done to them."""
+    """The rack, the workers, the server and what was done to them."""
 
+    server: KilledServer
     folder: Path
     url: str
     devices: dict[str, str]
@@ -101,12 +105,13 @@ class Scene:
 
 
 @contextlib.contextmanager
-def scene(options: argparse.Namespace, url: str, folder: Path) -> Iterator[Scene]:
+def scene(options: argparse.Namespace, database: Database, folder: Path) -> Iterator[Scene]:
     """Start the rack and the workers; end them all."""
     names = [f"d{number}" for number in range(options.devices)]
     chance = random.Random(options.seed)  # noqa: S311  a reproducible draw
     bad = dict(zip(chance.sample(names, min(len(BAD), len(names) // 5)), BAD, strict=False))
-    made = Scene(folder, url, {name: bad.get(name, "") for name in names}, chance)
+    server = KilledServer(database, folder)
+    made = Scene(server, folder, database.url, {name: bad.get(name, "") for name in names}, chance)
     settings = {
         "log": str(folder / "devices.log"), "seed": options.seed, "fault_rate": options.faults,
         "socket": str(made.socket), "devices": made.devices, "job_s": options.job_s,
@@ -126,6 +131,7 @@ def scene(options: argparse.Namespace, url: str, folder: Path) -> Iterator[Scene
         for worker in made.workers.values():
             worker.kill()
             worker.wait()
+        server.stop()
         rack.kill()
         rack.wait()
 
@@ -137,8 +143,18 @@ def count(database: Database, table: sa.Table, *where: sa.ColumnElement[bool]) -
         return int(connection.execute(query).scalar_one())
 
 
+def kills_server(number: int) -> bool:
+    """Whether a disturbance is about the server."""
+    return number % SERVER_EVERY == 1 and number % STALL_EVERY != STALL_EVERY - 1
+
+
 def disturb(stage: Scene, database: Database, number: int) -> None:
-    """SIGKILL a worker and start it again, now and then late; or stop one for too long."""
+    """SIGKILL the server while jobs are sent to it; or a worker, started again now and then late;
+    or stop a worker for too long."""
+    if kills_server(number):
+        labels = [f"sent {number}.{one}" for one in range(SUBMITS_A_SERVER)]
+        stage.server.submit_and_kill(labels, stage.chance.uniform(0, 0.4))
+        return
     host = stage.chance.choice(HOSTS)
     if number % STALL_EVERY == STALL_EVERY - 1:
         stalled = stage.workers[host]
@@ -161,6 +177,15 @@ def disturb(stage: Scene, database: Database, number: int) -> None:
     stage.kills.append(Kill(host, at, at_wall, running, time.monotonic()))
 
 
+def planned(kills: int) -> int:
+    """How many disturbances it takes: some only stop a worker."""
+    number = 0
+    while kills > 0:
+        kills -= number % STALL_EVERY != STALL_EVERY - 1
+        number += 1
+    return number
+
+
 def drive(
     options: argparse.Namespace, stage: Scene, database: Database
 ) -> tuple[list[float], float]:
@@ -171,12 +196,13 @@ def drive(
     """
     while count(database, DEVICES) < len(stage.devices):
         time.sleep(0.2)
+    disturbances = planned(options.kills)
+    sent = SUBMITS_A_SERVER * sum(kills_server(number) for number in range(disturbances))
     submits = []
-    for number in range(options.jobs):
+    for number in range(options.jobs - sent):
         begin = time.perf_counter()
         submit(database, request(f"job {number}"))
         submits.append(time.perf_counter() - begin)
-    disturbances = options.kills + options.kills // (STALL_EVERY - 1)
     done, last, changed = 0, -1, time.monotonic()
     number, line_end = 0, float("inf")
     while done < options.jobs and time.monotonic() - changed < STUCK_S:
@@ -232,6 +258,8 @@ def figures(
     """(figure, reached, to reach, whether)."""
     log = read_log(stage.folder / "devices.log")
     verdict = judge(database, log)
+    there = count(database, JOBS, JOBS.c.id.in_(stage.server.jobs))
+    unknown = len(stage.server.jobs) - there
     taken = [delay for kill in stage.kills for delay in back_in_line_s(database, kill)]
     went_on = [goes_on_s(log, stage, kill) for kill in stage.kills]
     bad = {name: kind for name, kind in stage.devices.items() if kind}
@@ -270,9 +298,10 @@ def figures(
         (f"idle device to job start, p95 of {len(gaps)}", f"{slow:.2f} s", "1 s", slow <= 1),
         ("submit, p95", f"{percentile(submits, 0.95) * 1e3:.0f} ms", "50 ms",
          percentile(submits, 0.95) <= 0.05),
+        ("jobs that the server answered and that are not there", str(unknown), "0", unknown == 0),
         ("device-side jobs begun", str(attempts), "", True),
-        ("kills of workers", str(len(stage.kills)), str(options.kills),
-         len(stage.kills) == options.kills),
+        ("kills of workers and server", f"{len(stage.kills)} + {stage.server.kills}",
+         str(options.kills), len(stage.kills) + stage.server.kills == options.kills),
     ]  # fmt: skip
 
 
@@ -280,13 +309,13 @@ def play(options: argparse.Namespace, kind: str, url: str, folder: Path) -> bool
     """One database: play it through and print the figures."""
     database = open_database(url)
     begin = time.monotonic()
-    with scene(options, url, folder) as stage:
+    with scene(options, database, folder) as stage:
         submits, line_end = drive(options, stage, database)
         rows = figures(options, stage, database, submits, line_end)
     minutes = (time.monotonic() - begin) / 60
     table = Table(
         title=f"{kind}: {options.jobs} jobs, {options.devices} devices, "
-        f"{options.faults:.0%} faults, {len(stage.kills)} kills, {minutes:.1f} min"
+        f"{options.faults:.0%} faults, {options.kills} kills, {minutes:.1f} min"
     )
     for name in ("figure", "reached", "to reach", ""):
         table.add_column(name)
