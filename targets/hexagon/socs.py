@@ -30,7 +30,8 @@ SOCS = {
 
 _WHY_REFERENCE = (
     "the tensor processor requantizes by rules of its own: a convolution, an addition or a softmax "
-    "is off by at most 1 LSB in a few percent of its elements, and over the layers that adds up; "
+    "is off by 1 LSB in a few percent of its elements, by more in channels whose bias saturates, "
+    "and over the layers that adds up; "
     "so no CPU reference can stand in for it"
 )
 _WHY_GROUP = (
