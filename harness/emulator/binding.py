@@ -105,14 +105,15 @@ def bound_key(
     return key
 
 
-_IMAGE_FIRST = {"TRANSPOSE_CONV": (2, 1, 3, 0)}
-"""Ops whose signature lists image, weights and bias first, as the others do; then the rest."""
+_DATA_FIRST = {"TRANSPOSE_CONV": (2, 1, 3, 0), "SPLIT": (1, 0)}
+"""Ops whose signature lists what is computed, weights and bias first, as the others do; then the
+rest."""
 
 
 def signature(node: Node, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Signature:
     """What a profile chooses a node's semantics by."""
-    if node.op in _IMAGE_FIRST:
-        inputs = [inputs[i] if i < len(inputs) else None for i in _IMAGE_FIRST[node.op]]
+    if node.op in _DATA_FIRST:
+        inputs = [inputs[i] if i < len(inputs) else None for i in _DATA_FIRST[node.op]]
     tensors = (*inputs, *outputs[:1])
     quantizations = [None if t is None else t.quantization for t in tensors]
     weights = quantizations[1] if len(inputs) > 1 else None

@@ -1,6 +1,6 @@
 """What every profile promises of every op, as text for docs/numerics.md: generated, not typed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -59,12 +59,14 @@ def _width(dtype: str) -> tuple[int, str]:
     return (order.index(dtype) if dtype in order else len(order), dtype)
 
 
-def not_exact(profiles: Sequence[ArithmeticProfile]) -> Iterator[tuple[Entry, list[str]]]:
-    """Every entry that is assumed, with the names of the profiles that have it."""
+def entries_of(
+    profiles: Sequence[ArithmeticProfile], evidence: Evidence
+) -> Iterator[tuple[Entry, list[str]]]:
+    """Every entry of that evidence, with the names of the profiles that have it; not floats."""
     users: list[tuple[Entry, list[str]]] = []
     for profile in profiles:
         for entry in profile.entries:
-            if promise_of(entry) != "assumed":
+            if entry.evidence is not evidence or entry.semantics == FLOAT:
                 continue
             known = next((names for e, names in users if _alike(e, entry)), None)
             if known is None:
@@ -76,6 +78,21 @@ def not_exact(profiles: Sequence[ArithmeticProfile]) -> Iterator[tuple[Entry, li
 
 def _alike(first: Entry, second: Entry) -> bool:
     return replace(first, when=None) == replace(second, when=None)
+
+
+def _listed(
+    profiles: Sequence[ArithmeticProfile],
+    evidence: Evidence,
+    letters: Mapping[str, str],
+    column: str,
+) -> str:
+    """A table of the entries of that evidence; `column` is an attribute of them, shown last."""
+    text = _line(["op", "dtype", "when", "profiles", column]) + _line(["---"] * 5)
+    for entry, names in entries_of(profiles, evidence):
+        users = " ".join(letters[name] for name in names)
+        what = (", ".join(entry.ops), ", ".join(entry.dtypes), entry.condition)
+        text += _line([*what, users, getattr(entry, column)])
+    return text
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -96,13 +113,11 @@ def matrix_text(profiles: Sequence[ArithmeticProfile]) -> str:
     for op, dtypes, cells in rows(profiles):
         text += _line([op, dtypes, *cells])
     text += f"\n{', '.join(CONTROL_OPS)}: nothing is computed, exact in every profile.\n"
-    text += "\nWhat is not exact, and what was tried:\n\n"
-    text += _line(["op", "dtype", "when", "profiles", "tried"]) + _line(["---"] * 5)
     by_name = {p.name: letter for letter, p in zip(letters, profiles, strict=True)}
-    for entry, names in not_exact(profiles):
-        users = " ".join(by_name[name] for name in names)
-        dtypes = ", ".join(entry.dtypes)
-        text += _line([", ".join(entry.ops), dtypes, entry.condition, users, entry.tried])
+    text += "\nWhat is not exact, and what was tried:\n\n"
+    text += _listed(profiles, Evidence.ASSUMED, by_name, "tried")
+    text += "\nRead in the source, exact by that, and not run on the machine:\n\n"
+    text += _listed(profiles, Evidence.SOURCE, by_name, "reference")
     return text
 
 

@@ -2,23 +2,19 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from farm.transports import connect
 from harness.device import Device
-from harness.emulator.interpreter import emulate
-from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError
 from harness.verify import VerifyReport, standing_for, verify
 from targets.arm_neon import ARM_NEON_LITERT
 from tests.conftest import StartedBoard
+from tests.evidence.cases import cases_of
+from tests.evidence.measure import measure_all
 from tests.oracle.build import Builder, options, per_tensor
-from tests.oracle.catalogue import draw
-from tests.oracle.kernel_choice import CHOICES, assert_exact, inputs_of
+from tests.oracle.kernel_choice import CHOICES
 from tests.oracle.networks import residual
-from tests.oracle.runtimes import Request, run_on
 
 NAME = "tflite-runtime-2.14-arm"
 PROMISED = (Path(__file__).parents[1] / f"golden/promised/{NAME}.txt").read_text().split()
@@ -33,29 +29,14 @@ def old_board(started_board: StartedBoard) -> Device:
 
 
 def test_single_ops_bit_for_bit(old_board: Device) -> None:
-    cases = [(m, x) for f in PROMISED for m in draw(f, 1) for x in (m.sample(0), m.extremes()[2])]
+    shapes = tuple(f"shapes: {choice}" for choice in CHOICES)
     with connect(old_board) as transport:
-        answers = run_on(transport, [Request(m.data, x, "builtin") for m, x in cases])
-    for (model, x), answer in zip(cases, answers, strict=True):
-        assert answer.error == "", model.name
-        graph = read_tflite(model.data).main
-        emulation = emulate(graph, get_profile(NAME), x)
-        for output, expected in zip(graph.outputs, emulation.outputs, strict=True):
-            assert emulation.promises[output] == "exact", model.name
-            assert expected is not None
-            if expected.size:
-                got = answer.tensors[output].reshape(expected.shape)
-                np.testing.assert_array_equal(expected, got, err_msg=model.name)
-
-
-def test_shapes_where_its_kernels_change(old_board: Device) -> None:
-    work = [
-        (model, x) for choice in CHOICES.values() for model in choice() for x in inputs_of(model)
-    ]
-    with connect(old_board) as transport:
-        answers = run_on(transport, [Request(model.data, x, "builtin") for model, x in work])
-    for (model, x), answer in zip(work, answers, strict=True):
-        assert_exact(model, x, answer, NAME)
+        found = measure_all(
+            {NAME: "builtin"}, cases_of((*PROMISED, *shapes), models=1, draws=1), transport
+        )
+    total = found[NAME].total
+    assert (total.differing, total.refused, total.unknown, total.loose) == (0, [], 0, 0)
+    assert {*PROMISED, *shapes} == {*found[NAME].families}
 
 
 def verified(path: Path, device: Device) -> VerifyReport:

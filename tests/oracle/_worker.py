@@ -1,8 +1,8 @@
 """Runs a batch of models in a fork of this process, and in another one when a model killed that.
 
 argv: the folder of the batch. `jobs.json` lists the jobs; job k reads ``k.tflite`` and ``k.in.npz``
-and writes ``out/k.npz`` (``t<index>`` for every tensor read, ``delegated``) or ``out/k.txt``, the
-error. Needs only numpy and a runtime, so that a board can run it.
+and writes ``out/k.npz`` (``t<call>.<index>`` for every tensor read, ``delegated``) or
+``out/k.txt``, the error. Needs only numpy and a runtime, so that a board can run it.
 """
 
 import json
@@ -38,49 +38,62 @@ def _litert(job: dict[str, Any], model: bytes) -> Any:
     )
 
 
-def _run_litert(job: dict[str, Any], model: bytes, inputs: list[Any]) -> dict[str, Any]:
+def _run_litert(job: dict[str, Any], model: bytes, calls: list[Any]) -> dict[str, Any]:
     interpreter = _litert(job, model)
-    slots = interpreter.get_input_details()
-    for slot, x in zip(slots, inputs, strict=True):
-        if tuple(slot["shape"]) != x.shape:
-            interpreter.resize_tensor_input(slot["index"], x.shape)
-    interpreter.allocate_tensors()
-    for slot, x in zip(slots, inputs, strict=True):
-        interpreter.set_tensor(slot["index"], x)
-    interpreter.invoke()
-    if job["preserve"]:
-        wanted = {t["index"] for t in interpreter.get_tensor_details()}
-    else:
-        wanted = {t["index"] for t in interpreter.get_output_details()}
-    results = {}
-    for index in sorted(wanted):
-        try:
-            results[f"t{index}"] = interpreter.get_tensor(index)
-        except ValueError:  # a temporary without data
-            continue
+    results: dict[str, Any] = {}
+    for number, inputs in enumerate(calls):
+        slots = interpreter.get_input_details()
+        resized = [tuple(slot["shape"]) != x.shape for slot, x in zip(slots, inputs, strict=True)]
+        for slot, x in zip(slots, inputs, strict=True):
+            if any(resized):
+                interpreter.resize_tensor_input(slot["index"], x.shape)
+        if any(resized) or number == 0:  # again, it would forget variables
+            interpreter.allocate_tensors()
+        for slot, x in zip(slots, inputs, strict=True):
+            interpreter.set_tensor(slot["index"], x)
+        interpreter.invoke()
+        results |= _read(interpreter, number, inner=job["preserve"])
     ops = [op["op_name"] for op in interpreter._get_ops_details()]
     results["delegated"] = np.array(ops.count("DELEGATE"))
     return results
 
 
-def _run_tflm(job: dict[str, Any], model: bytes, inputs: list[Any]) -> dict[str, Any]:
+def _read(interpreter: Any, call: int, *, inner: bool) -> dict[str, Any]:
+    tensors = interpreter.get_tensor_details() if inner else interpreter.get_output_details()
+    results = {}
+    for index in sorted({t["index"] for t in tensors}):
+        try:
+            results[f"t{call}.{index}"] = interpreter.get_tensor(index)
+        except ValueError:  # a temporary without data
+            continue
+    return results
+
+
+def _run_tflm(job: dict[str, Any], model: bytes, calls: list[Any]) -> dict[str, Any]:
     from tflite_micro.python.tflite_micro import runtime
 
     # The default, ten times the file, is too little for a single op.
     interpreter = runtime.Interpreter.from_bytes(model, arena_size=_TFLM_ARENA_BYTES)
-    for slot, x in enumerate(inputs):
-        interpreter.set_input(x, slot)
-    interpreter.invoke()
-    return {f"t{index}": interpreter.get_output(slot) for slot, index in enumerate(job["outputs"])}
+    results = {}
+    for number, inputs in enumerate(calls):
+        for slot, x in enumerate(inputs):
+            interpreter.set_input(x, slot)
+        interpreter.invoke()
+        for slot, index in enumerate(job["outputs"]):
+            results[f"t{number}.{index}"] = interpreter.get_output(slot)
+    return results
 
 
 def _do(folder: Path, number: int, job: dict[str, Any]) -> None:
     stored = np.load(folder / f"{number}.in.npz")
-    inputs = [stored[f"in{slot}"] for slot in range(len(stored.files))]
+    calls = [
+        [stored[f"in{call}.{slot}"] for slot in range(n)] for call, n in enumerate(job["calls"])
+    ]
     model = (folder / f"{number}.tflite").read_bytes()
     run = _run_tflm if job["kernels"] == "tflm" else _run_litert
     try:
-        np.savez(folder / f"out/{number}.npz", **run(job, model, inputs))
+        results = run(job, model, calls)
+        np.savez(folder / f"out/{number}.npz", calls=np.array(len(calls)), **results)
     except Exception:
         (folder / f"out/{number}.txt").write_text(traceback.format_exc())
 

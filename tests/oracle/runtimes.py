@@ -35,6 +35,7 @@ class Request:
     Attributes:
         all_tensors: read every tensor; under XNNPACK the file is rewritten so that each is an
             output.
+        again: inputs of further calls, on the interpreter of the first.
     """
 
     model: bytes
@@ -42,6 +43,12 @@ class Request:
     kernels: Kernels
     all_tensors: bool = True
     threads: int = 1
+    again: tuple[tuple[Array, ...], ...] = ()
+
+    @property
+    def calls(self) -> tuple[tuple[Array, ...], ...]:
+        """The inputs of each call."""
+        return (self.inputs, *self.again)
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,18 @@ class Answer:
         tensors: by index in the file; constants included where the runtime shows them.
         delegated: partitions that XNNPACK took.
         error: why there is nothing: the runtime's exception, or "died: …".
+        again: as `tensors`, of the further calls.
     """
 
     tensors: dict[int, Array] = field(default_factory=dict)
     delegated: int = 0
     error: str = ""
+    again: tuple[dict[int, Array], ...] = ()
+
+    @property
+    def calls(self) -> tuple[dict[int, Array], ...]:
+        """The tensors of each call."""
+        return (self.tensors, *self.again)
 
 
 def run_all(requests: Sequence[Request]) -> list[Answer]:
@@ -95,7 +109,7 @@ def run_on(transport: Transport, requests: Sequence[Request]) -> list[Answer]:
             argv = ("sh", "-c", script, "sh", remote, python)
             done = transport.run(argv, timeout_s=_TIMEOUT_S, max_output_bytes=1 << 30)
         finally:
-            transport.run(("rm", "-rf", remote, f"{remote}.tar.gz"), timeout_s=60)
+            transport.run(("rm", "-rf", remote, f"{remote}.tar.gz"), timeout_s=_TIMEOUT_S)
         if done.exit_status != 0:
             raise RuntimeError(f"the worker failed: {done.stderr[-2000:]!r}")
         with tarfile.open(fileobj=io.BytesIO(done.stdout)) as results:
@@ -116,7 +130,11 @@ def _write(folder: Path, requests: Sequence[Request]) -> None:
         preserve = request.all_tensors and request.kernels in ("reference", "builtin")
         model, outputs = _outputs(request.model, expose=request.all_tensors and not preserve)
         (folder / f"{number}.tflite").write_bytes(model)
-        inputs: dict[str, Any] = {f"in{slot}": x for slot, x in enumerate(request.inputs)}
+        inputs: dict[str, Any] = {
+            f"in{call}.{slot}": x
+            for call, arrays in enumerate(request.calls)
+            for slot, x in enumerate(arrays)
+        }
         np.savez(folder / f"{number}.in.npz", **inputs)
         jobs.append(
             {
@@ -124,6 +142,7 @@ def _write(folder: Path, requests: Sequence[Request]) -> None:
                 "preserve": preserve,
                 "outputs": outputs,
                 "threads": request.threads,
+                "calls": [len(arrays) for arrays in request.calls],
             }
         )
     (folder / "jobs.json").write_text(json.dumps(jobs))
@@ -149,6 +168,10 @@ def _read(folder: Path, number: int) -> Answer:
     if error.exists():
         return Answer(error=error.read_text())
     with np.load(folder / f"{number}.npz") as stored:
-        tensors = {int(key[1:]): stored[key] for key in stored.files if key.startswith("t")}
+        calls: list[dict[int, Array]] = [{} for _ in range(int(stored["calls"]))]
+        for key in stored.files:
+            if key.startswith("t"):
+                call, _, index = key[1:].partition(".")
+                calls[int(call)][int(index)] = stored[key]
         delegated = int(stored["delegated"]) if "delegated" in stored.files else 0
-    return Answer(tensors, delegated)
+    return Answer(calls[0], delegated, again=tuple(calls[1:]))

@@ -209,7 +209,7 @@ ELEMENTWISE_BUILTIN_ARM: tuple[Entry, ...] = (
         ("HARD_SWISH",),
         _EIGHT_BIT,
         "fixed-16-blocks-of-8",
-        Evidence.SOURCE,
+        Evidence.MEASURED,
         f"{_OPTIMIZED}/optimized_ops.h HardSwish with __ARM_NEON",
     ),
 )

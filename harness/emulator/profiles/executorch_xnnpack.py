@@ -4,6 +4,7 @@ The reader of `.pte` files marks the nodes of portable kernels with the option `
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence, Signature
 from harness.emulator.profiles.elementwise import elementwise_delegated
@@ -76,6 +77,15 @@ _PORTABLE = (
 )
 
 
+_MOVED = ("RESHAPE", "TRANSPOSE", "SLICE", "CONCATENATION", "PADV2")
+"""What the delegate's payloads have of them."""
+_MOVES: tuple[Entry, ...] = tuple(
+    replace(entry, ops=ops, dtypes=("int8", "float32"))
+    for entry in MOVE_ENTRIES
+    if (ops := tuple(op for op in entry.ops if op in _MOVED))
+)
+
+
 def _entries(
     elementwise: tuple[Entry, ...], mean: str, hybrid: tuple[Entry, ...]
 ) -> tuple[Entry, ...]:
@@ -123,7 +133,7 @@ def _entries(
         ),
         *hybrid,
         *_PORTABLE,
-        *MOVE_ENTRIES,
+        *_MOVES,
         *FLOAT_ENTRIES,
     )
 

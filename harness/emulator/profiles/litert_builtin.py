@@ -67,7 +67,7 @@ _COMMON: tuple[Entry, ...] = (
     ),
     Entry(
         ("DEQUANTIZE",),
-        ("int8", "uint8", "int16"),
+        ("int8", "uint8"),
         "affine",
         Evidence.MEASURED,
         "LiteRT tflite/kernels/internal/reference/dequantize.h PerChannelDequantize",
@@ -101,7 +101,7 @@ _COMMON: tuple[Entry, ...] = (
         ("QUANTIZE",),
         ("int32",),
         "requantize-S1",
-        Evidence.SOURCE,
+        Evidence.MEASURED,
         f"{_KERNELS}/internal/reference/requantize.h Requantize",
     ),
     *TRANSPOSE_CONV_BUILTIN,

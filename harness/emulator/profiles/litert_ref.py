@@ -93,7 +93,7 @@ _EVERYWHERE: tuple[Entry, ...] = (
         ("QUANTIZE",),
         ("int32",),
         "requantize-S1",
-        Evidence.SOURCE,
+        Evidence.MEASURED,
         f"{_REFERENCE}/requantize.h Requantize",
     ),
     Entry(
@@ -106,7 +106,6 @@ _EVERYWHERE: tuple[Entry, ...] = (
     *ELEMENTWISE_REF,
     *RESIZE_REF,
     *REDUCTIONS_REF,
-    rescaled_concatenation("rescaled"),
     *MOVE_ENTRIES,
     *LOGIC_ENTRIES,
     *FLOAT_ENTRIES,
@@ -115,7 +114,14 @@ _EVERYWHERE: tuple[Entry, ...] = (
 LITERT_REF = ArithmeticProfile(
     "litert-ref",
     "LiteRT 2.3.0, reference kernels (BUILTIN_REF), x86-64",
-    (*HYBRID_REF_X86, TRANSPOSE_CONV_HYBRID_X86, *FOUR_BITS_X86, *RECURRENT_X86, *_EVERYWHERE),
+    (
+        *HYBRID_REF_X86,
+        TRANSPOSE_CONV_HYBRID_X86,
+        *FOUR_BITS_X86,
+        *RECURRENT_X86,
+        rescaled_concatenation("rescaled"),
+        *_EVERYWHERE,
+    ),
     kernels="reference",
 )
 

@@ -7,6 +7,7 @@ _EQUALITY = ("EQUAL", "NOT_EQUAL")
 _ORDER = ("LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")
 _INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
 _ANY = (*_INTEGERS, "float32", "bool")
+_COUNTED = ("int8", "uint8", "int32", "int64", "float32", "bool")
 
 
 def _both_quantized(s: Signature) -> bool:
@@ -39,7 +40,7 @@ LOGIC_ENTRIES: tuple[Entry, ...] = (
     _entry(("FLOOR_DIV",), ("int8", "int16", "int32", "float32"), "plain", "floor_div.cc"),
     _entry(("FLOOR_MOD",), ("int8", "int16", "int32", "int64", "float32"), "plain", "floor_mod.cc"),
     _entry(("SELECT", "SELECT_V2"), ("bool",), "move", "select.cc"),
-    _entry(("WHERE",), _ANY, "move", "where.cc"),
+    _entry(("WHERE",), _COUNTED, "move", "where.cc"),
     _entry(("CAST",), _ANY, "cast", "cast.cc"),
     _entry(("FILL",), ("int32", "int64"), "move", "fill.cc"),
     _entry(("ZEROS_LIKE",), ("int32", "int64", "float32"), "move", "zeros_like.cc"),
@@ -49,7 +50,7 @@ LOGIC_ENTRIES: tuple[Entry, ...] = (
         ("RANGE",),
         ("int32", "int64", "float32"),
         "move",
-        Evidence.SOURCE,
+        Evidence.MEASURED,
         f"{_KERNELS}/range.cc CalculateRange",
     ),
 )

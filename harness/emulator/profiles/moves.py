@@ -3,7 +3,8 @@
 from harness.arithmetic.profile import Entry, Evidence, Signature
 
 _KERNELS = "LiteRT tflite/kernels"
-_INTEGERS = ("int8", "uint8", "int16", "int32", "int64")
+_EIGHT_BIT = ("int8", "uint8")
+_INTEGERS = (*_EIGHT_BIT, "int16", "int32", "int64")
 _ANY = (*_INTEGERS, "float32", "bool", "float16")
 
 
@@ -17,15 +18,15 @@ MOVE_ENTRIES: tuple[Entry, ...] = (
     _move(("TRANSPOSE", "REVERSE_V2"), _ANY, "transpose.cc, reverse.cc"),
     _move(("SLICE", "STRIDED_SLICE"), _ANY, "slice.cc, strided_slice.cc"),
     _move(("SPLIT", "SPLIT_V"), (*_INTEGERS, "float32"), "split.cc, split_v.cc"),
-    _move(("PACK",), (*_INTEGERS, "float32", "bool"), "pack.cc"),
-    _move(("UNPACK",), _ANY, "unpack.cc"),
+    _move(("PACK",), (*_INTEGERS, "float32"), "pack.cc"),
+    _move(("UNPACK",), (*_EIGHT_BIT, "int16", "int32", "float32", "bool", "float16"), "unpack.cc"),
     _move(("CONCATENATION",), _ANY, "concatenation.cc"),
     _move(("GATHER", "GATHER_ND"), _ANY, "gather.cc, gather_nd.cc"),
     _move(("TILE", "BROADCAST_TO"), _ANY, "tile.cc, broadcast_to.cc"),
     _move(("PAD", "PADV2", "MIRROR_PAD"), _ANY, "pad.cc, mirror_pad.cc"),
     _move(
         ("SPACE_TO_DEPTH", "DEPTH_TO_SPACE"),
-        (*_INTEGERS, "float32"),
+        (*_EIGHT_BIT, "int32", "int64", "float32"),
         "space_to_depth.cc, depth_to_space.cc",
     ),
     _move(

@@ -186,7 +186,7 @@ _MOVES: tuple[Entry, ...] = (
     _move("EXPAND_DIMS", _REAL, "expand_dims.cc"),
     _move("TRANSPOSE", _REAL, "transpose_common.cc"),
     _move("SLICE STRIDED_SLICE", (*_BOTH, *_NUMBERS, "bool"), "slice.cc, strided_slice_common.cc"),
-    _move("SPLIT", ("int32",), "split.cc"),
+    _move("SPLIT", (*_BOTH, *_NUMBERS), "split.cc"),
     _move("SPLIT_V", (*_BOTH, *_NUMBERS), "split_v.cc"),
     _move("PACK", (*_BOTH, *_NUMBERS, "int64"), "pack.cc"),
     _move("UNPACK", (*_BOTH, *_NUMBERS), "unpack.cc"),

@@ -51,6 +51,24 @@ def test_what_is_not_exact_is_listed_with_what_was_tried() -> None:
     assert "| ADD | int8, uint8 | large | A | twenty models |" in table(one)
 
 
+def test_what_was_read_and_not_run_is_listed_with_its_source() -> None:
+    one = entry("ADD", "S1", Evidence.SOURCE, condition="large")
+    assert "| ADD | int8, uint8 | large | A | a file |" in table(one)
+    assert "| ADD | int8, uint8 |  | A | a file |" not in table(entry("ADD", "S1"))
+
+
+def test_the_documented_list_has_every_entry_that_is_not_exact() -> None:
+    listed = NUMERICS.read_text().partition("What is not exact")[2]
+    missing = [
+        (profile.name, e.ops, e.condition)
+        for profile in PROFILES.values()
+        for e in profile.entries
+        if e.evidence is Evidence.ASSUMED and e.semantics != "float" and not profile.assumed
+        if f"| {', '.join(e.ops)} | {', '.join(e.dtypes)} | {e.condition} |" not in listed
+    ]
+    assert not missing
+
+
 def test_every_assumed_entry_says_what_was_tried() -> None:
     silent = [
         (profile.name, e.ops, e.condition)

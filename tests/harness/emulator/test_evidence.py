@@ -1,0 +1,34 @@
+"""An entry says MEASURED where the recorded runs of `python -m tests.evidence` compared it."""
+
+import pytest
+
+from harness.emulator.profiles import get_profile
+from tests.evidence.cases import Row
+from tests.evidence.machines import MACHINES
+from tests.evidence.record import claimed, read
+
+RECORDED = {n: core for core in ("cortex-a53", "cortex-a76") for n in MACHINES[core].profiles}
+"""By profile: which machine's record holds it."""
+WITHOUT_CORE = ("litert-ref-arm", "litert-builtin-arm", "litert-xnnpack-arm")
+
+
+def compared(name: str) -> set[Row]:
+    """What runs of a profile compared: under another resolver of the same machine too, for the
+    kernel that a profile's entry names is the same one there."""
+    rows = read(RECORDED[name])
+    others = {"xnnpack": "builtin"}.get(get_profile(name).kernels)
+    same = [p for p in rows if p == name or get_profile(p).kernels == others]
+    return set().union(*(rows[p] for p in same))
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_what_says_measured_was_run_on_that_machine(name: str) -> None:
+    missing = set(claimed(get_profile(name))) - compared(name)
+    assert not missing, f"run `python -m tests.evidence {RECORDED[name]} --record`, or say SOURCE"
+
+
+@pytest.mark.parametrize("name", WITHOUT_CORE)
+def test_what_says_measured_of_any_core_was_run_on_each(name: str) -> None:
+    for core in ("cortex-a53", "cortex-a76"):
+        missing = set(claimed(get_profile(name))) - compared(f"{name}@{core}")
+        assert not missing, core
