@@ -70,7 +70,7 @@ def keeps_state(graph: Graph) -> bool:
 
 
 def initial_state(graph: Graph) -> dict[int, Array]:
-    """The first values of variable tensors: the zero point in int8, else 0.
+    """The first values of variable tensors: the zero point's low byte in int8, else 0.
 
     Source: LiteRT core/subgraph.cc, ResetVariableTensors.
     """
@@ -81,7 +81,7 @@ def initial_state(graph: Graph) -> dict[int, Array]:
             continue
         zero = 0
         if tensor.dtype == "int8" and tensor.quantization is not None:
-            zero = int(tensor.quantization.zero_points[0])
+            zero = int(np.int64(tensor.quantization.zero_points[0]).astype(np.int8))
         state[tensor.index] = np.full(tensor.shape, zero, dtype)
     return state
 

@@ -20,7 +20,7 @@ from harness.emulator.ops.clamp import (
     tflite_clamp,
     xnnpack_clamp,
 )
-from harness.emulator.ops.windows import Windows, make_windows, taps, windows_shape
+from harness.emulator.ops.windows import Axis, Windows, make_windows, taps, windows_shape
 
 
 def pool_windows(call: Call) -> Windows:
@@ -55,7 +55,14 @@ def _sums(x: Array, windows: Windows) -> Array:
 
 def count_inside(windows: Windows) -> Array:
     """How many elements each window sees, shape (1, output height, output width, 1)."""
-    return _sums(np.ones((1, windows.height.size, windows.width.size, 1), np.int64), windows)
+    return np.outer(_inside(windows.height), _inside(windows.width))[None, :, :, None]
+
+
+def _inside(axis: Axis) -> Array:
+    """Of each output along an axis: places in the window less those before and behind the input."""
+    start = np.arange(axis.output, dtype=np.int64) * axis.stride - axis.before
+    first, behind = (-(start // axis.dilation), -((start - axis.size) // axis.dilation))
+    return np.clip(behind, 0, axis.window) - np.clip(first, 0, axis.window)
 
 
 def divide_ties_away(total: Array, count: Array) -> Array:

@@ -27,6 +27,8 @@ def _sizes(call: Call) -> tuple[int, int, int]:
     rank = int(call.node.options.get("rank", 0))
     if len(feature) != 2 or len(times) != 2 or feature[0] != times[0] or rank < 1:
         raise CannotRun(f"weights of shapes {list(feature)} and {list(times)}, rank {rank}")
+    if len(call.input(0).shape) != 2:
+        raise CannotRun(f"its input has {len(call.input(0).shape)} dimensions, allowed: 2")
     if feature[0] % rank or not call.input(4).variable:
         raise CannotRun(f"{feature[0]} filters of rank {rank}, or a state that is no variable")
     return feature[0], times[1], rank
