@@ -18,12 +18,15 @@ from harness.errors import HarnessError, UsageError
 from harness.home import home
 
 FILE_NAME = "farm.sqlite"
-SCHEMA = 3
+SCHEMA = 4
 """Version of the tables; each step of `_MIGRATIONS` leads to the next one."""
 
-_MIGRATIONS: Sequence[Callable[[sa.Connection], None]] = (
+_MIGRATIONS: Sequence[Callable[[sa.Connection], object]] = (
     FILES.create,
     PARTS_BY_PREPARATION.create,
+    lambda connection: connection.execute(
+        sa.text("ALTER TABLE parts ADD COLUMN differences INTEGER NOT NULL DEFAULT 0")
+    ),
 )
 _LOCK = 0x65646765  # of Postgres, while tables are made
 _BUSY_S = 60

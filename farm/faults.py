@@ -44,23 +44,25 @@ def fault_of(run: Run) -> Fault | None:
     return None
 
 
-def decide(run: Run, *, failures: int, attempts: int) -> Decision:
+def decide(run: Run, *, failures: int, differences: int, attempts: int) -> Decision:
     """What becomes of an attempt.
 
     Args:
         run: what it brought.
         failures: attempts of the part that ended by a fault before.
+        differences: how many of these were numeric.
         attempts: how many the submitter allows.
 
     Returns:
         "drop" when the device has another holder: nothing of the attempt counts. "retry" after a
-        machine's fault while attempts are left, and after the first numeric one, so that a bit
-        that fell over once is no verdict. Otherwise "accept".
+        machine's fault while attempts are left, of numeric ones after the first alone, so that a
+        bit that fell over once is no verdict. Otherwise "accept".
     """
     if run.failure is not None and run.failure.kind == "LeaseLost":
         return "drop"
     fault = fault_of(run)
     if fault is None and run.outcome not in {Outcome.ERROR, Outcome.TIMEOUT}:
         return "accept"
-    allowed = min(attempts, 1 + _CONFIRMATIONS) if fault and fault.kind == NUMERIC else attempts
-    return "retry" if failures + 1 < allowed else "accept"
+    if fault is not None and fault.kind == NUMERIC and differences >= _CONFIRMATIONS:
+        return "accept"
+    return "retry" if failures + 1 < attempts else "accept"

@@ -43,6 +43,7 @@ class Claimed:
         part, job: ids.
         attempt: which start of the part this is.
         failures: how many earlier ones ended by the machine's fault.
+        differences: how many of these computed something else than they should.
         request: what to do.
         lease: of the device.
     """
@@ -51,6 +52,7 @@ class Claimed:
     job: str
     attempt: int
     failures: int
+    differences: int
     request: JobRequest
     lease: Lease
 
@@ -106,7 +108,7 @@ def claim(
             host=host,
             started=now(),
         )
-        .returning(PARTS.c.attempt, PARTS.c.failures, PARTS.c.job)
+        .returning(PARTS.c.attempt, PARTS.c.failures, PARTS.c.differences, PARTS.c.job)
     )
     row = connection.execute(statement).one_or_none()
     if row is None:
@@ -117,7 +119,8 @@ def claim(
         connection, "started", f"attempt {row.attempt} on {device}",
         job=row.job, part=best.id, device=device,
     )  # fmt: skip
-    return Claimed(best.id, row.job, row.attempt, row.failures, parse_request(request), lease)
+    counts = (row.attempt, row.failures, row.differences)
+    return Claimed(best.id, row.job, *counts, parse_request(request), lease)
 
 
 def _first_in_line(
@@ -161,7 +164,14 @@ _FIRST = (  # put together once: that takes longer than to run it
 def current(connection: sa.Connection, part: str, attempt: int, holder: str) -> Claimed | None:
     """A part that a holder still runs, with the lease as it is now; None when it does not."""
     query = (
-        sa.select(PARTS.c.job, PARTS.c.failures, PARTS.c.device, PARTS.c.token, JOBS.c.request)
+        sa.select(
+            PARTS.c.job,
+            PARTS.c.failures,
+            PARTS.c.differences,
+            PARTS.c.device,
+            PARTS.c.token,
+            JOBS.c.request,
+        )
         .join(JOBS, JOBS.c.id == PARTS.c.job)
         .join(DEVICES, (DEVICES.c.name == PARTS.c.device) & (DEVICES.c.token == PARTS.c.token))
         .where(
@@ -175,7 +185,8 @@ def current(connection: sa.Connection, part: str, attempt: int, holder: str) -> 
     if row is None:
         return None
     lease = Lease(row.device, row.token, holder)
-    return Claimed(part, row.job, attempt, row.failures, parse_request(row.request), lease)
+    counts = (attempt, row.failures, row.differences)
+    return Claimed(part, row.job, *counts, parse_request(row.request), lease)
 
 
 def accept(connection: sa.Connection, claimed: Claimed, run: Run) -> bool:
@@ -201,7 +212,14 @@ def accept(connection: sa.Connection, claimed: Claimed, run: Run) -> bool:
     )
 
 
-def retry(connection: sa.Connection, claimed: Claimed, cause: str, *, elsewhere: bool) -> bool:
+def retry(
+    connection: sa.Connection,
+    claimed: Claimed,
+    cause: str,
+    *,
+    elsewhere: bool,
+    numeric: bool = False,
+) -> bool:
     """Put a part back in line after a failed attempt and give the device back.
 
     Args:
@@ -209,11 +227,13 @@ def retry(connection: sa.Connection, claimed: Claimed, cause: str, *, elsewhere:
         claimed: the attempt that failed.
         cause: why, in words.
         elsewhere: leave it to another device for a while, if there is one.
+        numeric: the device computed something else than it should.
     """
     device = claimed.lease.device
     values: dict[str, object] = {
         "state": "ready",
         "failures": PARTS.c.failures + 1,
+        "differences": PARTS.c.differences + int(numeric),
         "not_before": now() + _RETRY_AFTER_S,
         "avoid": device if elsewhere and _has_others(connection, claimed) else None,
         "device": None,

@@ -98,6 +98,7 @@ PARTS = sa.Table(
     sa.Column("outcome", sa.Text),
     sa.Column("failure", sa.Text),
     sa.Column("message", sa.Text, nullable=False, default=""),
+    sa.Column("differences", sa.Integer, nullable=False, default=0, server_default="0"),
     comment="what a job does on one device; state is waiting, ready, running or done",
 )
 sa.Index("parts_to_claim", PARTS.c.state, PARTS.c.selector, PARTS.c.priority.desc(),

@@ -20,7 +20,7 @@ from farm import health
 from farm.attempts import Attempt, Attempts
 from farm.database import Database
 from farm.events import add_event
-from farm.faults import decide, fault_of
+from farm.faults import NUMERIC, decide, fault_of
 from farm.fence import FencedConnect
 from farm.health import Policy
 from farm.logs import bound
@@ -186,7 +186,12 @@ def _run(shop: Shop, running: Attempt) -> Run:
 
 def _settle(connection: sa.Connection, claimed: Claimed, run: Run) -> str:
     """In one transaction: the part, its device's lease and its device's health."""
-    decision = decide(run, failures=claimed.failures, attempts=claimed.request.attempts)
+    decision = decide(
+        run,
+        failures=claimed.failures,
+        differences=claimed.differences,
+        attempts=claimed.request.attempts,
+    )
     fault = fault_of(run)
     device = claimed.lease.device
     if decision == "drop":
@@ -195,7 +200,8 @@ def _settle(connection: sa.Connection, claimed: Claimed, run: Run) -> str:
         settled = accept(connection, claimed, run)
     else:
         cause = f"{fault.kind}: {fault.message}" if fault else "; ".join(run.reasons)
-        settled = retry(connection, claimed, cause, elsewhere=fault is not None)
+        numeric = fault is not None and fault.kind == NUMERIC
+        settled = retry(connection, claimed, cause, elsewhere=fault is not None, numeric=numeric)
     if not settled:
         return "drop"
     if fault is not None:

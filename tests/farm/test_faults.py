@@ -51,10 +51,21 @@ def test_whose_fault(run: Run, fault: Fault | None) -> None:
     ],
 )
 def test_what_follows(run: Run, by_failures: list[str]) -> None:
-    decided = [decide(run, failures=n, attempts=3) for n in range(len(by_failures))]
+    numeric = run is DIFFERS
+    decided = [
+        decide(run, failures=n, differences=n * numeric, attempts=3)
+        for n in range(len(by_failures))
+    ]
     assert decided == by_failures
 
 
+def test_a_first_difference_is_confirmed_whatever_failed_before() -> None:
+    assert decide(DIFFERS, failures=1, differences=0, attempts=3) == "retry"
+    assert decide(DIFFERS, failures=2, differences=0, attempts=3) == "accept"
+    assert decide(DIFFERS, failures=1, differences=1, attempts=3) == "accept"
+    assert decide(BROKEN, failures=1, differences=1, attempts=3) == "retry"
+
+
 def test_one_attempt_is_one_attempt() -> None:
-    assert decide(BROKEN, failures=0, attempts=1) == "accept"
-    assert decide(DIFFERS, failures=0, attempts=1) == "accept"
+    assert decide(BROKEN, failures=0, differences=0, attempts=1) == "accept"
+    assert decide(DIFFERS, failures=0, differences=0, attempts=1) == "accept"

@@ -182,7 +182,7 @@ def test_a_failed_attempt_is_retried_elsewhere(farm: Database) -> None:
     claimed = claim_on(farm, "a")
     assert claimed is not None
     with farm.begin() as connection:
-        assert retry(connection, claimed, "it fell over", elsewhere=True)
+        assert retry(connection, claimed, "it fell over", elsewhere=True, numeric=True)
         assert not retry(connection, claimed, "again", elsewhere=True)
     part = status(farm, job).parts[0]
     assert (part.state, part.message) == ("ready", "it fell over")
@@ -190,7 +190,8 @@ def test_a_failed_attempt_is_retried_elsewhere(farm: Database) -> None:
     while again is None:
         assert claim_on(farm, "a") is None
         again = claim_on(farm, "b")
-    assert (again.attempt, again.failures) == (2, 1)
+    assert (claimed.attempt, claimed.failures, claimed.differences) == (1, 0, 0)
+    assert (again.attempt, again.failures, again.differences) == (2, 1, 1)
 
 
 def test_cancel_in_line_and_while_it_runs(farm: Database) -> None:

@@ -133,9 +133,11 @@ def test_a_database_of_before_gets_what_came_since(database: Database) -> None:
     with database.begin() as connection:
         FILES.drop(connection)
         PARTS_BY_PREPARATION.drop(connection)
+        connection.execute(sa.text("ALTER TABLE parts DROP COLUMN differences"))
         connection.execute(sa.text("UPDATE farm_schema SET version = 1"))
     later = open_database(database.url)
     found = sa.inspect(later.engine)
     assert found.has_table("files")
+    assert "differences" in {column["name"] for column in found.get_columns("parts")}
     assert "parts_by_preparation" in {index["name"] for index in found.get_indexes("parts")}
     later.close()
