@@ -1,5 +1,6 @@
 """`edgefarm nightly run` with the example's file, on a farm whose worker is played by the test."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,6 @@ def test_the_example_night_with_a_device_quarantined_half_way(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEFARM_HOME", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "200")
     shorter = EXAMPLE.read_text().replace("stranded_s = 15", "stranded_s = 0.5")
     (tmp_path / "nightly.toml").write_text(shorter)
     (tmp_path / "limits.toml").write_text(EXAMPLE.with_name("limits.toml").read_text())
@@ -35,14 +35,14 @@ def test_the_example_night_with_a_device_quarantined_half_way(
 
     with FakeWorker(database, outcome_of):
         night = command(capsys, monkeypatch)(
-            "nightly", "run", tmp_path / "nightly.toml", "--out", tmp_path / "out"
+            "nightly", "run", tmp_path / "nightly.toml", "--out", tmp_path / "out", "--json"
         )
     database.close()
     assert night.code == 3, night.err
-    rows = [line for line in night.out.splitlines() if "digits-cnn" in line]
-    assert night.out.count("PASS") == 1 + 3
-    assert len(rows) == 4
-    (lost,) = [line for line in rows if "CANCELLED" in line]
-    assert "b is quarantined (numeric: wrong again)" in lost
+    rows = night.json["rows"]
+    assert Counter(row["outcome"] for row in rows) == {"PASS": 3, "CANCELLED": 1}
+    assert all("digits-cnn" in row["model"] for row in rows)
+    (lost,) = [row for row in rows if row["outcome"] == "CANCELLED"]
+    assert "b is quarantined (numeric: wrong again)" in lost["message"]
     (junit,) = tmp_path.rglob("junit.xml")
     assert 'tests="4" failures="0" errors="1"' in junit.read_text()
