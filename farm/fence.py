@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from farm import labgrid
 from harness.device import CommandResult, Connect, Device, PullLimits, Transport
 from harness.errors import DeviceError, DeviceFull, LeaseLost
 
@@ -70,6 +71,17 @@ if [ -n "$group" ]; then
 fi
 [ $# = 0 ] || exec "$@"
 """
+
+
+@contextmanager
+def fenced(connect: Connect, device: Device, token: int, holder: str) -> Iterator["FencedConnect"]:
+    """Open a leased device under its lease; a labgrid place is held for the time of the context.
+
+    Raises:
+        DeviceUnready, TransportError: the place cannot be had, see `farm.labgrid.held`.
+    """
+    with labgrid.held(device, take_over=True):
+        yield FencedConnect(connect, device.name, token, holder)
 
 
 @dataclass(frozen=True)

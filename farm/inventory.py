@@ -12,13 +12,14 @@ device is one table::
     host_key = "SHA256:…"
 
 One file may be that of several lab hosts: ``[hosts.NAME]`` then says which devices are whose. The
-lab's own golden model takes the place of ours with ``[golden]``.
+lab's own golden model takes the place of ours with ``[golden]``. Places of a labgrid coordinator
+are devices, too, with ``[labgrid]``; see `farm.labgrid`.
 """
 
 import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import takewhile
@@ -32,6 +33,7 @@ from tomlkit.items import Table
 
 from farm import phones, toml_file
 from farm.golden import Golden
+from farm.labgrid import LabgridTable, find_devices
 from harness.device import Address, Device, RunPolicy, TransportKind
 from harness.errors import UsageError
 from harness.home import home
@@ -141,6 +143,11 @@ class _File(BaseModel):
     golden: _Golden | None = None
     hosts: dict[str, _Host] = {}
     devices: dict[str, _Entry] = {}
+    labgrid: LabgridTable | None = None
+
+    def places(self) -> list[str]:
+        """The names of the devices that are labgrid's."""
+        return [] if self.labgrid is None else list(self.labgrid.host_keys)
 
 
 @dataclass(frozen=True)
@@ -206,8 +213,9 @@ def load_inventory(path: Path) -> Inventory:
 
     Raises:
         UsageError: the file cannot be read or a line of it is wrong; the message names it.
+        HarnessError: it names a labgrid coordinator, and that cannot be reached.
     """
-    return _parse(toml_file.read_text(path), path)
+    return _parse(toml_file.read_text(path), path, ask=find_devices)
 
 
 def add_device(path: Path, device: Device) -> None:
@@ -277,7 +285,10 @@ def host_device() -> Device:
     )
 
 
-def _parse(text: str, path: Path) -> Inventory:
+def _parse(
+    text: str, path: Path, *, ask: Callable[[LabgridTable], tuple[Device, ...]] = lambda _: ()
+) -> Inventory:
+    """The inventory that a text is; without `ask`, without the devices that are labgrid's."""
     try:
         tables = tomlkit.parse(text).unwrap()
     except TOMLKitError as error:
@@ -286,28 +297,39 @@ def _parse(text: str, path: Path) -> Inventory:
         file = _File.model_validate(tables)
     except ValidationError as error:
         raise UsageError(toml_file.explain(error, text, path)) from None
-    for name in file.devices:
-        if name == HOST or not _NAME.fullmatch(name):
-            where = toml_file.find_line(text, ("devices", name), path)
-            raise UsageError(f"{where}: {name!r} cannot be a device's name; allowed: {_NAME_RULE}")
+    _check_names(file, text, path)
     _check_hosts(file, text, path)
     devices = [entry.device(name) for name, entry in file.devices.items()]
+    devices += ask(file.labgrid) if file.labgrid else ()
     hosts = {name: tuple(host.devices) for name, host in file.hosts.items()}
     return Inventory(path, (host_device(), *devices), hosts, _golden(file.golden, text, path))
+
+
+def _check_names(file: _File, text: str, path: Path) -> None:
+    """Every device has a name that it may have, and of its own."""
+    keys: list[tuple[str, ...]] = [("devices", name) for name in file.devices]
+    keys += [("labgrid", "host_keys", name) for name in file.places()]
+    for key in keys:
+        where, name = toml_file.find_line(text, key, path), key[-1]
+        if name == HOST or not _NAME.fullmatch(name):
+            raise UsageError(f"{where}: {name!r} cannot be a device's name; allowed: {_NAME_RULE}")
+        if key[0] == "labgrid" and name in file.devices:
+            raise UsageError(f"{where}: labgrid.host_keys: there is a [devices.{name}] already")
 
 
 def _check_hosts(file: _File, text: str, path: Path) -> None:
     """Every device that a lab host names is there, and no other names it."""
     whose: dict[str, str] = {}
+    there = [*file.devices, *file.places()]
     for host, entry in file.hosts.items():
         where = toml_file.find_line(text, ("hosts", host, "devices"), path)
         if not _NAME.fullmatch(host):
             raise UsageError(f"{where}: {host!r} cannot be a lab host's name; see devices' names")
         for name in entry.devices:
-            if name not in file.devices:
+            if name not in there:
                 raise UsageError(
                     f"{where}: hosts.{host}.devices: no device {name!r}; there are: "
-                    f"{', '.join(file.devices) or 'none'}"
+                    f"{', '.join(there) or 'none'}"
                 )
             other = whose.setdefault(name, host)
             if other != host or entry.devices.count(name) > 1:

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -19,11 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from farm.database import Database, now
 from farm.devices import Known, known_devices
-from farm.fence import FencedConnect
+from farm.fence import fenced
 from farm.selection import Selector
 from farm.tables import DEVICES
 from harness.device import Connect, Device
-from harness.errors import DevicesBusy, NoDevice
+from harness.errors import DevicesBusy, DeviceUnready, NoDevice
 
 TTL_S = 15.0
 """How long a lease lasts after its last heartbeat."""
@@ -146,24 +146,37 @@ def leased(
 
     Raises:
         NoDevice: no device matches.
-        DevicesBusy: all that match were in use, or not healthy, for `wait_s`.
+        DevicesBusy: all that match were in use, or not healthy, for `wait_s`; or the one that was
+            free here is a labgrid place that somebody else has.
     """
-    taken = _wait_for_one(database, selector, holder, wait_s, ttl_s)
-    known, lease = taken
-    fenced = FencedConnect(connect, lease.device, lease.token, holder)
-    held = Leased(known.device, lease, fenced)
+    known, lease = _wait_for_one(database, selector, holder, wait_s, ttl_s)
+    held = Leased(known.device, lease, connect)
+    with ExitStack() as stack:
+        stack.enter_context(_kept_alive(database, held, ttl_s))
+        try:
+            fence = fenced(connect, known.device, lease.token, holder)
+            held.connect = stack.enter_context(fence)
+        except DeviceUnready as error:
+            raise DevicesBusy(str(error)) from error
+        yield held
+
+
+@contextmanager
+def _kept_alive(database: Database, held: Leased, ttl_s: float) -> Iterator[None]:
+    """Renew a lease for the time of the context; at its end, give the device back."""
     done = threading.Event()
+    name = f"lease-{held.lease.device}"
     heart = threading.Thread(
-        target=_beat, args=(database, held, done, ttl_s), name=f"lease-{lease.device}", daemon=True
+        target=_beat, args=(database, held, done, ttl_s), name=name, daemon=True
     )
     heart.start()
     try:
-        yield held
+        yield
     finally:
         done.set()
         heart.join()
         with database.begin() as connection:
-            release(connection, lease)
+            release(connection, held.lease)
 
 
 def _wait_for_one(

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from farm.database import Database, now
 from farm.faults import Fault, fault_of
-from farm.fence import FencedConnect
+from farm.fence import fenced
 from farm.golden import Golden, golden_target, run_golden
 from farm.health import Health, Policy, after_failed_probe, after_passed_probe
 from farm.leases import Lease, release, take
@@ -61,12 +61,9 @@ def run_probe(
 
     A probe whose lease was lost meanwhile says nothing.
     """
-    fenced = FencedConnect(connect, device.name, lease.token, lease.holder)
     with bound(device=device.name):
-        if device.policy.reboot and _should_reboot(database, device.name):
-            LOG.info("rebooting", extra={"command": device.policy.reboot})
-            reboot(device, fenced)
-        fault = _fault(device, fenced, probe)
+        must_reboot = bool(device.policy.reboot) and _should_reboot(database, device.name)
+        fault = _fault(device, lease, connect, probe, must_reboot=must_reboot)
 
         def change(known: Health) -> Health:
             if fault is None:
@@ -114,9 +111,15 @@ def _should_reboot(database: Database, device: str) -> bool:
     return failed > 0 and failed % (_REBOOT_AFTER + 1) == _REBOOT_AFTER
 
 
-def _fault(device: Device, connect: Connect, probe: Probe) -> Fault | None:
+def _fault(
+    device: Device, lease: Lease, connect: Connect, probe: Probe, *, must_reboot: bool
+) -> Fault | None:
     try:
-        return probe(device, connect)
+        with fenced(connect, device, lease.token, lease.holder) as opened:
+            if must_reboot:
+                LOG.info("rebooting", extra={"command": device.policy.reboot})
+                reboot(device, opened)
+            return probe(device, opened)
     except HarnessError as error:
         return Fault(type(error).__name__, str(error))
     except Exception as error:  # a worker outlives its probes

@@ -22,6 +22,7 @@ from farm.devices import Known, forget_devices, known_devices, named_for, regist
 from farm.engine import Engine, running_engine
 from farm.health import Policy
 from farm.heart import Heart
+from farm.labgrid import give_back
 from farm.leases import TTL_S, Lease, release
 from farm.logs import bound
 from farm.parts import Claimed, claim, matching, ready_selectors
@@ -88,6 +89,7 @@ def serve(
         attempts = Attempts()
         shop = Shop(database, host, mine.holder, named, connect, work, chosen.policy, attempts)
         inherited = inherit(database, mine, ttl_s=chosen.ttl_s)
+        give_back_places(database, host)
         heart = Heart(database, mine, attempts, chosen.ttl_s)
         heart.start()
         stack.callback(heart.stop)
@@ -225,6 +227,15 @@ class Worker:
         with self._shop.database.begin() as connection:
             begin(connection, key, self._shop.host, job, workflow)
         self._engine.prepare(key, workflow)
+
+
+def give_back_places(database: Database, host: str) -> None:
+    """Release what a killed worker left acquired in labgrid of devices that nobody has now."""
+    with database.begin() as connection:
+        known = known_devices(connection, host=host)
+    for one in known:
+        if one.holder is None:
+            give_back(one.device)
 
 
 def _logged(call: Callable[..., None], *args: object) -> None:

@@ -21,7 +21,7 @@ from farm.attempts import Attempt, Attempts
 from farm.database import Database
 from farm.events import add_event
 from farm.faults import NUMERIC, decide, fault_of
-from farm.fence import FencedConnect
+from farm.fence import fenced
 from farm.health import Policy
 from farm.logs import bound
 from farm.observation import observe
@@ -157,7 +157,6 @@ def _run(shop: Shop, running: Attempt) -> Run:
     """Do the job; whatever happens ends in a Run."""
     claimed = running.claimed
     device = shop.devices[claimed.lease.device]
-    fenced = FencedConnect(shop.connect, device.name, claimed.lease.token, shop.holder)
     said: set[str] = set()
 
     def report(stage: str, _done: int, _total: int | None) -> None:
@@ -172,7 +171,8 @@ def _run(shop: Shop, running: Attempt) -> Run:
     asked = claimed.request.on(device)
     try:
         running.check()
-        run = shop.work.run(claimed.request, device, fenced, report, running.check)
+        with fenced(shop.connect, device, claimed.lease.token, shop.holder) as opened:
+            run = shop.work.run(claimed.request, device, opened, report, running.check)
         running.check()
     except HarnessError as error:
         return run_ended_by(asked, error)

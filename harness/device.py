@@ -67,6 +67,8 @@ class Device:
         workdir: folder on the device under which everything of ours lives.
         python: the Python interpreter on the device; None when it has none.
         policy: when it may run.
+        place: the labgrid place that it is, ``HOST:PORT/NAME``, which is acquired before use; None
+            for any other device.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Device:
     workdir: str = "/var/tmp/edgefarm"  # noqa: S108  a folder of our own, made with mode 0700
     python: str | None = "python3"
     policy: RunPolicy = RunPolicy()
+    place: str | None = None
 
 
 NO_DEVICE = Device("no device", "none", virtual=True)

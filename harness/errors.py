@@ -105,7 +105,8 @@ class DeviceFull(DeviceError):
 
 
 class DeviceUnready(DeviceError):
-    """The device's battery or temperature is not what its run policy asks for; nothing was run."""
+    """The device's battery or temperature is not what its run policy asks for, or somebody outside
+    the farm has it; nothing was run."""
 
 
 class RuntimeMissing(DeviceError):

@@ -1,7 +1,9 @@
 """Transports: SSH, adb and this host, under one contract (`harness.device.Transport`)."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
+from farm import labgrid
 from farm.transports import adb, local, ssh
 from harness.device import Connect, Device, Transport
 from harness.errors import UsageError
@@ -16,6 +18,8 @@ _OPENERS: dict[str, Connect] = {
 def connect(device: Device) -> AbstractContextManager[Transport]:
     """Open a transport to a device; closing the context closes the transport.
 
+    A labgrid place is acquired first, see `farm.labgrid.held`.
+
     Raises:
         UsageError: the device's entry lacks what its transport needs.
         DeviceError: it cannot be reached; see `farm.transports.ssh.connect`.
@@ -25,4 +29,11 @@ def connect(device: Device) -> AbstractContextManager[Transport]:
             f"device {device.name}: no transport {device.transport!r}; "
             f"transports: {', '.join(sorted(_OPENERS))}"
         )
-    return _OPENERS[device.transport](device)
+    opener = _OPENERS[device.transport]
+    return opener(device) if device.place is None else _in_labgrid(device, opener)
+
+
+@contextmanager
+def _in_labgrid(device: Device, opener: Connect) -> Iterator[Transport]:
+    with labgrid.held(device) as reached, opener(reached) as transport:
+        yield transport
