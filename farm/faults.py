@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.errors import DeviceError
 from harness.records import Outcome, Run
 
 NUMERIC = "Numeric"
@@ -42,6 +43,12 @@ def fault_of(run: Run) -> Fault | None:
     if run.exactness is not None and run.exactness.verdict == "differs":
         return Fault(NUMERIC, run.exactness.reason)
     return None
+
+
+def fault_of_error(error: DeviceError) -> Fault | None:
+    """What an error says against its device; None when nothing."""
+    kind = type(error).__name__
+    return None if kind in _NOT_THE_DEVICES else Fault(kind, error.message)
 
 
 def decide(run: Run, *, failures: int, differences: int, attempts: int) -> Decision:

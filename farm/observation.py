@@ -7,7 +7,8 @@ from typing import cast
 import sqlalchemy as sa
 
 from farm.database import Database, now
-from farm.health import Health, State
+from farm.faults import Fault
+from farm.health import Health, State, after_fault
 from farm.tables import DEVICES, HEALTH_LOG
 from harness.errors import UsageError
 
@@ -74,6 +75,15 @@ def observe(
             )
         )
     return after
+
+
+def note_fault(connection: sa.Connection, device: str, fault: Fault) -> Health:
+    """Whoever used a device, a job or a test, met a fault: jobs wait until a probe has tried it.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    return observe(connection, device, lambda known: after_fault(known, fault))
 
 
 def order(database: Database, device: str, health: Health) -> None:

@@ -16,7 +16,6 @@ from dbos import DBOS, DBOSConfiguredInstance
 from pydantic import TypeAdapter
 from sqlalchemy.exc import OperationalError
 
-from farm import health
 from farm.attempts import Attempt, Attempts
 from farm.database import Database
 from farm.events import add_event
@@ -24,7 +23,7 @@ from farm.faults import NUMERIC, decide, fault_of
 from farm.fence import fenced
 from farm.health import Policy
 from farm.logs import bound
-from farm.observation import observe
+from farm.observation import note_fault, observe
 from farm.parts import Claimed, accept, current, retry
 from farm.preparations import finished, request_of
 from farm.work import Work
@@ -205,7 +204,7 @@ def _settle(connection: sa.Connection, claimed: Claimed, run: Run) -> str:
     if not settled:
         return "drop"
     if fault is not None:
-        observe(connection, device, lambda known: health.after_fault(known, fault))
+        note_fault(connection, device, fault)
     else:
         observe(connection, device, lambda known: known, seen=True)
     return decision

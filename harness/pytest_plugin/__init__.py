@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.errors import HarnessError
+from harness.errors import DeviceError, HarnessError
 from harness.pytest_plugin.outcomes import DeviceErrors
 from harness.pytest_plugin.session import SIGNATURE, DeviceTests
 
@@ -81,6 +81,8 @@ def pytest_runtest_makereport(
     error = call.excinfo.value if call.excinfo else None
     if report.failed and isinstance(error, HarnessError) and error.exit_code == 3:
         item.config.stash[_ERRORS].mark(report, error)
+        if isinstance(error, DeviceError):
+            item.config.stash[_TESTS].note(error)
     return report
 
 

@@ -4,6 +4,7 @@ A killed process loses them by the lease's expiry. Processes of one test run (xd
 other as long as it takes; whoever waits holds nothing, so they cannot block each other.
 """
 
+import logging
 import os
 import socket
 import time
@@ -11,14 +12,19 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from farm.database import open_database
 from farm.devices import Known, known_devices, named_for, register_devices
+from farm.faults import fault_of_error
 from farm.inventory import HOST, inventory_path, load_inventory
 from farm.leases import USABLE, Leased, holder_name, leased
+from farm.observation import note_fault
 from farm.selection import Selector
 from farm.transports import connect
-from harness.errors import DevicesBusy, NoDevice
+from harness.errors import DeviceError, DevicesBusy, NoDevice
 
+LOG = logging.getLogger("edgefarm.pytest")
 _POLL_S = 0.5
 _HOPEFUL = (*USABLE, "suspect")
 """Health of the devices that are worth waiting for."""
@@ -46,6 +52,7 @@ class Pool:
         self._siblings = f"{self._holder}@" if run else None
         self._held: dict[str, tuple[Leased, ExitStack]] = {}
         self._failed: set[str] = set()
+        self._refused: dict[str, str] = {}
         self._database = open_database(os.environ.get("EDGEFARM_DATABASE") or None)
         register_devices(self._database, [one for one in inventory.devices if one.name != HOST])
         register_devices(self._database, [named_for(inventory.get_device(HOST), here)])
@@ -68,15 +75,32 @@ class Pool:
             late = time.monotonic() >= deadline and not among_us
             if late or len(hopeful) < (selector.count or 1):
                 raise DevicesBusy(
-                    f"no device for {selector}: {'; '.join(_why_not(one) for one in matching)}; "
+                    f"no device for {selector}: {'; '.join(map(self._why_not, matching))}; "
                     "see `edgefarm device state`"
                 )
             time.sleep(_POLL_S)
 
-    def set_aside(self, held: Leased) -> None:
+    def set_aside(self, name: str) -> None:
         """Give a device back that failed; it is taken again only when no other one is there."""
-        self._failed.add(held.device.name)
-        self._give_back(held.device.name)
+        self._failed.add(name)
+        if name in self._held:
+            self._give_back(name)
+
+    def note(self, error: DeviceError) -> None:
+        """Tell the farm of a device that failed, as a job would.
+
+        Only where a lab host's worker serves it: nobody else would probe it and make it healthy.
+        """
+        fault = fault_of_error(error)
+        if fault is None or error.device not in self._names:
+            return
+        try:
+            with self._database.begin() as connection:
+                served = {one.device.name for one in known_devices(connection) if one.host}
+                if error.device in served:
+                    note_fault(connection, error.device, fault)
+        except SQLAlchemyError as trouble:  # the test's own error is what must be told
+            LOG.warning("health of %s: not noted: %s", error.device, trouble)
 
     def release(self) -> None:
         """Give all devices back."""
@@ -131,7 +155,8 @@ class Pool:
         try:
             holding = leased(self._database, one, connect, holder=holder_name(self._holder))
             held = stack.enter_context(holding)
-        except DevicesBusy:
+        except DevicesBusy as error:
+            self._refused[name] = str(error)
             return None
         self._held[name] = held, stack
         return held
@@ -144,14 +169,15 @@ class Pool:
         """Whether another process of this test run has the device."""
         return bool(self._siblings and known.holder and known.holder.startswith(self._siblings))
 
-
-def _why_not(known: Known) -> str:
-    if known.health not in USABLE:
+    def _why_not(self, known: Known) -> str:
         name = known.device.name
-        back = (
-            f"; bring it back: edgefarm device resume {name}"
-            if known.health not in _HOPEFUL
-            else ""
-        )
-        return f"{name} is {known.health} ({known.cause}){back}"
-    return f"{known.device.name} is in use by {known.holder or 'nobody any more'}"
+        if known.health not in USABLE:
+            back = (
+                f"; bring it back: edgefarm device resume {name}"
+                if known.health not in _HOPEFUL
+                else ""
+            )
+            return f"{name} is {known.health} ({known.cause}){back}"
+        if known.holder is None:
+            return f"{name}: {self._refused.get(name, 'in use a moment ago')}"
+        return f"{name} is in use by {known.holder}"

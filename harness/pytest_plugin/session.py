@@ -28,6 +28,7 @@ class DeviceTests:
         self._config = config
         self._item: pytest.Item | None = None
         self._pool: Pool | None = None
+        self._noted: DeviceError | None = None
 
     def begin(self, item: pytest.Item) -> None:
         """Make a test the current one; if it is marked, hold its devices."""
@@ -51,17 +52,20 @@ class DeviceTests:
 
     def hold(self) -> "tuple[Leased, ...]":
         """The devices of the current test, held from now on; skips or fails it without them."""
-        selector = self.selector()
         try:
-            if self._pool is None:
-                self._pool = self._open_pool()
-            return self._pool.hold(selector)
+            return self._hold()
         except (NoDevice, DevicesBusy) as error:
             if self._config.option.edgefarm_require:
                 pytest.fail(str(error), pytrace=False)
             pytest.skip(str(error))
         except UsageError as error:
             pytest.fail(str(error), pytrace=False)
+
+    def _hold(self) -> "tuple[Leased, ...]":
+        selector = self.selector()
+        if self._pool is None:
+            self._pool = self._open_pool()
+        return self._pool.hold(selector)
 
     def selector(self) -> "Selector":
         """What the current test's marker asks for."""
@@ -81,22 +85,38 @@ class DeviceTests:
             on: one of the held devices; None for the first, or for another one when that failed.
         """
         left = self._config.option.edgefarm_retries
+        held = self._choose(self.hold(), on)
         while True:
-            held = self._choose(on)
             try:
                 return work(held)
             except DeviceError as error:
-                if on is None and self._pool is not None:
-                    self._pool.set_aside(held)
+                self.note(error, keep=on is not None)
                 if left <= 0:
                     raise
+                try:
+                    held = self._choose(self._hold(), on)
+                except (NoDevice, DevicesBusy):  # what the machine did must not end as a skip
+                    raise error from None
                 left -= 1
                 if self._item is not None:
                     told = f"{type(error).__name__}: {error}"
                     self._item.user_properties.append((RETRIED, told))
 
-    def _choose(self, on: "Device | None") -> "Leased":
-        held = self.hold()
+    def note(self, error: DeviceError, *, keep: bool = False) -> None:
+        """Take account of a device that failed: in the farm's database, and for what follows here.
+
+        Args:
+            error: what it did; told before, it is nothing new.
+            keep: it stays with the test, which chose it.
+        """
+        if self._pool is None or error is self._noted:
+            return
+        self._noted = error
+        self._pool.note(error)
+        if not keep:
+            self._pool.set_aside(error.device)
+
+    def _choose(self, held: "tuple[Leased, ...]", on: "Device | None") -> "Leased":
         if on is None:
             return held[0]
         for one in held:

@@ -6,6 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from farm.database import open_database
+from farm.devices import Known, known_devices, register_devices
+from farm.inventory import inventory_path, load_inventory
+from farm.probing import due_probes
 from harness.pytest_plugin.outcomes import EXIT_DEVICE_ERROR
 from tests.harness.pytest_plugin.conftest import PLUGIN, AddDevice
 from tests.oracle.networks import residual
@@ -139,7 +143,7 @@ def test_a_failed_machine_is_no_failed_test(suite: pytest.Pytester, add: AddDevi
         [
             "*::test_exact DEVICE ERROR*",
             "*device errors: the machine failed, not the test*",
-            "  DeviceError: device a: RuntimeMissing: /nowhere/python3 cannot be executed*",
+            "  RuntimeMissing: device a: /nowhere/python3 cannot be executed*",
             "*tried again after a device error*",
             "*2 device error in *",
         ]
@@ -175,6 +179,75 @@ def test_the_session_fails_only_where_a_test_does(
     result.stdout.fnmatch_lines(["*1 failed, *2 device error in *"])
 
 
+@pytest.mark.parametrize(("served", "health"), [("here", "suspect"), (None, "healthy")])
+def test_the_farm_hears_of_a_failed_machine_where_somebody_would_probe_it(
+    suite: pytest.Pytester, add: AddDevice, served: str | None, health: str
+) -> None:
+    add("a", python=BROKEN)
+    add("b")
+    register("a", host=served)
+    register("b", host=served)
+    suite.makepyfile(DEPLOYS + HOLDS + "\ndef test_wrong(run):\n    assert run is None\n")
+    suite.runpytest(*PLUGIN).assert_outcomes(passed=2, failed=1)
+    found = known()
+    assert (found["a"].health, found["b"].health) == (health, "healthy")
+    assert found["a"].holder is None
+    if served:
+        assert found["a"].cause.startswith("RuntimeMissing: /nowhere/python3 cannot be executed")
+        with open_database().begin() as connection:
+            assert due_probes(connection, "here").count("a") == 1
+
+
+def test_a_machine_that_fails_is_no_skip_when_no_other_is_left(
+    suite: pytest.Pytester, add: AddDevice
+) -> None:
+    """Suspect, it is not to be had for another try: the worker that would probe it sleeps."""
+    add("a", python=BROKEN)
+    register("a", host="here")
+    suite.makepyfile(DEPLOYS + HOLDS)
+    result = suite.runpytest(*PLUGIN, "--device-wait", "0.1")
+    assert result.ret == EXIT_DEVICE_ERROR
+    result.stdout.fnmatch_lines(["*1 skipped, *1 device error in *"])
+
+
+def test_a_test_that_meets_the_fault_itself_tells_it_too(
+    pytester: pytest.Pytester, add: AddDevice
+) -> None:
+    add("a")
+    register("a", host="here")
+    pytester.makepyfile(BREAKS)
+    assert pytester.runpytest(*PLUGIN).ret == EXIT_DEVICE_ERROR
+    assert (known()["a"].health, known()["a"].cause) == (
+        "suspect",
+        "TransportError: the connection broke",
+    )
+
+
+def test_a_lost_lease_says_nothing_against_the_device(
+    pytester: pytest.Pytester, add: AddDevice
+) -> None:
+    add("a")
+    register("a", host="here")
+    pytester.makepyfile(BREAKS.replace("TransportError", "LeaseLost"))
+    assert pytester.runpytest(*PLUGIN).ret == EXIT_DEVICE_ERROR
+    assert known()["a"].health == "healthy"
+
+
+def register(name: str, *, host: str | None) -> None:
+    """As a lab host's worker does, before a suite runs; None: no worker was ever here."""
+    database = open_database()
+    register_devices(database, [load_inventory(inventory_path()).get_device(name)], host=host)
+    database.close()
+
+
+def known() -> dict[str, Known]:
+    database = open_database()
+    with database.begin() as connection:
+        found = {one.device.name: one for one in known_devices(connection)}
+    database.close()
+    return found
+
+
 def test_work_goes_on_on_another_device(suite: pytest.Pytester, add: AddDevice) -> None:
     add("a", python=BROKEN)
     add("b")
@@ -182,7 +255,7 @@ def test_work_goes_on_on_another_device(suite: pytest.Pytester, add: AddDevice) 
     result = suite.runpytest(*PLUGIN)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
-        ["*tried again after a device error*", "*::test_exact", "  DeviceError: device a: *"]
+        ["*tried again after a device error*", "*::test_exact", "  RuntimeMissing: device a: *"]
     )
     once = suite.runpytest(*PLUGIN, "--device-retries", "0")
     assert once.ret == EXIT_DEVICE_ERROR
