@@ -90,7 +90,9 @@ def matmul_delegated(hybrid: str, *, known_core: bool = True) -> tuple[Entry, ..
         evidence=Evidence.ASSUMED,
         when=lambda s: not s.constant[1],
         condition="delegated: computed second factor",
-        tried="differs: the delegate packs the second factor before it is computed, so that the "
-        "product is of whatever that memory held",
+        tried="differs: the delegate gives XNNPACK the second factor's address before there is one "
+        "(VisitBatchMatMulNode), so that the product is of whatever XNNPACK's own memory holds: "
+        "zeros where nothing ran before, what earlier nodes left else; another second factor "
+        "changes no bit of it",
     )
     return (integers, constant, computed)

@@ -11,6 +11,7 @@ from harness.emulator.tflite import read_tflite
 from tests.oracle.build import Builder, Quant, options
 from tests.oracle.hybrid_families import around_dot_products, rows_on_ties
 from tests.oracle.kernel_choice import assert_exact
+from tests.oracle.matmul import batch_matmul
 from tests.oracle.runtimes import Kernels, Request, run_all
 
 PROFILES: dict[str, Kernels] = {
@@ -43,3 +44,14 @@ def test_a_weight_whose_sign_the_kernel_cannot_turn_is_not_promised(
     assert (emulation.outputs[0] is not None) == known
     (answer,) = run_all([Request(data, (row,), "builtin")])
     assert (answer.tensors[y].item() > 0) == known
+
+
+def test_the_delegate_multiplies_by_no_computed_factor() -> None:
+    model = batch_matmul(dtypes=("float32", "int8", "float32"), symmetric=True)
+    x, w = model.sample(0)
+    emulation = emulate(read_tflite(model.data).main, get_profile("litert-xnnpack-x86"), (x, w))
+    assert list(emulation.promises.values())[-1] == "assumed"
+    (answer,) = run_all([Request(model.data, (x, w), "xnnpack", again=((x, w + 1),))])
+    assert answer.delegated == 1
+    for tensor, got in answer.calls[0].items():
+        np.testing.assert_array_equal(got, answer.calls[1][tensor])
