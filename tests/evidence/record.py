@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.arithmetic.profile import ArithmeticProfile, Evidence
 from harness.emulator.interpreter import FLOAT
+from harness.emulator.profiles import get_profile
 from tests.evidence.cases import Row, row_of
 from tests.evidence.measure import Measured
 
@@ -19,10 +20,11 @@ def write(machine: str, measured: Mapping[str, Measured], *, whole: bool) -> Pat
     Args:
         machine: names the file.
         measured: by profile.
-        whole: of a run of all families; else what other runs recorded is kept.
+        whole: of a run of all families; else what other runs recorded is kept, where the profile
+            still has that row.
     """
     path = FOLDER / f"{machine}.tsv"
-    counts = {} if whole or not path.exists() else _counts(path)
+    counts = {} if whole or not path.exists() else _still_there(_counts(path))
     for profile, found in measured.items():
         for row in found.differing:
             counts.pop((profile, row), None)
@@ -32,6 +34,19 @@ def write(machine: str, measured: Mapping[str, Measured], *, whole: bool) -> Pat
     FOLDER.mkdir(parents=True, exist_ok=True)
     path.write_text(_HEADER + "".join(f"{line}\n" for line in sorted(lines)))
     return path
+
+
+def _still_there(counts: dict[tuple[str, Row], int]) -> dict[tuple[str, Row], int]:
+    rows = {name: {*_rows(get_profile(name))} for name in {name for name, _ in counts}}
+    return {(name, row): n for (name, row), n in counts.items() if row in rows[name]}
+
+
+def _rows(profile: ArithmeticProfile) -> Iterator[Row]:
+    for entry in profile.entries:
+        for op in entry.ops:
+            for dtype in entry.dtypes:
+                for weights in entry.weights or ("",):
+                    yield row_of(entry, op, dtype, weights)
 
 
 def _counts(path: Path) -> dict[tuple[str, Row], int]:
