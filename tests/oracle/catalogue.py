@@ -191,6 +191,17 @@ def _binary(op: str, dtype: str) -> Maker:
     return make
 
 
+def _product_to_bytes(output: str) -> Maker:
+    def make(rng: np.random.Generator, seed: int, _style: Style) -> Model:
+        shape = _shape(rng)
+        activation = _pick(rng, ACTIVATIONS)
+        return elementwise.product(
+            seed, shape=shape, other=shape, dtype="int16", output=output, activation=activation
+        )
+
+    return make
+
+
 def _powers_of_two(op: str) -> Maker:
     def make(rng: np.random.Generator, seed: int, _style: Style) -> Model:
         shape = _shape(rng)
@@ -389,6 +400,7 @@ def _families() -> dict[str, Maker]:
         for op in ("HARD_SWISH", "L2_NORMALIZATION", "LOG_SOFTMAX", "RELU_N1_TO_1"):
             made[f"{op}-{dtype}"] = _unary(op, dtype)
     made |= {f"{op}-pot-int16": _powers_of_two(op) for op in ("ADD", "SUB")}
+    made |= {f"MUL-int16-to-{output}": _product_to_bytes(output) for output in EIGHT_BIT}
     made["SQUARED_DIFFERENCE-int8"] = _binary("SQUARED_DIFFERENCE", "int8")
     for op in ("LOGISTIC", "TANH"):
         made[f"{op}-2^-12-int16"] = _unary(op, "int16", input_scale=2**-12)

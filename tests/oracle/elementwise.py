@@ -67,6 +67,31 @@ def binary(
     return model(name, builder, [a] if constant else [a, b], [result])
 
 
+def product(
+    seed: int = 0,
+    *,
+    shape: Sequence[int],
+    other: Sequence[int],
+    dtype: str = "int8",
+    output: str = "",
+    multiplier: float = 1.0,
+    activation: str = "NONE",
+) -> Model:
+    """MUL whose scales come to `multiplier`; `output`: the result's dtype where it differs."""
+    draw, builder = Draw(seed, "random"), Builder()
+    scale = draw.scale()
+    a = builder.tensor(shape, dtype, draw.quant(dtype))
+    b = builder.tensor(other, dtype, draw.quant(dtype, scale))
+    first = float(builder.tensors[a].quantization.scale[0])
+    result = draw.quant(output or dtype, first * scale / multiplier)
+    y = builder.tensor(np.broadcast_shapes(tuple(shape), tuple(other)), output or dtype, result)
+    builder.op(
+        "MUL", [a, b], [y], options("Mul", fusedActivationFunction=activation_of(activation))
+    )
+    name = f"mul-{dtype}-{output}-{'x'.join(map(str, shape))}-{'x'.join(map(str, other))}"
+    return model(f"{name}-{multiplier:g}-{activation}-{seed}", builder, [a, b], [y])
+
+
 def powers_of_two(
     op: str,
     seed: int = 0,

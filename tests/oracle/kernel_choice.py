@@ -27,6 +27,19 @@ WINDOWS_OF_3 = (
     ((5, 6), (1, 2), "SAME"),
 )
 """Image, stride, padding."""
+PAIRS_OF_SHAPES = (
+    ((2, 3, 40), (2, 3, 40)),
+    ((2, 3, 40), (3, 40)),
+    ((2, 3, 40), (2, 1, 40)),
+    ((2, 3, 40), (2, 3, 1)),
+    ((2, 3, 40), (1,)),
+    ((2, 3, 17, 1), (2, 3, 1, 1)),
+    ((2, 1, 5, 20), (1, 3, 5, 20)),
+    ((2, 3, 1, 9), (1, 3, 11, 9)),
+    ((1, 3, 1, 4, 1), (2, 1, 3, 1, 5)),
+    ((2, 1, 3, 1, 5, 1), (1, 4, 1, 2, 1, 9)),
+)
+ACTIVATIONS = ("NONE", "RELU", "RELU6")
 DTYPES = (("int8", True), ("int8", False), ("uint8", False))
 
 
@@ -79,19 +92,7 @@ def dilated() -> Iterator[Model]:
 
 def additions() -> Iterator[Model]:
     """ADD along every way to walk over two shapes; runs longer and shorter than a block."""
-    shapes = (
-        ((2, 3, 40), (2, 3, 40)),
-        ((2, 3, 40), (3, 40)),
-        ((2, 3, 40), (2, 1, 40)),
-        ((2, 3, 40), (2, 3, 1)),
-        ((2, 3, 40), (1,)),
-        ((2, 3, 17, 1), (2, 3, 1, 1)),
-        ((2, 1, 5, 20), (1, 3, 5, 20)),
-        ((2, 3, 1, 9), (1, 3, 11, 9)),
-        ((1, 3, 1, 4, 1), (2, 1, 3, 1, 5)),
-        ((2, 1, 3, 1, 5, 1), (1, 4, 1, 2, 1, 9)),
-    )
-    for seed, (first, second) in enumerate(shapes):
+    for seed, (first, second) in enumerate(PAIRS_OF_SHAPES):
         for dtype in ("int8", "uint8"):
             for turned in (False, True):
                 a, b = (second, first) if turned else (first, second)
@@ -110,6 +111,22 @@ def additions_beside_ties() -> Iterator[Model]:
             y = builder.tensor(first, dtype, per_tensor(2.0, zero))
             builder.op("ADD", [a, b], [y], options("Add", potScaleInt16=False))
             yield models.model(f"add-ties-{dtype}-{first}-{second}", builder, [a, b], [y])
+
+
+def products() -> Iterator[Model]:
+    """MUL along every walk, with results that leave int16 and, shifted to the left, int32."""
+    multipliers = (0.4, 0.5, 0.51, 0.75, 1.0, 1.7, 6.3, 300.0, 40000.0, 3e6)
+    for seed, (first, second) in enumerate(PAIRS_OF_SHAPES):
+        for number, multiplier in enumerate(multipliers):
+            turned = (seed + number) % 2
+            yield elementwise.product(
+                100 * seed + number,
+                shape=second if turned else first,
+                other=first if turned else second,
+                dtype=("int8", "uint8")[(seed + number // 2) % 2],
+                multiplier=multiplier,
+                activation="NONE" if multiplier > 100 else ACTIVATIONS[(seed + number) % 3],
+            )
 
 
 def means() -> Iterator[Model]:
@@ -145,6 +162,7 @@ CHOICES = {
     "add": additions,
     "add-ties": additions_beside_ties,
     "mean": means,
+    "mul": products,
 }
 
 

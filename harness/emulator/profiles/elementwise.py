@@ -1,5 +1,6 @@
 """Entries of the element-wise ops: activations, products, extremes, roots and tables."""
 
+from collections.abc import Callable
 from math import log2
 
 from harness.arithmetic.function_tables import (
@@ -10,6 +11,7 @@ from harness.arithmetic.function_tables import (
     xnnpack_tables,
 )
 from harness.arithmetic.profile import Entry, Evidence, Signature
+from harness.emulator.ops.broadcast import walk
 from harness.emulator.profiles import delegation
 
 _KERNELS = "LiteRT tflite/kernels"
@@ -19,6 +21,7 @@ _X = "XNNPACK src"
 _SIGMOID = f"{_REFERENCE}/integer_ops/logistic.h, tanh.h"
 _EIGHT_BIT = ("int8", "uint8")
 _INTEGERS = (*_EIGHT_BIT, "int16")
+Condition = Callable[[Signature], bool]
 
 
 def _entry(op: str | tuple[str, ...], dtypes: tuple[str, ...], semantics: str, file: str) -> Entry:
@@ -83,12 +86,33 @@ def _tables_even(ops: tuple[str, ...], dtypes: tuple[str, ...]) -> tuple[Entry, 
     )
 
 
+_MUL_INT16: tuple[Entry, ...] = (
+    Entry(
+        ("MUL",),
+        ("int16",),
+        "S1:single",
+        Evidence.MEASURED,
+        f"{_REFERENCE}/integer_ops/mul.h MulElementwise",
+        lambda s: s.output == "int16",
+        "int16 output",
+    ),
+    Entry(
+        ("MUL",),
+        ("int16",),
+        "doubling-high-16",
+        Evidence.MEASURED,
+        f"{_REFERENCE}/integer_ops/mul.h Mul; {_OPTIMIZED}/optimized_ops.h Mul",
+        lambda s: s.output in _EIGHT_BIT and s.shapes[0] == s.shapes[1],
+        "8-bit output, equal shapes",
+    ),
+)
+
 _EVERYWHERE: tuple[Entry, ...] = (
     _entry(("RELU", "RELU6"), _INTEGERS, "S1:single", f"{_KERNELS}/activations.cc QuantizedReluX"),
     _entry("RELU_N1_TO_1", _EIGHT_BIT, "S1:single", f"{_KERNELS}/activations.cc QuantizedReluX"),
     _entry("LEAKY_RELU", _EIGHT_BIT, "S1:single", f"{_REFERENCE}/leaky_relu.h QuantizeLeakyRelu"),
     _entry("PRELU", _INTEGERS, "S1:single", f"{_REFERENCE}/prelu.h Prelu"),
-    _entry("MUL", ("int16",), "S1:single", f"{_REFERENCE}/integer_ops/mul.h MulElementwise"),
+    *_MUL_INT16,
     _entry(("MINIMUM", "MAXIMUM"), _INTEGERS, "raw", f"{_KERNELS}/maximum_minimum.cc"),
     _entry("DIV", _INTEGERS, "reciprocal", f"{_REFERENCE}/div.h DivElementwise"),
     _entry("SQUARED_DIFFERENCE", ("int8",), "shifted-S1", f"{_KERNELS}/squared_difference.cc"),
@@ -112,12 +136,32 @@ _EVERYWHERE: tuple[Entry, ...] = (
 """The same kernel in every resolver."""
 
 
-def _fits_int16(s: Signature) -> bool:
-    """MUL: no scaled product leaves int16, where the vector code of the kernel would wrap."""
+def _never_wraps(s: Signature) -> bool:
+    """MUL: no scaled product leaves int16, where the vector code of the kernel would wrap; or the
+    reference kernel walks over the shapes."""
     if [len(scale) for scale in s.scales] != [1, 1, 1]:
         return False
     (first,), (second,), (output,) = s.scales
-    return 255 * 255 * first * second < ((1 << 15) - 256) * output
+    fits = 255 * 255 * first * second < ((1 << 15) - 256) * output
+    return fits or walk(s.shapes[0], s.shapes[1]).kind == "generic"
+
+
+def _repeats_one(s: Signature) -> bool:
+    return walk(s.shapes[0], s.shapes[1]).kind == "scalar"
+
+
+def _mul_blocks(dtype: str, lanes: str, when: Condition | None, condition: str) -> Entry:
+    """MUL in vectors of 16-bit lanes."""
+    functions = "integer_ops/mul.h, optimized_ops.h MulElementwise, MulSimpleBroadcast"
+    return Entry(
+        ("MUL",),
+        (dtype,),
+        f"S1:single-{lanes}",
+        Evidence.MEASURED,
+        f"{_OPTIMIZED}/{functions}",
+        when,
+        condition,
+    )
 
 
 def _takes_multiplier(s: Signature) -> bool:
@@ -171,9 +215,14 @@ _BUILTIN: tuple[Entry, ...] = (
         "S1:single",
         Evidence.MEASURED,
         f"{_OPTIMIZED}/integer_ops/mul.h and {_OPTIMIZED}/optimized_ops.h MulElementwise",
-        _fits_int16,
-        "s1 s2 / sy below 1/2",
+        _never_wraps,
+        "s1 s2 / sy below 1/2, or broadcast along more axes",
     ),
+    _mul_blocks("int8", "saturating-blocks-of-16", None, ""),
+    _mul_blocks(
+        "uint8", "wrapping-blocks-of-8", _repeats_one, "one input repeated along the last axis"
+    ),
+    _mul_blocks("uint8", "saturating-blocks-of-8", None, ""),
     _entry(
         "LEAKY_RELU",
         ("int16",),
