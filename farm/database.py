@@ -30,6 +30,14 @@ _MIGRATIONS: Sequence[Callable[[sa.Connection], object]] = (
 )
 _LOCK = 0x65646765  # of Postgres, while tables are made
 _BUSY_S = 60
+_POSTGRES = {
+    "connect_timeout": 10,
+    "tcp_user_timeout": 30_000,
+    "options": f"-c statement_timeout={_BUSY_S * 1000} "
+    f"-c idle_in_transaction_session_timeout={_BUSY_S * 1000}",
+}
+"""No wait without an end: for the server, for a lock, or for a client that sleeps with one."""
+
 _POOL = 16
 _SQLITE_POOL = 3
 """Threads wait better for a connection than SQLite waits, in sleeps, for its one writer."""
@@ -128,6 +136,7 @@ def _engine(url: str) -> sa.Engine:
             max_overflow=0 if sqlite else _POOL,
             pool_timeout=_BUSY_S,
             pool_pre_ping=not sqlite,
+            connect_args={} if sqlite else _POSTGRES,
         )
     except ArgumentError as error:
         raise UsageError(

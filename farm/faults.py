@@ -9,7 +9,7 @@ from harness.records import Outcome, Run
 NUMERIC = "Numeric"
 """The kind of a fault where the device computed, without an error, what it should not."""
 
-_NOT_THE_DEVICES = {"LeaseLost", "WorkerFailed"}
+_NOT_THE_DEVICES = {"LeaseLost", "LineHeld", "WorkerFailed"}
 _CONFIRMATIONS = 1
 
 

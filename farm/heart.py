@@ -16,6 +16,8 @@ from farm.tables import JOBS
 
 LOG = logging.getLogger("edgefarm.worker")
 _BEATS_A_LEASE = 6
+_JOIN_S = 10.0
+"""A beat may hang at the database; the thread ends with the process."""
 
 
 class Heart:
@@ -41,7 +43,7 @@ class Heart:
     def stop(self) -> None:
         """Beat no more."""
         self._end.set()
-        self._thread.join()
+        self._thread.join(_JOIN_S)
 
     def _beat_on(self) -> None:
         while not self._end.wait(self._ttl_s / _BEATS_A_LEASE):

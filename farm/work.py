@@ -4,9 +4,7 @@ Converters, runtimes and the emulator read what strangers submitted, so they run
 their own with a memory limit, which ends when the job must.
 """
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,7 +19,6 @@ Stop = Callable[[], None]
 """Called now and then; raises when the work must end: Cancelled, LeaseLost or DeviceTimeout."""
 
 DEFAULT_MEMORY_BYTES = 8 << 30
-_TICK_S = 0.5
 _GRACE_S = 30.0
 _PREPARATION_S = 2 * 3600.0
 
@@ -72,12 +69,6 @@ class Evaluation:
         self, request: JobRequest, device: Device, connect: Connect, report: Progress, stop: Stop
     ) -> Run:
         """Evaluate; see `harness.evaluate.evaluate`."""
-
-        def progress(stage: str, done: int, total: int | None) -> None:
-            stop()  # raising here ends the process
-            if stage:
-                report(stage, done, total)
-
         return run_isolated(
             _evaluate,
             request,
@@ -86,7 +77,8 @@ class Evaluation:
             what=f"{request.model} on {device.name}",
             timeout_s=request.time_limit_s + _GRACE_S,
             memory_limit_bytes=self.memory_bytes,
-            progress=progress,
+            progress=report,
+            stop=stop,
         )
 
 
@@ -95,27 +87,4 @@ def _prepare(request: JobRequest, device: Device, progress: Progress) -> None:
 
 
 def _evaluate(request: JobRequest, device: Device, connect: Connect, progress: Progress) -> Run:
-    with _ticking(progress) as report:
-        return evaluate(request.on(device), connect, progress=report)
-
-
-@contextmanager
-def _ticking(progress: Progress) -> Iterator[Progress]:
-    """Report an empty stage twice a second, for the parent looks at its `stop` when it hears us."""
-    use, done = threading.Lock(), threading.Event()
-
-    def report(stage: str, number: int, total: int | None) -> None:
-        with use:
-            progress(stage, number, total)
-
-    def tick() -> None:
-        while not done.wait(_TICK_S):
-            report("", 0, None)
-
-    ticker = threading.Thread(target=tick, daemon=True)
-    ticker.start()
-    try:
-        yield report
-    finally:
-        done.set()
-        ticker.join()
+    return evaluate(request.on(device), connect, progress=progress)

@@ -45,6 +45,7 @@ class Settings:
         preparers: artifacts made at the same time.
         policy: of the devices' health.
         traces: OTLP endpoints for traces.
+        drain_s: how long the end waits for what has no limit of its own, or is past it.
     """
 
     ttl_s: float = TTL_S
@@ -52,6 +53,7 @@ class Settings:
     preparers: int = 1
     policy: Policy = field(default_factory=Policy)
     traces: tuple[str, ...] = ()
+    drain_s: float = 60.0
 
 
 def serve(
@@ -65,7 +67,10 @@ def serve(
     stop: threading.Event,
     settings: Settings | None = None,
 ) -> None:
-    """Serve a lab host's devices until `stop`; then end what runs on them and return.
+    """Serve a lab host's devices until `stop`; then wait for what runs on them and return.
+
+    Jobs are waited for as long as they may take, all else for a moment. What still runs then (a
+    hung probe, a preparation) is left as a killed worker leaves it: the caller ends the process.
 
     Args:
         database: the farm's.
@@ -128,16 +133,26 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Look for work until told to stop, then wait for what runs."""
-        with ThreadPoolExecutor(max(1, len(self._shop.devices))) as pool:
-            while not stop.is_set() and not self._heart.superseded.is_set():
-                try:
-                    self._look(pool)
-                except SQLAlchemyError as error:
-                    LOG.warning("no look at the queue: %s", getattr(error, "orig", None) or error)
-                stop.wait(self._settings.poll_s)
-            self._stopping = self._heart.draining = True
-            LOG.info("draining", extra={"devices": self._shop.attempts.devices()})
-        while self._shop.attempts.devices():  # resumed parts run outside the pool
+        pool = ThreadPoolExecutor(max(1, len(self._shop.devices)))
+        while not stop.is_set() and not self._heart.superseded.is_set():
+            try:
+                self._look(pool)
+            except SQLAlchemyError as error:
+                LOG.warning("no look at the queue: %s", getattr(error, "orig", None) or error)
+            stop.wait(self._settings.poll_s)
+        self._stopping = self._heart.draining = True
+        LOG.info("draining", extra={"devices": self._shop.attempts.devices()})
+        pool.shutdown(wait=False)
+        self._drain()
+
+    def _drain(self) -> None:
+        """Wait for what runs, in the pool or resumed; each attempt has its own limit."""
+        began = time.monotonic()
+        while devices := self._shop.attempts.devices():
+            deadlines = [attempt.deadline for attempt in self._shop.attempts.now()]
+            if time.monotonic() > max([began, *deadlines]) + self._settings.drain_s:
+                LOG.warning("not waited for any longer", extra={"devices": devices})
+                return
             time.sleep(self._settings.poll_s)
 
     def _look(self, pool: ThreadPoolExecutor) -> None:

@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -37,6 +37,7 @@ _BOOTSTRAP = (
 )
 _TAIL_LINES = 8
 _KEPT_LOGS = 20
+_TICK_S = 0.5
 
 
 def run_isolated(
@@ -46,6 +47,7 @@ def run_isolated(
     timeout_s: float,
     memory_limit_bytes: int | None = None,
     progress: Progress = no_progress,
+    stop: Callable[[], None] = lambda: None,
 ) -> _T:
     """Call ``function(*args, progress)`` in a new process and return what it returns.
 
@@ -56,6 +58,7 @@ def run_isolated(
         timeout_s: then the child and all its children are killed.
         memory_limit_bytes: of the child's data (RLIMIT_DATA); None for no limit.
         progress: told what the child reports.
+        stop: called at least twice a second; what it raises ends the child, and is raised.
 
     Raises:
         HarnessError: the one that the function raised, unchanged.
@@ -71,7 +74,8 @@ def run_isolated(
         finally:
             os.close(theirs)
         try:
-            outcome = _converse(child, payload, events, time.monotonic() + timeout_s, progress)
+            with _killed_after(child, timeout_s) as deadline:
+                outcome = _converse(child, payload, events, deadline, progress=progress, stop=stop)
         finally:
             _kill_group(child)
     kind, value = outcome
@@ -106,7 +110,9 @@ def _converse(
     payload: bytes,
     events: "Connection[Any, Any]",
     deadline: float,
+    *,
     progress: Progress,
+    stop: Callable[[], None],
 ) -> _Event:
     """Hand over the call and follow its events to the last: what the child sent, or
     ``("timeout", None)``, or ``("died", None)`` when it ended without a word."""
@@ -114,18 +120,50 @@ def _converse(
     try:
         child.stdin.write(len(payload).to_bytes(8, "big") + payload)
         child.stdin.flush()
-        while events.poll(max(0.0, deadline - time.monotonic())):
-            kind, value = events.recv()
+        while (left := deadline - time.monotonic()) > 0:
+            stop()
+            if not events.poll(min(_TICK_S, left)):
+                continue
+            kind, value = _receive(events)
             if kind != "progress":
                 return kind, value
             progress(*value)
     except (EOFError, BrokenPipeError, ConnectionResetError):
+        if time.monotonic() >= deadline:
+            return "timeout", None
         try:
             child.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             return "timeout", None
         return "died", None
     return "timeout", None
+
+
+def _receive(events: "Connection[Any, Any]") -> _Event:
+    try:
+        event: _Event = events.recv()
+    except OSError as error:
+        raise EOFError("killed in the middle of a message") from error
+    return event
+
+
+@contextlib.contextmanager
+def _killed_after(child: "subprocess.Popen[bytes]", timeout_s: float) -> Iterator[float]:
+    """Kill a child at its deadline, which is handed out, even while it is written to or read from:
+    one that is stopped would keep us waiting."""
+
+    def kill() -> None:
+        if child.poll() is None:  # its number is not another's yet
+            os.killpg(child.pid, signal.SIGKILL)
+
+    killer = threading.Timer(timeout_s, kill)
+    killer.daemon = True
+    deadline = time.monotonic() + timeout_s
+    killer.start()
+    try:
+        yield deadline
+    finally:
+        killer.cancel()
 
 
 def _kill_group(child: "subprocess.Popen[bytes]") -> None:

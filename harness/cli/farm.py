@@ -1,12 +1,13 @@
 """`edgefarm worker | top | doctor | metrics | clean`: the farm's processes, and the look at it."""
 
+import os
 import signal
 import socket
 import sys
 import threading
 import time
 from functools import partial
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Group
@@ -57,12 +58,18 @@ def worker(
 ) -> None:
     """Serve this lab host's devices: take jobs, probe, quarantine; log JSON lines on stderr.
 
-    Ctrl-C or SIGTERM drains: what runs is ended, nothing new begins. What a killed worker was doing
-    goes on when it starts again.
+    Ctrl-C or SIGTERM drains: jobs that run are waited for, nothing new begins; a second one ends at
+    once. What a killed worker was doing goes on when it starts again.
     """
     stop = threading.Event()
+
+    def drain(number: int, _frame: object) -> None:
+        if stop.is_set():
+            _end_at_once(128 + number)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, drain)
     log_to()
     inventory = load_inventory(inventory_path())
     farm = open_database(database)
@@ -80,6 +87,14 @@ def worker(
         )
     finally:
         farm.close()
+    _end_at_once(0)
+
+
+def _end_at_once(status: int) -> NoReturn:
+    """End without waiting for threads: a preparation in one may take hours, and goes on when the
+    worker starts again. Processes of our own end with this one."""
+    sys.stdout.flush()
+    os._exit(status)
 
 
 def top(

@@ -131,6 +131,17 @@ def test_the_time_limit_ends_the_whole_process_group(functions: ModuleType, tmp_
         assert not is_running(int(pid))
 
 
+def test_stop_is_asked_though_the_child_says_nothing(functions: ModuleType, tmp_path: Path) -> None:
+    marker = tmp_path / "pids"
+
+    def stop() -> None:
+        if marker.exists():
+            raise UsageError("enough")
+
+    with pytest.raises(UsageError, match="enough"):
+        run_isolated(functions.hang, str(marker), what="x", timeout_s=600, stop=stop)
+
+
 def is_running(pid: int) -> bool:
     for _ in range(100):  # a killed orphan stays a zombie until init collects it
         try:
