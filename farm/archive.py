@@ -20,9 +20,11 @@ from typing import Any
 from uuid import uuid4
 
 from farm.job import JobRequest, job_request
+from farm.stored import UNPACKING
 from harness.cache import Cache
 from harness.errors import HarnessError, UsageError
 from harness.export import export
+from harness.scratch import scratch_folder
 from harness.target import Progress, no_progress
 from targets import get_target
 
@@ -64,10 +66,10 @@ def pack(
     Raises:
         UsageError, ModelError: see `harness.export.export`.
     """
-    with tempfile.TemporaryDirectory(prefix="edgefarm-") as name:
+    with scratch_folder() as folder:
         target = get_target(request.target)
         model, data = export(
-            request.model, request.data, target, Path(name), cache=cache, progress=progress
+            request.model, request.data, target, folder, cache=cache, progress=progress
         )
         fields = request.model_dump(mode="json", exclude={"submitter"})
         fields |= {"model": model.name, "data": data.name}
@@ -188,7 +190,7 @@ def _extract(
 def _scratch(store: Path) -> Iterator[Path]:
     """A folder on the store's file system, removed at the end."""
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=store))
+    folder = Path(tempfile.mkdtemp(prefix=UNPACKING, dir=store))
     try:
         yield folder
     finally:

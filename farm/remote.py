@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -19,6 +18,7 @@ from harness import errors
 from harness.cache import default_cache
 from harness.errors import HarnessError, UsageError
 from harness.records import Run, parse_run
+from harness.scratch import scratch_folder
 from harness.target import Progress, no_progress
 from targets import get_target
 
@@ -68,8 +68,8 @@ class RemoteQueue:
         if job_id is not None:
             raise UsageError("a server names its jobs itself")
         takes = self._get("/limits").json()
-        with TemporaryDirectory(prefix="edgefarm-") as folder:
-            file = Path(folder) / "job.zip"
+        with scratch_folder() as folder:
+            file = folder / "job.zip"
             if get_target(request.target).suffix != ".tflite" and not takes["pt2"]:
                 raise UsageError(
                     f"server {self.url} takes .tflite models only; {request.target} needs a .pt2"

@@ -14,8 +14,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from farm.database import Database, now
+from farm.stored import clear_abandoned
 from farm.tables import EVENTS, FILES, HEALTH_LOG, JOBS, PREPARATIONS
 from harness.cache import Cache
+from harness.scratch import remove_abandoned
 
 _DAY_S = 86400.0
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
@@ -48,7 +50,7 @@ class RetentionPolicy:
 @dataclass(frozen=True)
 class Forgotten:
     """What was removed: rows, rows, workflows, files of jobs, entries of the cache and their
-    bytes."""
+    bytes, and scratch folders of killed processes."""
 
     events: int
     health_changes: int
@@ -56,6 +58,7 @@ class Forgotten:
     files: int
     cache_entries: int
     cache_bytes: int
+    scratch_folders: int
 
 
 def forget(
@@ -89,8 +92,10 @@ def forget(
         ).rowcount
     workflows = _forget_workflows(database, policy)
     files = _forget_files(database, store, policy)
+    clear_abandoned(store)
     freed = sum(size for _, size in entries)
-    return Forgotten(events, changes, workflows, files, len(entries), freed)
+    scratch = remove_abandoned()
+    return Forgotten(events, changes, workflows, files, len(entries), freed, scratch)
 
 
 def _outdated(cache: Cache, policy: RetentionPolicy) -> Iterator[tuple[Path, int]]:

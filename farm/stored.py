@@ -4,10 +4,12 @@ A job names such a file ``stored:SHA256/NAME``. Lab hosts fetch it into their st
 as ``SHA256/NAME``. The database of one machine (SQLite) keeps none: there a path will do.
 """
 
+import contextlib
 import hashlib
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -29,7 +31,10 @@ from harness.home import home
 from harness.records import Run
 from harness.target import Progress
 
-SCRATCH = ".fetching-"
+RECEIVING, UNPACKING, _FETCHING = ".upload-", ".unpacking-", ".fetching-"
+"""What is not whole yet in a store begins with one of these."""
+
+_ABANDONED_AFTER_S = 24 * 3600
 _CHUNK_BYTES = 4 << 20
 _REFERENCE = re.compile(STORED + r"([0-9a-f]{64})/([A-Za-z0-9_][A-Za-z0-9_.-]{0,99})")
 
@@ -81,7 +86,7 @@ def fetch(database: Database, store: Path, sha256: str, name: str) -> Path | Non
         return target
     try:
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=store))
+        scratch = Path(tempfile.mkdtemp(prefix=_FETCHING, dir=store))
         try:
             with (scratch / name).open("wb") as out:
                 digest = _copy(database, sha256, out)
@@ -94,6 +99,18 @@ def fetch(database: Database, store: Path, sha256: str, name: str) -> Path | Non
     except OSError as error:
         raise HarnessError(f"store {store}: cannot be written: {error.strerror}") from error
     return target
+
+
+def clear_abandoned(store: Path) -> None:
+    """Remove what a killed process left half received, half unpacked or half fetched."""
+    for path in store.glob(".*") if store.is_dir() else ():
+        with contextlib.suppress(OSError):  # another process may remove it just now
+            old = time.time() - path.lstat().st_mtime > _ABANDONED_AFTER_S
+            if path.name.startswith((RECEIVING, UNPACKING, _FETCHING)) and old:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
 
 
 def find_artifact(cache: Cache, sha256: str) -> Path | None:

@@ -5,7 +5,6 @@ content; a job's folder is removed however the job ends.
 """
 
 import signal
-import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from harness.errors import (
 from harness.pinning import pin_to
 from harness.protocol import Job, Kernels, Result, RunnerFailure
 from harness.received import RESULT, pull_limits, read_output, read_result
+from harness.scratch import scratch_folder
 from harness.slices import chunks, count_slices, join_outputs, take_slices
 from harness.target import Progress, Runner, RunnerName, Target, no_progress
 
@@ -262,8 +262,7 @@ class _Session:
         self, job: Job, inputs: Sequence[Array], slices: int
     ) -> tuple[Result, tuple[Array, ...]]:
         """One process of the runner, in a job folder of its own."""
-        with tempfile.TemporaryDirectory(prefix="edgefarm-") as name, self.job_folder() as remote:
-            local = Path(name)
+        with scratch_folder() as local, self.job_folder() as remote:
             self.push_job(job, inputs, local, remote)
             files = tuple(self.stored(sha256) for sha256 in self.digests.values())
             argv = (*self.prefix, *self.runner.argv(self.device, files, remote))

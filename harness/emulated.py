@@ -1,9 +1,7 @@
 """An evaluation without a device: an emulator's numbers stand in, and each of them says so."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from harness.exactness import Emulated, emulate_samples, real
 from harness.exposed import expose
 from harness.isolate import run_isolated
 from harness.records import Distance, Exactness, Proportion, TensorComparison
+from harness.scratch import scratch_folder
 from harness.slices import batch_of, count_slices, take_slices
 from harness.target import Progress, Target, VendorEmulation, no_progress
 
@@ -194,8 +193,8 @@ class Emulators:
         if not self._is_vendors(profile):
             graph = read_model(self.lowered.path).main
             return emulate(graph, get_profile(profile), inputs, all_tensors=True).tensors
-        with tempfile.TemporaryDirectory(prefix="edgefarm-exposed-") as folder:
-            exposed = expose(self.lowered.path, Path(folder))
+        with scratch_folder() as folder:
+            exposed = expose(self.lowered.path, folder)
             manifest = replace(exposed.artifact.manifest, model=self.lowered.manifest.model)
             artifact = Artifact(exposed.artifact.path, manifest)
             try:

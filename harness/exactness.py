@@ -4,10 +4,8 @@ The batch on which all tensors are compared is the first whose outputs differ, s
 is always traced to the op where it begins.
 """
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from harness.emulator.profiles import get_profile
 from harness.emulator.profiles.threads import for_threads
 from harness.exposed import expose
 from harness.records import Exactness
+from harness.scratch import scratch_folder
 from harness.slices import batch_of, count_slices, take_slices
 from harness.target import Progress, no_progress
 
@@ -90,8 +89,8 @@ def compare_with_emulator(
     start, stop = _batch_to_trace(batch_of(specs[0]), expected.outputs, outputs)
     batch = take_slices(specs, inputs, start // batch_of(specs[0]), stop // batch_of(specs[0]))
     traced = emulate(graph, profile, batch, all_tensors=True)
-    with tempfile.TemporaryDirectory(prefix="edgefarm-trace-") as folder:
-        exposed = expose(artifact.path, Path(folder))
+    with scratch_folder() as folder:
+        exposed = expose(artifact.path, folder)
         kept = _by_index(exposed.tensors, run(exposed.artifact, batch))
     on_batch = compare(graph, traced, kept, profile=profile)
 

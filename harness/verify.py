@@ -5,7 +5,6 @@ on a device, on random and extreme inputs. Then each node is judged by itself, o
 input tensors, so that one wrong op does not drown the others; and the whole graph end to end.
 """
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from harness.exposed import expose
 from harness.protocol import Kernels, Result
 from harness.random_inputs import EXTREMES, random_inputs
 from harness.records import Exactness, Promise, TensorComparison
+from harness.scratch import scratch_folder
 from harness.target import Progress, Runner, Target, no_progress
 
 RunExposed = Callable[[Artifact, Sequence[Array]], tuple[Result, Sequence[Array]]]
@@ -180,8 +180,8 @@ def verify_with(
     Raises:
         ModelError: the file is broken.
     """
-    with tempfile.TemporaryDirectory(prefix="edgefarm-") as folder:
-        exposed = expose(path, Path(folder))
+    with scratch_folder() as folder:
+        exposed = expose(path, folder)
         graph = exposed.graph
         if not graph.inputs:
             raise ModelError(f"{path}: the graph has no inputs")

@@ -20,8 +20,8 @@ from farm.database import Database
 from farm.events import Event, read_events
 from farm.jobs import JobStatus
 from farm.server.answers import Ended, Limits, Refused, Submitted, add_handlers, refusals
-from farm.server.uploads import clear_abandoned, received
-from farm.stored import fetch, find_artifact, share
+from farm.server.uploads import received
+from farm.stored import clear_abandoned, fetch, find_artifact, share
 from farm.tokens import Role, Token, find_token
 from harness import __version__
 from harness.cache import Cache

@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 import tempfile
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,9 +12,8 @@ from anyio.to_thread import run_sync
 from fastapi import Request
 
 from farm.server.answers import Refused
+from farm.stored import RECEIVING
 
-_PREFIXES = (".upload-", ".unpacking-")
-_ABANDONED_AFTER_S = 24 * 3600
 _KEPT_FREE_BYTES = 1 << 30
 
 
@@ -42,7 +40,7 @@ async def received(request: Request, store: Path, most_bytes: int) -> AsyncItera
     if shutil.disk_usage(store).free < min(expected, most_bytes) + _KEPT_FREE_BYTES:
         raise Refused(503, "the server's disk is full; tell its operator", kind="HarnessError")
     digest, size = hashlib.sha256(), 0
-    with tempfile.NamedTemporaryFile(prefix=_PREFIXES[0], dir=store) as out:
+    with tempfile.NamedTemporaryFile(prefix=RECEIVING, dir=store) as out:
         async for chunk in request.stream():
             size += len(chunk)
             if size > most_bytes:
@@ -51,17 +49,6 @@ async def received(request: Request, store: Path, most_bytes: int) -> AsyncItera
             await run_sync(out.write, chunk)
         await run_sync(out.flush)
         yield Upload(Path(out.name), digest.hexdigest())
-
-
-def clear_abandoned(store: Path) -> None:
-    """Remove what a killed server left half received or half unpacked."""
-    for path in store.glob(".*") if store.is_dir() else ():
-        old = time.time() - path.stat().st_mtime > _ABANDONED_AFTER_S
-        if path.name.startswith(_PREFIXES) and old:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
 
 
 def _too_large(most_bytes: int) -> Refused:

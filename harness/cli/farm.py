@@ -30,6 +30,7 @@ from farm.worker import Settings, serve
 from harness.cache import default_cache
 from harness.cli.output import JsonOption, print_json, print_rows, stdout
 from harness.cli.queue import DatabaseOption
+from harness.scratch import remove_abandoned
 
 _PANEL = "The farm"
 _GIB = 1 << 30
@@ -71,6 +72,7 @@ def worker(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, drain)
     log_to()
+    remove_abandoned()
     inventory = load_inventory(inventory_path())
     farm = open_database(database)
     evaluation = Evaluation(memory_bytes=int(memory * _GIB))
@@ -179,7 +181,8 @@ def clean(
         else:
             stdout.print(
                 f"cache: {gone.cache_entries} entries, {gone.cache_bytes >> 20} MiB; "
-                f"{gone.files} files; {gone.events} events; {gone.workflows} workflows",
+                f"{gone.files} files; {gone.events} events; {gone.workflows} workflows; "
+                f"{gone.scratch_folders} scratch folders",
                 highlight=False,
             )
         if every is None:

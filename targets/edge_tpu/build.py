@@ -4,7 +4,6 @@ Without the compiler the file with the accepted versions is the result: good for
 compiling it elsewhere. Isolated only.
 """
 
-import tempfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError
 from harness.placement import Placement, PlacementReport
 from harness.random_inputs import random_inputs
+from harness.scratch import scratch_folder
 from harness.target import CompileRequest, Progress
 from targets.edge_tpu.check import predict
 from targets.edge_tpu.compiled import CUSTOM_OP, compiled_report, left_on_cpu
@@ -53,8 +53,8 @@ def compile_edge_tpu(request: CompileRequest, progress: Progress) -> Artifact:
     if find_compiler() is None:
         return _finish(request, path, None, (*notes, f"not compiled: {MISSING}"))
     progress("calling the Edge TPU compiler", 0, None)
-    with tempfile.TemporaryDirectory(prefix="edgefarm-") as folder:
-        made = compile_model(path, Path(folder))
+    with scratch_folder() as folder:
+        made = compile_model(path, folder)
         compiled = read_tflite(made.path).main
         report = _fact(prediction, compiled, made)
         path.write_bytes(made.path.read_bytes())

@@ -1,6 +1,5 @@
 """Placement on the tensor processor and compilation for it, by LiteRT's plug-in. Isolated only."""
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from harness.emulator.graph import Graph
 from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError
 from harness.placement import Placement, PlacementReport
+from harness.scratch import scratch_folder
 from harness.target import CompileRequest, Progress
 from targets.hexagon.dispatch import OP, read_compiled
 from targets.hexagon.emulate import emulate_htp
@@ -35,8 +35,8 @@ def check_hexagon(path: Path, soc: str | None, progress: Progress) -> PlacementR
     graph = read_tflite(path).main
     if any(node.op == OP for node in graph.nodes):
         return _compiled_report(path, graph)
-    with tempfile.TemporaryDirectory(prefix="edgefarm-htp-") as folder:
-        return _compile(path, Path(folder) / "model.tflite", soc or "", progress)[0]
+    with scratch_folder() as folder:
+        return _compile(path, folder / "model.tflite", soc or "", progress)[0]
 
 
 def compile_hexagon(request: CompileRequest, progress: Progress) -> Artifact:

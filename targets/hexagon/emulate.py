@@ -6,7 +6,6 @@ CPU takes nothing over. Isolated only: a broken context may crash the library.
 
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from harness.emulator.graph import Graph
 from harness.errors import ModelError
+from harness.scratch import scratch_folder
 from harness.target import Progress, VendorEmulation
 from targets.hexagon.dispatch import Context, read_compiled
 from targets.hexagon.sdk import library_folder, require_licence
@@ -58,8 +58,8 @@ def emulate_htp(
             f"{first.index} ({first.op}): only a model that it takes whole is emulated"
         )
     [context] = compiled.contexts.values()
-    with tempfile.TemporaryDirectory(prefix="edgefarm-htp-") as folder:
-        session = _Session(context, compiled.graph, Path(folder), SOCS[soc].number)
+    with scratch_folder() as folder:
+        session = _Session(context, compiled.graph, folder, SOCS[soc].number)
         return _run(session, inputs, progress)
 
 

@@ -5,7 +5,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from harness.cache import Cache, content_key, default_cache
 from harness.device import Device
 from harness.errors import UsageError
 from harness.home import home
+from harness.scratch import scratch_folder
 from harness.target import Runner
 
 NATIVE = Path(__file__).parent / "native"
@@ -83,15 +83,15 @@ def build_program(machine: str, cache: Cache) -> Path:
         preset = _preset(machine)
         with (
             cache.fill("native-runner", key) as folder,
-            tempfile.TemporaryDirectory(prefix="edgefarm-build-") as build,
+            scratch_folder() as build,
         ):
-            configure = ("cmake", f"--preset={preset}", "-S", str(NATIVE), "-B", build)
+            configure = ("cmake", f"--preset={preset}", "-S", str(NATIVE), "-B", str(build))
             _run(configure, f"configuring the native runner for {machine}")
             _run(
-                ("cmake", "--build", build, "--parallel"),
+                ("cmake", "--build", str(build), "--parallel"),
                 f"compiling the native runner for {machine}",
             )
-            shutil.copy2(Path(build, _PROGRAM), folder)
+            shutil.copy2(build / _PROGRAM, folder)
     return stored
 
 
@@ -109,17 +109,17 @@ def fetch_library(machine: str, litert: str, cache: Cache) -> Path:
 
 
 def _unpack_library(machine: str, litert: str, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="edgefarm-wheel-") as name:
+    with scratch_folder() as wheels:
         _run(
             (
                 *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
-                *("--disable-pip-version-check", "--only-binary=:all:", f"--dest={name}"),
+                *("--disable-pip-version-check", "--only-binary=:all:", f"--dest={wheels}"),
                 *(f"--platform={each}_{machine}" for each in _WHEEL_PLATFORMS),
                 f"ai-edge-litert=={litert}",
             ),
             f"fetching LiteRT {litert} for {machine}",
         )
-        (wheel,) = Path(name).glob("*.whl")
+        (wheel,) = wheels.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             (folder / _LIBRARY).write_bytes(archive.read(f"ai_edge_litert/{_LIBRARY}"))
 

@@ -115,7 +115,8 @@ def archive(tmp_path: Path, files: Path) -> MakeArchive:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in content.items():
                 if data is not None:
-                    archive.writestr(name, data)
+                    made_once = zipfile.ZipInfo(name)  # its date is always the same
+                    archive.writestr(made_once, data, zipfile.ZIP_DEFLATED)
         return path.read_bytes()
 
     return make

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from farm.events import add_event
 from farm.jobs import status
 from farm.parts import accept
-from farm.server.uploads import clear_abandoned
+from farm.stored import clear_abandoned
 from harness.artifact import Artifact, Manifest, save_manifest, sha256_file
 from harness.records import Run
 from tests.farm.jobs_in import a_run, claim_on, mark_prepared
@@ -192,11 +192,12 @@ def test_a_database_that_does_not_answer_is_no_traceback(
 
 def test_abandoned_uploads_are_cleared(served: Served) -> None:
     store = served.settings.store
-    (store / ".unpacking-x").mkdir(parents=True)
+    for name in (".unpacking-x", ".fetching-x"):
+        (store / name).mkdir(parents=True)
     for name in (".upload-old", ".upload-new", "kept"):
         (store / name).write_text("")
     old = time.time() - 2 * 86400
-    for name in (".unpacking-x", ".upload-old", "kept"):
+    for name in (".unpacking-x", ".fetching-x", ".upload-old", "kept"):
         os.utime(store / name, (old, old))
     clear_abandoned(store)
     assert sorted(path.name for path in store.iterdir()) == [".upload-new", "kept"]
