@@ -41,6 +41,7 @@ from harness.target import Progress, no_progress
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _START_LIMIT_S = 30.0
+_LAUNCHES = 3
 _TARGETS = ("arm-neon-litert",)
 """Of every kind: a board without Python runs it through the native runner."""
 _LISTENS: dict[Kind, str] = {"board": PID_FILE, "phone": control.PID_FILE}
@@ -133,7 +134,7 @@ def start_board(name: str, *, home: Path, progress: Progress = no_progress) -> B
             _require_host()
             progress(f"starting {name}", 0, 1)
             ensure_registered(name)
-            _launch(board)
+            _launch_where_free(board)
         _wait_until_up(board)
         progress(f"{name} is up", 1, 1)
     return find_board(name, home=home)
@@ -251,6 +252,19 @@ def _check_names(name: str, core: str, runtime: str) -> None:
 def _refuse_taken(name: str, home: Path) -> None:
     if (home / "boards" / name).exists():
         raise UsageError(f"board {name} exists; destroy it first or choose another name")
+
+
+def _launch_where_free(board: Board) -> None:
+    """Start the processes; somebody may take the port between our look at it and theirs."""
+    for left in reversed(range(_LAUNCHES)):
+        _launch(board)
+        try:
+            _wait_until_up(board)
+        except DeviceError:
+            if not left or is_free(read_record(board.folder).port):
+                raise
+        else:
+            return
 
 
 def _launch(board: Board) -> None:

@@ -26,6 +26,8 @@ from harness.errors import DeviceError, DevicesBusy, NoDevice
 
 LOG = logging.getLogger("edgefarm.pytest")
 _POLL_S = 0.5
+_TURN_S = 5.0
+"""A device that went from sibling to sibling between two looks was seen with none of them."""
 _HOPEFUL = (*USABLE, "suspect")
 """Health of the devices that are worth waiting for."""
 
@@ -64,15 +66,16 @@ class Pool:
             NoDevice: fewer devices match.
             DevicesBusy: too few of them became free in time.
         """
-        deadline = time.monotonic() + self._wait_s
+        deadline = time.monotonic() + max(self._wait_s, _TURN_S if self._siblings else 0)
         while True:
             matching = self._matching(selector)
             if held := self._take(matching, selector.count or len(matching)):
                 return held
             self.release()
             hopeful = [one for one in matching if one.health in _HOPEFUL]
-            among_us = any(self._is_siblings(one) for one in hopeful)
-            late = time.monotonic() >= deadline and not among_us
+            if any(self._is_siblings(one) for one in hopeful):
+                deadline = max(deadline, time.monotonic() + _TURN_S)
+            late = time.monotonic() >= deadline
             if late or len(hopeful) < (selector.count or 1):
                 raise DevicesBusy(
                     f"no device for {selector}: {'; '.join(map(self._why_not, matching))}; "

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.virtual import requirements
+from farm.virtual import boards, requirements
 from farm.virtual.boards import (
     create_board,
     destroy_board,
@@ -22,7 +22,7 @@ from farm.virtual.boards import (
     start_board,
     stop_board,
 )
-from farm.virtual.folders import read_record, write_record
+from farm.virtual.folders import is_free, read_record, write_record
 from farm.virtual.rootfs import ensure_rootfs
 from harness.errors import DeviceError, UsageError
 from harness.target import no_progress
@@ -129,6 +129,18 @@ def test_two_starters_start_it_once(home: Path) -> None:
 
 def test_a_port_that_somebody_took_is_replaced(home: Path, shell: Shell) -> None:
     board = create_board(NAME, home=home)
+    with socket.create_server(("127.0.0.1", board.port)):
+        started = start_board(NAME, home=home)
+        assert started.port != board.port
+        assert shell(device_of(started), "hostname") == f"{NAME}\n"
+
+
+def test_a_port_taken_just_before_it_is_used_is_replaced(
+    home: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = create_board(NAME, home=home)
+    looks = iter([True])
+    monkeypatch.setattr(boards, "is_free", lambda port: next(looks, False) or is_free(port))
     with socket.create_server(("127.0.0.1", board.port)):
         started = start_board(NAME, home=home)
         assert started.port != board.port

@@ -6,15 +6,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from farm.database import open_database
+from farm.database import Database, open_database
 from farm.devices import register_devices
 from farm.leases import holder_name, leased
 from farm.selection import Selector
 from farm.tables import DEVICES
 from farm.transports import connect
+from harness.errors import DevicesBusy
+from harness.pytest_plugin import pool
 from tests.harness.pytest_plugin.conftest import PLUGIN, AddDevice
 
 pytest_plugins = ["pytester"]
@@ -264,6 +267,32 @@ def test_workers_of_one_run_share_the_devices_and_none_is_skipped(
     result = pytester.runpytest_subprocess(*PLUGIN, "-n", "2", "--device-wait", "0")
     result.assert_outcomes(passed=6)
     assert set(holders().values()) == {None}
+
+
+@pytest.mark.parametrize("run", ["", "aa11"])
+def test_a_device_that_a_sibling_took_and_gave_back_between_two_looks(
+    add: AddDevice, monkeypatch: pytest.MonkeyPatch, run: str
+) -> None:
+    """Seen free, not to be had, and nobody's again: no reason to skip in a run of several."""
+    add("one")
+    tries: list[str] = []
+
+    def leased_late(database: Database, wanted: Selector, *args: Any, **options: Any) -> Any:
+        tries.append(str(wanted))
+        if len(tries) == 1:
+            raise DevicesBusy("a sibling was faster")
+        return leased(database, wanted, *args, **options)
+
+    monkeypatch.setattr(pool, "leased", leased_late)
+    mine = pool.Pool(["one"], wait_s=0, run=run)
+    try:
+        if run:
+            assert [held.device.name for held in mine.hold(Selector())] == ["one"]
+        else:
+            with pytest.raises(DevicesBusy):
+                mine.hold(Selector())
+    finally:
+        mine.close()
 
 
 def test_a_suite_without_the_marker_notices_nothing(
