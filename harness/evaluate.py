@@ -336,6 +336,7 @@ class _Record:
             target=request.target.name,
             recipe=request.recipe.name if request.recipe else "",
             device=request.device,
+            threads=request.threads,
             tool_versions=tool_versions(),
         )
 

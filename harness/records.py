@@ -236,6 +236,7 @@ class Run:
         reasons: why it is not PASS, one sentence each.
         model, data, target, recipe: as submitted; `recipe` is "" for a file that came quantized.
         device: as the inventory had it; `NO_DEVICE` when all was emulated.
+        threads: of the runtime on the device; None in runs of before it was kept.
         samples: how many evaluation samples were run.
         manifest: of the artifact; None when lowering failed.
         placement: where each op runs; None when lowering failed.
@@ -264,6 +265,7 @@ class Run:
     recipe: str
     device: Device
     reasons: tuple[str, ...] = ()
+    threads: int | None = None
     samples: int = 0
     manifest: Manifest | None = None
     placement: PlacementReport | None = None

@@ -11,6 +11,7 @@ from rich.text import Text
 from harness.placement import Placement
 from harness.records import Accuracy, Latency, Outcome, Run, TensorComparison
 from reports import words
+from reports.regressions import Series
 
 STYLES = {
     Outcome.PASS: "bold green",
@@ -20,6 +21,7 @@ STYLES = {
     Outcome.CANCELLED: "dim",
 }
 _VERDICT_STYLES = {"exact": "green", "differs": "red", "assumed": "yellow", "unknown": "yellow"}
+_CHANGE_STYLES = {"slower": "red", "faster": "green", "steady": "", "underpowered": "dim"}
 _SHOWN_TENSORS = 10
 _SHOWN_OPS = 5
 _BAR_CHARS = 40
@@ -38,6 +40,20 @@ def runs_table(runs: Sequence[Run]) -> Table:
             _identity_lines(run),
             Text("\n").join([exactness, *_accuracy_lines(run)]),
             Text("\n".join(_time_lines(run)) or "-"),
+        )
+    return table
+
+
+def nights_table(series: Sequence[Series]) -> Table:
+    """The latest latency of each model on each device against the nights before."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in ("Model, recipe, device", "Latest", "Against the nights before"):
+        table.add_column(header, overflow="fold")
+    for one in series:
+        table.add_row(
+            Text(words.series(one)),
+            words.duration(one.change.latest_ns),
+            Text(words.latency_change(one.change), style=_CHANGE_STYLES[one.change.verdict]),
         )
     return table
 

@@ -18,6 +18,7 @@ from harness.records import (
     Run,
     TensorComparison,
 )
+from reports.regressions import MIN_NIGHTS, Change, Series
 
 SYMBOLS = {
     Outcome.PASS: "✓",
@@ -51,6 +52,22 @@ def printable(text: str, limit: int = _LONGEST_NAME) -> str:
 def count(number: int | None) -> str:
     """``12,000``; a dash for None."""
     return "-" if number is None else f"{number:,}"
+
+
+def latency_change(found: Change) -> str:
+    """What a night's latency is against those before it, in one line."""
+    before = f"{duration(found.expected_ns)} over {plural(found.nights, 'night')} before"
+    told = f"{found.verdict}: {found.ratio:+.1%} against {before}"
+    if found.nights < MIN_NIGHTS:
+        return f"{told}; a verdict needs {MIN_NIGHTS}"
+    if found.verdict == "underpowered":
+        return f"{told}; only {percent(found.detectable)} or more would surely be seen"
+    return f"{told}; p = {found.p:.2g}"
+
+
+def series(one: Series) -> str:
+    """Model, recipe and device of a series of nights."""
+    return " · ".join(printable(part) for part in (one.model, one.recipe, one.device) if part)
 
 
 def duration(ns: float | None) -> str:

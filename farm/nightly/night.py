@@ -20,6 +20,9 @@ from farm.tables import PARTS, WORKERS
 from harness.errors import NoDevice, UsageError
 from harness.records import Outcome
 
+JOB_PREFIX = "nightly-"
+"""Of the id of every job of a night; the night and a number follow."""
+
 _POLL_S = 2.0
 _HOPEFUL = ("healthy", "suspect")
 """Health of devices that may yet take a job; the others wait for a probe or a person."""
@@ -43,7 +46,7 @@ def submit_night(database: Database, plan: Plan, night: str) -> list[Submitted]:
     for number, request in enumerate(asked):
         try:
             job = jobs.submit(
-                database, share(database, request), job_id=f"nightly-{night}-{number}"
+                database, share(database, request), job_id=f"{JOB_PREFIX}{night}-{number}"
             )
             submitted.append(Submitted(request, job))
         except (NoDevice, UsageError) as error:

@@ -8,6 +8,7 @@
     timezone = "Europe/Berlin"
     missed = "catch-up"               # the latest missed night is run at the start, or "skip"
     time_limit_s = 21600              # of the whole night
+    slower = "tell"                   # or "fail": a model slower than the nights before
 
     [[models]]
     model = "zoo:digits-cnn"
@@ -98,6 +99,10 @@ class General(_Table):
         float, Field(ge=0, description="so long may no device be fit for a job before it ends")
     ] = 300.0
     priority: Annotated[int, Field(ge=-100, le=100)] = -10
+    slower: Annotated[
+        Literal["tell", "fail"],
+        Field(description="what comes of a model that is slower than in the nights before"),
+    ] = "tell"
 
 
 class ModelEntry(_Table):

@@ -1,6 +1,6 @@
 """Summary: what came of a night, as rows, text, JSON and JUnit XML."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -23,6 +23,8 @@ class Row:
         job: its id; None when it could not be submitted.
         run: id of the result; None without one.
         seconds: on the device.
+        latency: against the nights before, in words; "" where it cannot be judged.
+        slower: whether it is slower than they were.
     """
 
     model: str
@@ -34,6 +36,16 @@ class Row:
     job: str | None
     run: str | None
     seconds: float | None
+    latency: str = ""
+    slower: bool = False
+
+    def timed(self, latency: str, *, slower: bool, fails: bool) -> "Row":
+        """With its latency judged; a PASS that is slower becomes a FAIL where that is asked for."""
+        if slower and fails and self.outcome is Outcome.PASS:
+            return replace(
+                self, latency=latency, slower=True, outcome=Outcome.FAIL, message=latency
+            )
+        return replace(self, latency=latency, slower=slower)
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,17 @@ class Summary:
         return f"nightly {self.name}: {told or 'nothing was run'}"
 
     def text(self) -> str:
-        """For a message: the headline, what is not PASS, the notes."""
+        """For a message: the headline, what is not PASS, what is slower, the notes."""
         lines = [self.headline, f"night {self.night}, {self.seconds / 60:.0f} min"]
         lines += [
             f"{row.outcome}  {_what(row)} on {row.device or row.target}: {row.message}"
             for row in self.rows
             if row.outcome is not Outcome.PASS
+        ]
+        lines += [
+            f"{_what(row)} on {row.device}: {row.latency}"
+            for row in self.rows
+            if row.slower and row.message != row.latency
         ]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 

@@ -26,8 +26,9 @@ from harness.sources.models import open_model
 from harness.sources.split import all_for_evaluation, split
 from harness.target import RunnerName
 from reports.html import write_report
+from reports.regressions import latest_changes
 from reports.store import read_runs, save_run
-from reports.tables import run_detail, runs_table
+from reports.tables import nights_table, run_detail, runs_table
 from targets import get_target
 
 _PANEL = "Evaluate a model"
@@ -227,4 +228,6 @@ def report(
         print_json(runs)
     else:
         stdout.print(runs_table(runs))
+        if series := latest_changes(runs):
+            stdout.print(nights_table(series))
         stdout.print(f"report: {page}", soft_wrap=True, highlight=False)

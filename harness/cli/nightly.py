@@ -2,7 +2,8 @@
 
 import signal
 import threading
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +13,16 @@ import typer
 from farm.database import Database, open_database
 from farm.jobs import results
 from farm.logs import log_to
+from farm.nightly.history import past_runs
 from farm.nightly.night import run_night
 from farm.nightly.notify import notify
 from farm.nightly.plan import Plan, load_plan, plan_schema
 from farm.nightly.summary import Summary, write_junit
 from harness.cli.output import JsonOption, print_json, print_rows, remark, stdout
 from harness.cli.queue import DatabaseOption, register_local_devices
+from reports import words
 from reports.html import write_report
+from reports.regressions import WINDOW, latest_changes
 from reports.store import save_run
 
 _group = typer.Typer(
@@ -57,7 +61,7 @@ def run(
     farm = open_database(database)
     try:
         register_local_devices(farm, database)
-        summary = run_night(farm, loaded, named, say=remark)
+        summary = _timed(farm, loaded, run_night(farm, loaded, named, say=remark))
         _report(farm, loaded, summary, out)
     finally:
         farm.close()
@@ -90,7 +94,10 @@ def schedule(
     try:
         register_local_devices(farm, database)
         serve_schedule(
-            farm, loaded, lambda which, summary: _report(farm, which, summary, out), stop=stop
+            farm,
+            loaded,
+            lambda which, summary: _report(farm, which, _timed(farm, which, summary), out),
+            stop=stop,
         )
     finally:
         farm.close()
@@ -100,6 +107,21 @@ def schedule(
 def schema() -> None:
     """Print the JSON schema of nightly.toml, for editors."""
     print_json(plan_schema())
+
+
+def _timed(farm: Database, plan: Plan, summary: Summary) -> Summary:
+    """The summary with every latency judged against the nights before."""
+    on_device = Counter(row.device for row in summary.rows if row.device is not None)
+    newest = {device: rows * (WINDOW + 1) for device, rows in on_device.items()}
+    found = {one.run: one.change for one in latest_changes(past_runs(farm, newest))}
+    fails = plan.nightly.slower == "fail"
+    rows = [
+        row.timed(words.latency_change(change), slower=change.verdict == "slower", fails=fails)
+        if (change := found.get(row.run or ""))
+        else row
+        for row in summary.rows
+    ]
+    return replace(summary, rows=tuple(rows))
 
 
 def _report(farm: Database, plan: Plan, summary: Summary, out: Path | None) -> None:
@@ -118,6 +140,7 @@ def _report(farm: Database, plan: Plan, summary: Summary, out: Path | None) -> N
 
 
 def _show(summary: Summary) -> None:
+    judged = any(row.latency for row in summary.rows)
     rows = [
         {
             "outcome": row.outcome,
@@ -125,6 +148,7 @@ def _show(summary: Summary) -> None:
             "recipe": row.recipe,
             "device": row.device or f"({row.target})",
             "seconds": None if row.seconds is None else f"{row.seconds:.0f}",
+            **({"latency": row.latency} if judged else {}),
             "message": row.message,
         }
         for row in summary.rows

@@ -18,6 +18,7 @@ from harness.errors import UsageError
 from harness.protocol import MachineState, OpTime
 from harness.records import Outcome, Run, TensorComparison, TensorCost
 from reports import plots, words
+from reports.regressions import latest_changes
 
 _HERE = Path(__file__).parent
 _MOST_ROWS = 400
@@ -81,6 +82,7 @@ def render(runs: Sequence[Run]) -> str:
     )
     environment.globals.update(words=words, most_rows=_MOST_ROWS, Outcome=Outcome)
     environment.filters.update(shown=words.printable, fastest=_fastest_mhz, hottest=_hottest)
+    environment.globals.update(series=latest_changes(runs))
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     counts = Counter(run.outcome for run in runs)
     return environment.get_template("report.html.j2").render(

@@ -1,0 +1,159 @@
+"""Regressions: whether a model's latest latency on a device is off what its nights before were.
+
+One number stands for a night: the logarithm of the median over the runner's restarts, so that a
+difference is a ratio. A new night is held against the nights since the last change point by the
+t-test for one further observation, because nights differ by more than the samples within one do.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.records import Run
+
+LEVEL = 0.005
+"""Of the test, two-sided: half of what may be a false alarm, for noise is seldom quite normal."""
+MIN_CHANGE = 0.03
+"""A smaller change is not told, however sure."""
+WANTED = 0.05
+"""A slowdown that must be found with a chance of `POWER`, or the night is "underpowered"."""
+POWER = 0.95
+WINDOW = 30
+"""So many nights before the latest are looked at."""
+MIN_NIGHTS = 5
+"""Fewer tell nothing about a device's noise."""
+_SPLIT_LEVEL = 0.001
+
+Verdict = Literal["slower", "faster", "steady", "underpowered"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """The latest night against those before it.
+
+    Attributes:
+        verdict: "underpowered": no change is seen, but one of `WANTED` might well be missed.
+        nights: that it was held against: those since the last change point.
+        expected_ns: their geometric mean.
+        latest_ns: the night's.
+        p: chance of a difference so large, either way, if nothing changed; 1 without a test.
+        detectable: the smallest slowdown that is found with a chance of `POWER`, as a share;
+            infinite below `MIN_NIGHTS`.
+    """
+
+    verdict: Verdict
+    nights: int
+    expected_ns: float
+    latest_ns: float
+    p: float
+    detectable: float
+
+    @property
+    def ratio(self) -> float:
+        """How much slower the night was, as a share: 0.05 is 5 %; negative is faster."""
+        return self.latest_ns / self.expected_ns - 1
+
+
+def judge_latest(nights_ns: Sequence[float]) -> Change:
+    """Judge the last of a series of nightly medians.
+
+    Args:
+        nights_ns: oldest first, at least one; all above 0.
+    """
+    x = np.log(np.asarray(nights_ns[-WINDOW - 1 :], dtype=np.float64))
+    before = since_last_change(x[:-1])
+    expected = float(np.mean(before)) if len(before) else float(x[-1])
+    change = float(x[-1]) - expected
+    p, detectable = _test(before, change)
+    known, large = p < LEVEL, not math.log1p(-MIN_CHANGE) < change < math.log1p(MIN_CHANGE)
+    verdict: Verdict = "steady" if detectable <= WANTED else "underpowered"
+    if known and large:
+        verdict = "slower" if change > 0 else "faster"
+    return Change(verdict, len(before), math.exp(expected), math.exp(float(x[-1])), p, detectable)
+
+
+def _test(before: NDArray[np.float64], change: float) -> tuple[float, float]:
+    """p of a change of one further observation, and the smallest slowdown to be found."""
+    from scipy import special
+
+    n = len(before)
+    if n < MIN_NIGHTS:
+        return 1.0, math.inf
+    error = float(np.std(before, ddof=1)) * math.sqrt(1 + 1 / n)
+    if error == 0:
+        return float(change == 0), MIN_CHANGE
+    quantile = partial(special.stdtrit, n - 1)
+    least = max(float(quantile(1 - LEVEL / 2)) * error, math.log1p(MIN_CHANGE))
+    detectable = math.expm1(least + float(quantile(POWER)) * error)
+    return 2 * float(special.stdtr(n - 1, -abs(change) / error)), detectable
+
+
+def since_last_change(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What comes after the last change point of a series of logarithms.
+
+    The series is split where Welch's t-test between both sides is most sure, if it is sure enough
+    for as many tests as there are places, and the change is one that is told; then again what
+    follows. Each side has at least `MIN_NIGHTS`.
+    """
+    from scipy import stats
+
+    places = np.arange(MIN_NIGHTS, len(x) - MIN_NIGHTS + 1)
+    if not len(places):
+        return x
+    sides = [[(part.mean(), part.std(ddof=1)) for part in (x[:at], x[at:])] for at in places]
+    (left, left_sd), (right, right_sd) = np.moveaxis(np.asarray(sides), 0, -1)
+    p = stats.ttest_ind_from_stats(
+        left, left_sd, places, right, right_sd, len(x) - places, equal_var=False
+    ).pvalue
+    p = np.nan_to_num(p, nan=1.0)  # no noise on either side
+    best = int(np.argmin(p))
+    told = abs(left[best] - right[best]) >= math.log1p(MIN_CHANGE)
+    if not told or p[best] >= _SPLIT_LEVEL / len(places):
+        return x
+    at = int(places[best])
+    return since_last_change(x[at:])
+
+
+@dataclass(frozen=True)
+class Series:
+    """One model and recipe on one device of a target, night by night.
+
+    Attributes:
+        model, recipe, target, device: what the runs have in common.
+        run: id of the latest run.
+        change: the latest against those before.
+    """
+
+    model: str
+    recipe: str
+    target: str
+    device: str
+    run: str
+    change: Change
+
+
+def latest_changes(runs: Iterable[Run]) -> list[Series]:
+    """Judge the latest run of everything that was timed more than once, in the order of the ids.
+
+    Runs whose latency is not representative (a virtual board, a throttled device) are left out:
+    their time is not the device's.
+    """
+    found: dict[tuple[str, ...], list[Run]] = {}
+    for run in sorted(runs, key=lambda one: (one.created, one.id)):
+        if run.latency is not None and run.latency.representative and run.latency.median_ns > 0:
+            kernels = run.results[0].kernels if run.results else None
+            how = f"{kernels} {run.threads}"
+            key = (run.model, run.recipe, run.target, run.device.name, how)
+            found.setdefault(key, []).append(run)
+    return [_judged(series) for series in found.values() if len(series) > 1]
+
+
+def _judged(runs: Sequence[Run]) -> Series:
+    last = runs[-1]
+    change = judge_latest([run.latency.median_ns for run in runs if run.latency is not None])
+    return Series(last.model, last.recipe, last.target, last.device.name, last.id, change)
