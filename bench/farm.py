@@ -1,9 +1,10 @@
-"""Whether the farm loses nothing: simulated devices, seeded faults, killed workers; seven figures.
+"""Whether the farm loses nothing: simulated devices, seeded faults, killed workers and server.
 
     python bench/farm.py --jobs 10000 --devices 50 --faults 0.2 --kills 100 --database both
 
 Workers are real processes, devices live in a process of their own behind the transport contract,
-and the log that is written there is the judge. Exit code 1 when a figure is not reached.
+and the log that is written there is the judge. The figures of bench/damage.py and of
+bench/regressions.py follow. Exit code 1 when one is not reached.
 """
 
 import argparse
@@ -22,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from rich.console import Console
-from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.simulation.judge import (  # noqa: E402  the tree is not installed
+from bench import damage, regressions  # noqa: E402  the tree is not installed
+from bench.figures import Figure, print_figures  # noqa: E402
+from bench.simulation.judge import (  # noqa: E402
     idle_gaps_s,
     jobs_before_out,
     judge,
@@ -44,7 +45,6 @@ from farm.jobs import submit  # noqa: E402
 from farm.tables import DEVICES, EVENTS, JOBS, PARTS  # noqa: E402
 from tests.farm.databases import create_database, postgres_server  # noqa: E402
 
-CONSOLE = Console()
 HOSTS = ("lab-1", "lab-2")
 BAD = ("crashes", "wrong", "dead", "stolen")
 LONG_DEAD_EVERY = 10
@@ -52,6 +52,7 @@ STALL_EVERY = 7
 SERVER_EVERY = 5
 SUBMITS_A_SERVER = 6
 STUCK_S = 240.0
+GOES_ON_S = 30.0
 
 
 @dataclass
@@ -231,16 +232,12 @@ def back_in_line_s(database: Database, kill: Kill) -> list[float]:
     return delays
 
 
-def goes_on_s(log: list[dict[str, Any]], stage: Scene, kill: Kill) -> float:
-    """From the restart after a kill to the next job on one of that host's devices."""
-    later = (
-        line["t"] - kill.at
-        for line in log
-        if line["what"] == "begin" and line["t"] > kill.at
-        and stage.host_of(line["device"]) == kill.host
-    )  # fmt: skip
-    waited = kill.back - kill.at
-    return max(0.0, next(later, 0.0) - waited)
+def goes_on_s(log: list[dict[str, Any]], stage: Scene, kill: Kill) -> float | None:
+    """From a kill to the next job on one of that host's devices; None when no job was left."""
+    begun = [line for line in log if line["what"] == "begin" and line["t"] > kill.at]
+    own = (line["t"] - kill.at for line in begun if stage.host_of(line["device"]) == kill.host)
+    others_went_on = any(line["t"] > kill.at + GOES_ON_S for line in begun)
+    return next(own, float("inf") if others_went_on else None)
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -254,14 +251,15 @@ def figures(
     database: Database,
     submits: list[float],
     line_end: float,
-) -> list[tuple[str, str, str, bool]]:
-    """(figure, reached, to reach, whether)."""
+) -> list[Figure]:
+    """What the device-side log, the database and the clocks say."""
     log = read_log(stage.folder / "devices.log")
     verdict = judge(database, log)
     there = count(database, JOBS, JOBS.c.id.in_(stage.server.jobs))
     unknown = len(stage.server.jobs) - there
     taken = [delay for kill in stage.kills for delay in back_in_line_s(database, kill)]
-    went_on = [goes_on_s(log, stage, kill) for kill in stage.kills]
+    delays = [goes_on_s(log, stage, kill) for kill in stage.kills]
+    went_on = [delay for delay in delays if delay is not None]
     bad = {name: kind for name, kind in stage.devices.items() if kind}
     before = {name: jobs_before_out(database, name) for name in bad}
     out = {name: how for name, how in taken_out(database).items() if name not in bad}
@@ -278,30 +276,33 @@ def figures(
     attempts = sum(line["what"] == "begin" for line in log)
     slow = percentile(gaps, 0.95)
     return [
-        ("jobs without a typed outcome", str(verdict.lost), "0", verdict.lost == 0),
-        ("accepted twice, or by no device", str(verdict.accepted_twice), "0",
-         verdict.accepted_twice == 0),
-        ("overlapping jobs on a device", str(verdict.overlaps), "0", verdict.overlaps == 0),
-        ("how jobs ended", json.dumps(verdict.outcomes), f"{options.jobs} in all",
-         sum(verdict.outcomes.values()) == options.jobs),
-        (f"queue goes on after a kill, worst of {len(went_on)}",
-         f"{max(went_on, default=0):.1f} s", "30 s", max(went_on, default=0) <= 30),
-        (f"lease taken back, worst of {len(taken)}", f"{max(taken, default=0):.1f} s",
-         f"{TTL_S + 10:g} s", max(taken, default=0) <= TTL_S + 10),
-        ("bad devices out of service after jobs",
-         ", ".join(f"{bad[name]} {jobs}" for name, jobs in before.items()), "3 each",
-         all(jobs is not None and jobs <= 3 for jobs in before.values())),
-        ("healthy devices quarantined", f"{len(wrongly)} of {healthy}", "1 %",
-         len(wrongly) <= healthy / 100),
-        ("messages to a device with another host key", str(verdict.stolen_bytes), "0",
-         verdict.stolen_bytes == 0),
-        (f"idle device to job start, p95 of {len(gaps)}", f"{slow:.2f} s", "1 s", slow <= 1),
-        ("submit, p95", f"{percentile(submits, 0.95) * 1e3:.0f} ms", "50 ms",
-         percentile(submits, 0.95) <= 0.05),
-        ("jobs that the server answered and that are not there", str(unknown), "0", unknown == 0),
-        ("device-side jobs begun", str(attempts), "", True),
-        ("kills of workers and server", f"{len(stage.kills)} + {stage.server.kills}",
-         str(options.kills), len(stage.kills) + stage.server.kills == options.kills),
+        Figure("jobs without a typed outcome", str(verdict.lost), "0", verdict.lost == 0),
+        Figure("accepted twice, or by no device", str(verdict.accepted_twice), "0",
+               verdict.accepted_twice == 0),
+        Figure("overlapping jobs on a device", str(verdict.overlaps), "0", verdict.overlaps == 0),
+        Figure("how jobs ended", json.dumps(verdict.outcomes), f"{options.jobs} in all",
+               sum(verdict.outcomes.values()) == options.jobs),
+        Figure(f"queue goes on after a kill, worst of {len(went_on)}",
+               f"{max(went_on, default=0):.1f} s", f"{GOES_ON_S:g} s",
+               max(went_on, default=0) <= GOES_ON_S, timed=True),
+        Figure(f"lease taken back, worst of {len(taken)}", f"{max(taken, default=0):.1f} s",
+               f"{TTL_S + 10:g} s", max(taken, default=0) <= TTL_S + 10, timed=True),
+        Figure("bad devices out of service after jobs",
+               ", ".join(f"{bad[name]} {jobs}" for name, jobs in before.items()), "3 each",
+               all(jobs is not None and jobs <= 3 for jobs in before.values())),
+        Figure("healthy devices quarantined", f"{len(wrongly)} of {healthy}", "1 %",
+               len(wrongly) <= healthy / 100),
+        Figure("messages to a device with another host key", str(verdict.stolen_bytes), "0",
+               verdict.stolen_bytes == 0),
+        Figure(f"idle device to job start, p95 of {len(gaps)}", f"{slow:.2f} s", "1 s",
+               slow <= 1, timed=True),
+        Figure("submit, p95", f"{percentile(submits, 0.95) * 1e3:.0f} ms", "50 ms",
+               percentile(submits, 0.95) <= 0.05, timed=True),
+        Figure("jobs that the server answered and that are not there", str(unknown), "0",
+               unknown == 0),
+        Figure("device-side jobs begun", str(attempts), "", True),
+        Figure("kills of workers and server", f"{len(stage.kills)} + {stage.server.kills}",
+               str(options.kills), len(stage.kills) + stage.server.kills == options.kills),
     ]  # fmt: skip
 
 
@@ -313,18 +314,12 @@ def play(options: argparse.Namespace, kind: str, url: str, folder: Path) -> bool
         submits, line_end = drive(options, stage, database)
         rows = figures(options, stage, database, submits, line_end)
     minutes = (time.monotonic() - begin) / 60
-    table = Table(
-        title=f"{kind}: {options.jobs} jobs, {options.devices} devices, "
+    database.close()
+    title = (
+        f"{kind}: {options.jobs} jobs, {options.devices} devices, "
         f"{options.faults:.0%} faults, {options.kills} kills, {minutes:.1f} min"
     )
-    for name in ("figure", "reached", "to reach", ""):
-        table.add_column(name)
-    for name, reached, wanted, holds in rows:
-        table.add_row(name, reached, wanted, "yes" if holds else "NO")
-    CONSOLE.print(table)
-    database.close()
-    times = () if not options.no_times else ("p95", "worst of")
-    return all(holds for name, *_, holds in rows if not any(word in name for word in times))
+    return print_figures(title, rows, as_json=options.json, times=not options.no_times) == 0
 
 
 def main() -> None:
@@ -336,8 +331,14 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--job-s", type=float, default=0.5, help="mean time of a job on a device")
     parser.add_argument("--no-times", action="store_true", help="times do not decide the exit code")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON lines")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--database", choices=("sqlite", "postgres", "both"), default="both")
+    parser.add_argument("--damaged", type=int, default=1000, help="see bench/damage.py; 0: none")
+    parser.add_argument(
+        "--series", type=int, default=1000, help="see bench/regressions.py; 0: none"
+    )
+    parser.add_argument("--nights", type=int, default=40, help="see bench/regressions.py")
     parser.add_argument("--keep", help="keep databases and logs in this new folder")
     options = parser.parse_args()
     good = True
@@ -356,6 +357,12 @@ def main() -> None:
             folder.mkdir()
             with postgres_server() as server:
                 good &= play(options, "Postgres", create_database(server, "farm"), folder)
+    if options.damaged:
+        rows = damage.measure(options.damaged, options.seed)
+        good &= print_figures("damage", rows, as_json=options.json) == 0
+    if options.series:
+        rows = regressions.measure(options.series, options.nights, options.seed)
+        good &= print_figures("regression detector", rows, as_json=options.json) == 0
     sys.exit(0 if good else 1)
 
 

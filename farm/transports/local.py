@@ -20,14 +20,15 @@ _PIECE_BYTES = 64 << 10
 @contextmanager
 def connect(device: Device) -> Iterator[Transport]:
     """Open this host as `device`."""
-    transport = ShellTransport(device, _open_channel, lambda: None)
+    transport = ShellTransport(device, open_channel, lambda: None)
     try:
         yield transport
     finally:
         transport.close()
 
 
-def _open_channel(command: str, _timeout_s: float) -> Channel:
+def open_channel(command: str, _timeout_s: float) -> Channel:
+    """Start a shell command on this host."""
     return _ProcessChannel(command)
 
 

@@ -3,6 +3,7 @@
 `read_npz` takes the arrays whole; `open_npz` gives them a few rows at a time, in bounded memory.
 """
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ Array = npt.NDArray[Any]
 MAX_BYTES = 8 << 30
 _MAX_ARRAYS = 10_000
 _BROKEN = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+_BROKEN_HEADER = (*_BROKEN, SyntaxError, TypeError, tokenize.TokenError)
+"""numpy parses a header by Python's own tokenizer and compiler, and lets their errors through."""
 
 
 def read_npz(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Array]:
@@ -149,7 +152,7 @@ def _array(stream: IO[bytes], file_size: int, where: str) -> NpzArray:
             else np.lib.format.read_array_header_2_0
         )
         shape, fortran, dtype = read_header(stream)
-    except _BROKEN as error:
+    except _BROKEN_HEADER as error:
         raise ModelError(f"{where}: broken: {error}") from error
     if dtype.hasobject or dtype.kind not in "biufUS":
         raise ModelError(f"{where}: dtype {dtype}; allowed: numbers and text, no pickles")

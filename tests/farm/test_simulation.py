@@ -9,7 +9,19 @@ import pytest
 from tests.farm.databases import postgres_missing
 
 ROOT = Path(__file__).parents[2]
-SMALL = ("--jobs", "500", "--kills", "10", "--job-s", "2", "--no-times")
+SMALL = (
+    "--jobs",
+    "500",
+    "--kills",
+    "10",
+    "--job-s",
+    "2",
+    "--no-times",
+    "--damaged",
+    "0",
+    "--series",
+    "0",
+)
 
 
 @pytest.mark.slow

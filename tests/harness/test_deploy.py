@@ -335,9 +335,15 @@ def rewrite(**fields: Any) -> Callable[[Path], None]:
     return change
 
 
-def append(job: Path) -> None:
+def append(job: Path, count: int = 10_000) -> None:
     with (job / "out/out0.npy").open("ab") as stream:
-        stream.write(b"x" * 10_000)
+        stream.write(b"x" * count)
+
+
+def open_bracket(job: Path) -> None:
+    """A header that Python's own tokenizer stumbles over."""
+    path = job / "out/out0.npy"
+    path.write_bytes(path.read_bytes().replace(b" (", b"((", 1))
 
 
 UNTRUSTED: dict[str, tuple[Callable[[Path], None], str]] = {
@@ -347,7 +353,9 @@ UNTRUSTED: dict[str, tuple[Callable[[Path], None], str]] = {
     "archive": (lambda job: np.savez((job / "out/out0.npy").open("wb"), a=1), "broken file"),
     "empty": (lambda job: (job / "out/out0.npy").write_bytes(b"") and None, "broken file"),
     "truncated": (lambda job: os.truncate(job / "out/out0.npy", 140), "broken file"),
-    "longer": (append, "bytes around it"),
+    "longer": (append, "10000 bytes behind it"),
+    "a little longer": (lambda job: append(job, 1), "1 bytes behind it"),
+    "an open bracket": (open_bracket, "broken file"),
     "missing": (lambda job: (job / "out/out0.npy").unlink(), "must be ['out0.npy']"),
     "extra": (lambda job: (job / "out/more").write_text("") and None, "more"),
     "a link": (lambda job: (job / "out/more").symlink_to("/etc/passwd"), "more"),

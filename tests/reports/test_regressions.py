@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from harness.records import Latency, Run
 from reports import words
 from reports.html import render
 from reports.regressions import (
+    LEVEL,
     MIN_NIGHTS,
     WANTED,
     Change,
@@ -47,15 +49,18 @@ def test_the_figures_are_those_of_the_t_test_for_one_further_observation() -> No
     """By hand: mean ln 100, standard deviation 0.01, six nights; t of 5 degrees of freedom."""
     spread = 0.01 * np.sqrt(5 / 6)
     before = np.log(100) + spread * np.array([1, -1, 1, -1, 1, -1])
-    found = judge_latest([*np.exp(before), 100 * np.exp(0.06)])
+    found = judge_latest([*np.exp(before), 100 * np.exp(0.12)])
     assert found.nights == 6
     assert found.expected_ns == pytest.approx(100)
-    assert found.ratio == pytest.approx(np.expm1(0.06))
-    error = 0.01 * np.sqrt(7 / 6)
-    assert 0.002 < found.p < 0.005  # t is 5.55; tables: 4.77 at 0.5 %, 5.89 at 0.2 %
-    # 4.77 is the 0.25 % point and 2.015 the 5 % point of t with 5 degrees of freedom.
-    assert found.detectable == pytest.approx(np.expm1((4.773 + 2.015) * error), rel=1e-3)
+    assert found.ratio == pytest.approx(np.expm1(0.12))
+    t, error = stats.t(5), 0.01 * np.sqrt(7 / 6)
+    assert found.p == pytest.approx(2 * t.sf(0.12 / error))
+    assert found.p < LEVEL
+    assert found.detectable == pytest.approx(np.expm1((t.isf(LEVEL / 2) + t.isf(0.05)) * error))
     assert found.verdict == "slower"
+    close = judge_latest([*np.exp(before), 100 * np.exp(0.06)])
+    assert LEVEL < close.p < 0.005
+    assert close.verdict == "underpowered"
 
 
 def test_a_small_change_is_not_told_however_sure() -> None:

@@ -1,4 +1,4 @@
-"""Streams that only a hostile or broken device sends; the honest ones are in test_pull.py."""
+"""Streams of a hostile or broken device; the honest ones are in test_pull.py."""
 
 import io
 import tarfile
@@ -13,15 +13,9 @@ from farm.transports.tar import CutOff, unpack
 from farm.transports.untrusted import Refused, new_folder
 from harness.device import PullLimits
 from tests.farm.transports.conftest import left_in
+from tests.farm.transports.hostile_tars import END, KINDS, NAMES, STREAMS, entry
 
 LIMITS = PullLimits(max_files=20, max_file_bytes=10_000, max_total_bytes=20_000)
-
-
-def entry(name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"") -> bytes:
-    info = tarfile.TarInfo(name)
-    info.type, info.size, info.linkname = kind, len(data), "target"
-    header = info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
-    return header + data + bytes(-len(data) % 512)
 
 
 def pieces(stream: bytes) -> Iterator[bytes]:
@@ -34,7 +28,6 @@ def pull(stream: bytes, local: Path) -> tuple[Path, ...]:
     return folder.files
 
 
-END = bytes(10240)
 HONEST = entry("./", tarfile.DIRTYPE) + entry("./a", data=b"x" * 700) + entry("./d/" + "n" * 180)
 
 
@@ -43,51 +36,21 @@ def test_reads_what_tar_writes(tmp_path: Path) -> None:
     assert (tmp_path / "got/a").read_bytes() == b"x" * 700
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("../out", "./../out", "a/../../out", "a/..", "..", "/etc/passwd", "//etc/passwd"),
-        *("a//b", "./", ".", "a/./b", "", "././a", "a/" * 2500 + "b", "x\udcff"),
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_refuses_a_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(Refused):
         pull(entry(name, data=b"x") + END, tmp_path / "got")
     assert left_in(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *(tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE),
-        *(tarfile.CONTTYPE, tarfile.GNUTYPE_SPARSE, tarfile.XHDTYPE, tarfile.XGLTYPE),
-        *(tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGLINK, b"V", b"\xff"),
-    ],
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_refuses_a_type(tmp_path: Path, kind: bytes) -> None:
     with pytest.raises(Refused, match="only regular files are accepted"):
         pull(entry("thing", kind) + END, tmp_path / "got")
     assert left_in(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("stream", "match"),
-    [
-        (entry("a") + entry("a") + END, "twice"),
-        (entry("a") + entry("a/b") + END, "both a file and a folder"),
-        (entry("a/b") + entry("a") + END, "both a file and a folder"),
-        (entry("n" * 300) + END, "too long for this host"),
-        (entry("d", tarfile.DIRTYPE, b"x") + END, "only regular files"),
-        (entry("L", tarfile.GNUTYPE_LONGNAME, b"../out\0") + entry("a") + END, r"'\.\.'"),
-        (entry("L", tarfile.GNUTYPE_LONGNAME, b"a\0b") + entry("a") + END, "NUL"),
-        (entry("L", tarfile.GNUTYPE_LONGNAME, b"x" * 70_000), "a name of 70000 bytes"),
-        (entry("L", tarfile.GNUTYPE_LONGNAME, b"x") * 2 + entry("a") + END, "two long names"),
-        (entry("a") + END + b"more", "after the end"),
-        (entry("a") + bytes(2 << 20), "after the end"),
-        (b"\xff" * 512, "malformed"),
-        (b"", "to its end"),
-    ],
-)
+@pytest.mark.parametrize(("stream", "match"), STREAMS)
 def test_refuses_a_stream(tmp_path: Path, stream: bytes, match: str) -> None:
     with pytest.raises(Refused, match=match):
         pull(stream, tmp_path / "got")

@@ -22,6 +22,17 @@ def test_broken_files_are_named(tmp_path: Path, content: bytes) -> None:
         read_npz(path)
 
 
+@pytest.mark.parametrize("shape", ["((3,), }", "(3,), ", "('3',), }", "(3, [),}", "(3\\"])
+def test_a_header_that_is_no_python_is_named(tmp_path: Path, shape: str) -> None:
+    header = f"{{'descr': '|i1', 'fortran_order': False, 'shape': {shape}\n".encode()
+    path = tmp_path / "broken.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        magic = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+        archive.writestr("x.npy", magic + header + bytes(3))
+    with pytest.raises(ModelError, match=r"broken\.npz.*broken"):
+        read_npz(path)
+
+
 def test_a_single_array_and_pickles_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(ModelError, match=r"one\.npy: not an \.npz file"):
