@@ -5,6 +5,7 @@
 """
 
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -20,7 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 from farm.job import JobRequest, job_request
-from farm.stored import UNPACKING
+from farm.stored import UNPACKING, check_free
 from harness.cache import Cache
 from harness.errors import HarnessError, UsageError
 from harness.export import export
@@ -29,8 +30,9 @@ from harness.target import Progress, no_progress
 from targets import get_target
 
 REQUEST = "request.json"
-_MOST_REQUEST_BYTES = 1 << 20
+_MOST_REQUEST_BYTES = 256 << 10
 _CHUNK_BYTES = 1 << 20
+_MOST_READ_BYTES = 4 << 20
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _BROKEN = (
     zipfile.BadZipFile,
@@ -96,8 +98,13 @@ def unpack(file: Path, store: Path, limits: ArchiveLimits, submitter: str) -> Jo
         HarnessError: the store cannot be written.
     """
     try:
-        with zipfile.ZipFile(file) as archive, _scratch(store) as scratch:
+        with (
+            _SmallReads(file) as stream,
+            zipfile.ZipFile(stream) as archive,
+            _scratch(store) as scratch,
+        ):
             members = _check_members(archive, limits)
+            check_free(store, sum(member.file_size for member in archive.infolist()))
             fields = _read_request(archive)
             model = _member(fields, "model", members, (".tflite", ".pt2"))
             data = _member(fields, "data", members, (".npz",))
@@ -117,6 +124,18 @@ def unpack(file: Path, store: Path, limits: ArchiveLimits, submitter: str) -> Jo
     return job_request(fields | {"model": str(paths[0]), "data": str(paths[1])})
 
 
+class _SmallReads(io.FileIO):
+    """A file to be read in pieces: zipfile reads a whole directory at once, as large as it says."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As of any file; what asks for too much is no archive of ours."""
+        most = _MOST_READ_BYTES + 1
+        data = super().read(most if size is None or size < 0 else min(size, most))
+        if len(data) > _MOST_READ_BYTES:
+            raise zipfile.BadZipFile("its directory is too large")
+        return data
+
+
 def _check_members(archive: zipfile.ZipFile, limits: ArchiveLimits) -> set[str]:
     members = archive.infolist()
     names = {member.filename for member in members}
@@ -128,6 +147,12 @@ def _check_members(archive: zipfile.ZipFile, limits: ArchiveLimits) -> set[str]:
             raise UsageError(
                 f"archive: member {member.filename[:200]!r}: allowed: plain files, named by "
                 "letters, digits and _ . - without folders"
+            )
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # zipfile unpacks what it read of other kinds at once, however much comes out.
+            raise UsageError(
+                f"archive: member {member.filename}: compressed by method {member.compress_type}; "
+                "allowed: stored, deflated"
             )
     if sum(member.file_size for member in members) > limits.unpacked_bytes:
         raise UsageError(f"archive: unpacks to more than {limits.unpacked_bytes} bytes")

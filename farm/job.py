@@ -48,9 +48,9 @@ class JobRequest(BaseModel):
 
     model: Annotated[str, Field(min_length=1, max_length=4096)]
     data: Annotated[str, Field(min_length=1, max_length=4096)]
-    target: str
+    target: Annotated[str, Field(max_length=200)]
     recipe: Recipe | None = None
-    soc: str | None = None
+    soc: Annotated[str, Field(max_length=200)] | None = None
     limits: Limits = Limits()
     measure: Literal["standard", "quick"] = "standard"
     kernels: Kernels = "xnnpack"
@@ -59,7 +59,7 @@ class JobRequest(BaseModel):
     samples: Annotated[int, Field(ge=1)] | None = None
     selector: Annotated[str, Field(max_length=1000)] = ""
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
-    depends_on: str | None = None
+    depends_on: Annotated[str, Field(max_length=200)] | None = None
     time_limit_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 3600.0
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     label: Annotated[str, Field(max_length=200)] = ""

@@ -35,6 +35,7 @@ RECEIVING, UNPACKING, _FETCHING = ".upload-", ".unpacking-", ".fetching-"
 """What is not whole yet in a store begins with one of these."""
 
 _ABANDONED_AFTER_S = 24 * 3600
+_KEPT_FREE_BYTES = 1 << 30
 _CHUNK_BYTES = 4 << 20
 _REFERENCE = re.compile(STORED + r"([0-9a-f]{64})/([A-Za-z0-9_][A-Za-z0-9_.-]{0,99})")
 
@@ -99,6 +100,16 @@ def fetch(database: Database, store: Path, sha256: str, name: str) -> Path | Non
     except OSError as error:
         raise HarnessError(f"store {store}: cannot be written: {error.strerror}") from error
     return target
+
+
+def check_free(store: Path, needed: int = 0) -> None:
+    """Refuse what would fill the disk, for the farm's database may be on it.
+
+    Raises:
+        HarnessError: too little is free.
+    """
+    if shutil.disk_usage(store).free < needed + _KEPT_FREE_BYTES:
+        raise HarnessError("the server's disk is full; tell its operator")
 
 
 def clear_abandoned(store: Path) -> None:

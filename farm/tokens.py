@@ -100,6 +100,14 @@ def find_token(database: Database, text: str) -> Token | None:
     return _token(row)
 
 
+def is_good(database: Database, token: Token) -> bool:
+    """Whether a token that was found has not been revoked since."""
+    same = (TOKENS.c.name == token.name) & (TOKENS.c.created == token.created)
+    query = sa.select(TOKENS.c.id).where(same, TOKENS.c.revoked.is_(None))
+    with database.begin() as connection:
+        return connection.execute(query).first() is not None
+
+
 def _token(row: sa.Row[*tuple[object, ...]]) -> Token:
     return Token(name=row.name, role=row.role, created=row.created, revoked=row.revoked)
 

@@ -1,11 +1,13 @@
 """The application: its settings, who is let in, and its routes."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request, Response
 from fastapi import Path as InPath
@@ -22,7 +24,7 @@ from farm.jobs import JobStatus
 from farm.server.answers import Ended, Limits, Refused, Submitted, add_handlers, refusals
 from farm.server.uploads import received
 from farm.stored import clear_abandoned, fetch, find_artifact, share
-from farm.tokens import Role, Token, find_token
+from farm.tokens import Role, Token, find_token, is_good
 from harness import __version__
 from harness.cache import Cache
 from harness.errors import UsageError
@@ -36,6 +38,13 @@ LAST_EVENT = "end"
 _DESCRIPTION = "The farm's queue: submit a job as an archive, follow it, get its runs."
 _POLL_S = 0.5
 _MOST_JOBS = 500
+_MOST_STREAMS = 32
+"""Of one token: a client that follows more has forgotten to close them."""
+
+_SEND_S = 30.0
+"""A client that takes no event for so long is gone."""
+
+_UNPACKERS = 2
 _RUNS: dict[str, Any] = {"type": "array", "items": {"type": "object"}}
 
 
@@ -58,8 +67,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Farm:
+    """What the routes need: how many unpack at a time, and how many streams each token has."""
+
     database: Database
     settings: Settings
+    unpacking: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_UNPACKERS))
+    streams: Counter[Token] = field(default_factory=Counter)
 
 
 def create_app(database: Database, settings: Settings) -> FastAPI:
@@ -123,7 +136,7 @@ _BODY = {"content": {ARCHIVE_TYPE: {"schema": {"type": "string", "format": "bina
 @_ROUTES.post(
     "/jobs",
     status_code=201,
-    responses=refusals(400, 409, 413, 415),
+    responses=refusals(400, 408, 409, 413, 415),
     openapi_extra={"requestBody": {"required": True, **_BODY}},
 )
 async def submit(request: Request, farm: Farm, token: Submitter) -> Submitted:
@@ -133,8 +146,13 @@ async def submit(request: Request, farm: Farm, token: Submitter) -> Submitted:
         raise Refused(415, f"content type {kind[:100]!r}; allowed: {ARCHIVE_TYPE}")
     settings = farm.settings
     async with received(request, settings.store, settings.upload_bytes) as upload:
-        job = await run_sync(unpack, upload.file, settings.store, settings.archive, token.name)
-        job = await run_sync(share, farm.database, job)
+        job = await run_sync(
+            unpack, upload.file, settings.store, settings.archive, token.name,
+            limiter=farm.unpacking,
+        )  # fmt: skip
+        job = await run_sync(share, farm.database, job, limiter=farm.unpacking)
+    if not await run_sync(is_good, farm.database, token):
+        raise Refused(401, f"token {token.name!r} was revoked meanwhile")
     name = f"sha256-{upload.sha256[:32]}"
     found = await run_sync(lambda: jobs.submit(farm.database, job, job_id=name))
     return Submitted(job=found, sha256=upload.sha256)
@@ -172,19 +190,22 @@ def events(farm: Farm, _token: Reader, job: JobId, after: After = 0) -> list[Eve
 
 @_ROUTES.get(
     "/jobs/{job}/stream",
-    responses={200: {"content": {"text/event-stream": {}}}, **refusals(404)},
+    responses={200: {"content": {"text/event-stream": {}}}, **refusals(404, 429)},
     response_class=EventSourceResponse,
 )
 def stream(
     farm: Farm,
-    _token: Reader,
+    token: Reader,
     job: JobId,
     after: After = 0,
     last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$")] = None,
 ) -> EventSourceResponse:
     """What happens to a job as server-sent events, until it is done; then one of kind `end`."""
     _status(farm, job)
-    return EventSourceResponse(_stream(farm.database, job, int(last_event_id or after)))
+    if farm.streams[token] >= _MOST_STREAMS:
+        raise Refused(429, f"token {token.name!r} follows {_MOST_STREAMS} jobs already")
+    told = _counted(farm, token, _stream(farm.database, token, job, int(last_event_id or after)))
+    return EventSourceResponse(told, send_timeout=_SEND_S)
 
 
 @_ROUTES.get(
@@ -229,8 +250,21 @@ def _status(farm: _Farm, job: str) -> JobStatus:
         raise Refused(404, str(error)) from None
 
 
-async def _stream(database: Database, job: str, after: int) -> AsyncIterator[dict[str, str]]:
-    while True:
+async def _counted(
+    farm: _Farm, token: Token, told: AsyncIterator[dict[str, str]]
+) -> AsyncIterator[dict[str, str]]:
+    farm.streams[token] += 1
+    try:
+        async for event in told:
+            yield event
+    finally:
+        farm.streams[token] -= 1
+
+
+async def _stream(
+    database: Database, token: Token, job: str, after: int
+) -> AsyncIterator[dict[str, str]]:
+    while await run_sync(is_good, database, token):
         done = (await run_sync(jobs.status, database, job)).state == "done"
         new = await run_sync(lambda seen: list(read_events(database, job, after=seen)), after)
         for event in new:

@@ -1,20 +1,23 @@
 """Uploads: streamed to disk, counted and hashed on the way, gone at the end of the request."""
 
 import hashlib
-import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 from anyio.to_thread import run_sync
 from fastapi import Request
 
 from farm.server.answers import Refused
-from farm.stored import RECEIVING
+from farm.stored import RECEIVING, check_free
 
-_KEPT_FREE_BYTES = 1 << 30
+_LOOK_BYTES = 64 << 20
+_PATIENCE_S = 60.0
+_LEAST_BYTES_S = 16 << 10
 
 
 @dataclass(frozen=True)
@@ -37,18 +40,37 @@ async def received(request: Request, store: Path, most_bytes: int) -> AsyncItera
     if declared and expected > most_bytes:
         raise _too_large(most_bytes)
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if shutil.disk_usage(store).free < min(expected, most_bytes) + _KEPT_FREE_BYTES:
-        raise Refused(503, "the server's disk is full; tell its operator", kind="HarnessError")
-    digest, size = hashlib.sha256(), 0
+    check_free(store, min(expected, most_bytes))
+    digest, size, looked = hashlib.sha256(), 0, 0
     with tempfile.NamedTemporaryFile(prefix=RECEIVING, dir=store) as out:
-        async for chunk in request.stream():
+        async for chunk in _in_time(request):
             size += len(chunk)
             if size > most_bytes:
                 raise _too_large(most_bytes)
+            if size - looked > _LOOK_BYTES:  # others send, too
+                looked = size
+                check_free(store)
             digest.update(chunk)
             await run_sync(out.write, chunk)
         await run_sync(out.flush)
         yield Upload(Path(out.name), digest.hexdigest())
+
+
+async def _in_time(request: Request) -> AsyncIterator[bytes]:
+    """The chunks of a body that comes at some speed, for a dribbling one holds a connection."""
+    began, size = time.monotonic(), 0
+    chunks = aiter(request.stream())
+    while True:
+        left = began + _PATIENCE_S + size / _LEAST_BYTES_S - time.monotonic()
+        chunk = None
+        with anyio.move_on_after(left):
+            chunk = await anext(chunks, b"")
+        if chunk is None:
+            raise Refused(408, f"the archive comes too slowly; least: {_LEAST_BYTES_S} bytes/s")
+        if not chunk:
+            return
+        size += len(chunk)
+        yield chunk
 
 
 def _too_large(most_bytes: int) -> Refused:

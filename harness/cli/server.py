@@ -63,7 +63,7 @@ def server(
     require_extra("server", "fastapi", "uvicorn", "sse_starlette")
     import uvicorn
 
-    from farm.server import Settings, create_app
+    from farm.server import OPTIONS, Settings, create_app
 
     if (certificate is None) != (key is None):
         raise UsageError("--certificate and --key go together")
@@ -86,9 +86,7 @@ def server(
             port=port,
             ssl_certfile=certificate,
             ssl_keyfile=key,
-            server_header=False,
-            limit_concurrency=200,
-            timeout_graceful_shutdown=5,
+            **OPTIONS,
         )
     finally:
         farm.close()

@@ -15,7 +15,7 @@ import uvicorn
 
 from farm.archive import ArchiveLimits
 from farm.database import Database, open_database
-from farm.server import Settings, create_app
+from farm.server import OPTIONS, Settings, create_app
 from farm.tokens import ROLES, create_token
 from harness.cache import Cache
 from tests.farm.jobs_in import add_devices
@@ -66,8 +66,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
         archive=ArchiveLimits(unpacked_bytes=UNPACKED_BYTES),
     )
     config = uvicorn.Config(
-        create_app(database, settings), port=0, log_level="error", timeout_graceful_shutdown=1
-    )
+        create_app(database, settings), port=0, log_level="error",
+        **OPTIONS | {"timeout_graceful_shutdown": 1},
+    )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

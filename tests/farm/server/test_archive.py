@@ -2,10 +2,12 @@
 
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from farm.archive import ArchiveLimits, pack, unpack
 from farm.job import job_request
 from harness.artifact import sha256_file
 from harness.cache import Cache
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from tests.farm.server.conftest import JOB, MakeArchive
 
 LIMITS = ArchiveLimits(unpacked_bytes=1_000_000)
@@ -78,6 +80,29 @@ def lying_about_size(make: MakeArchive) -> bytes:
     return content.replace((3_000_000).to_bytes(4, "little"), (3_000).to_bytes(4, "little"))
 
 
+def compressed_by(method: int) -> Callable[[MakeArchive], bytes]:
+    """zipfile unpacks bzip2 and LZMA without a limit: a few hundred bytes here become megabytes."""
+
+    def make(make: MakeArchive) -> bytes:
+        stream = io.BytesIO(make(members={"data.npz": None}))
+        with zipfile.ZipFile(stream, "a") as archive:
+            archive.writestr("data.npz", bytes(900_000), method)
+        return stream.getvalue()
+
+    return make
+
+
+def of_many_members(make: MakeArchive) -> bytes:
+    """A directory of 5 MiB; zipfile would read one of gigabytes, and make an object of each."""
+    stream = io.BytesIO(make())
+    with zipfile.ZipFile(stream, "a") as archive:
+        for number in range(100):
+            member = zipfile.ZipInfo(f"{number}")
+            member.comment = bytes(65_000)
+            archive.writestr(member, b"")
+    return stream.getvalue()
+
+
 @pytest.mark.parametrize(
     ("make_bad", "said"),
     [
@@ -85,6 +110,9 @@ def lying_about_size(make: MakeArchive) -> bytes:
         (lambda make: make()[:-30], "not a readable zip"),
         (lambda make: make(members={"data.npz": bytes(3_000_000)}), "more than 1000000 bytes"),
         (lying_about_size, "not a readable zip|more than 1000000 bytes"),
+        (compressed_by(zipfile.ZIP_BZIP2), "method 12; allowed: stored, deflated"),
+        (compressed_by(zipfile.ZIP_LZMA), "method 14; allowed: stored, deflated"),
+        (of_many_members, "its directory is too large"),
         (lambda make: make(members={"more.txt": b"x"}), "got 4"),
         (lambda make: make(members={"request.json": None}), "got 2"),
         (named("../conv.tflite"), "without folders"),
@@ -132,6 +160,15 @@ def test_a_damaged_archive_ends_in_a_usage_error_or_is_whole(
     with suppress(UsageError):
         unpacked(tmp_path, bytes(content[:at] if cut else content))
     assert not list((tmp_path / "store").glob(".unpacking-*"))
+
+
+def test_a_full_disk_takes_nothing(
+    tmp_path: Path, archive: MakeArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 30))
+    with pytest.raises(HarnessError, match="disk is full"):
+        unpacked(tmp_path, archive())
+    assert left_in(tmp_path / "store") == []
 
 
 def test_pack_makes_what_unpack_takes(tmp_path: Path, files: Path) -> None:
