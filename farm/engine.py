@@ -7,16 +7,19 @@ host alone, whose devices they are about.
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 
 from farm.database import Database
 from farm.workflows import WORKFLOWS, Shop, Workflows
+from harness.extras import require_extra
 
 _VERSION = "1"
 """Of the workflows' steps; a change of it leaves unfinished workflows to their leases' expiry."""
 
 _POLL_S = 0.5
+_FLUSH_MS = 10_000
 
 
 @contextmanager
@@ -27,7 +30,12 @@ def running_engine(shop: Shop, *, preparers: int, traces: Sequence[str] = ()) ->
         shop: what the workflows need.
         preparers: how many artifacts are made at the same time.
         traces: OTLP endpoints (http) that get a span for every workflow and step.
+
+    Raises:
+        UsageError: there are `traces`, and what sends them is not installed.
     """
+    if traces:
+        require_extra("traces", "opentelemetry.sdk", "opentelemetry.exporter")
     logging.getLogger("dbos").setLevel(logging.WARNING)
     WORKFLOWS.shop = shop
     DBOS(config=_config(shop, traces))
@@ -39,6 +47,16 @@ def running_engine(shop: Shop, *, preparers: int, traces: Sequence[str] = ()) ->
         yield Engine(WORKFLOWS, queue)
     finally:
         DBOS.destroy()
+        if traces:
+            _send_the_last()
+
+
+def _send_the_last() -> None:
+    """Spans are sent in batches; the process may end before the next one is due."""
+    from opentelemetry import trace
+
+    provider: Any = trace.get_tracer_provider()
+    provider.force_flush(_FLUSH_MS)
 
 
 class Engine:
