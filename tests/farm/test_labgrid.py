@@ -57,8 +57,8 @@ class Lab:
         self.channel = grpc.insecure_channel(address)
         self.stub = CoordinatorStub(self.channel)
 
-    def add_place(self, name: str, group: str, tags: dict[str, str]) -> None:
-        pattern = f"lab/{group}/*"
+    def add_place(self, name: str, group: str, tags: dict[str, str], exporter: str = "lab") -> None:
+        pattern = f"{exporter}/{group}/*"
         self.stub.AddPlace(self.messages.AddPlaceRequest(name=name))
         add = self.messages.AddPlaceMatchRequest(placename=name, pattern=pattern)
         self.stub.AddPlaceMatch(add)
@@ -174,6 +174,33 @@ def test_a_place_is_acquired_while_a_device_is_open(lab: Lab, place: Device) -> 
     with pytest.raises(TransportError, match="nothing listens"), connect(place):
         pass
     assert not lab.holder("pi")
+
+
+@needs_labgrid
+@pytest.mark.slow
+def test_a_board_that_is_a_place_is_used_under_both_leases(
+    lab: Lab, busybox_board: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEFARM_HOME", str(tmp_path))
+    at = busybox_board.address
+    service = f"{{address: {at.host}, port: {at.port}, username: {at.user}}}"
+    (tmp_path / "exporter.yaml").write_text(f"attic:\n  NetworkService: {service}\n")
+    (tmp_path / "farm.toml").write_text(
+        f'[labgrid]\ncoordinator = "{lab.address}"\nkey_file = "{at.key_file}"\n'
+        f'[labgrid.host_keys]\nboard = "{busybox_board.host_key}"\n'
+    )
+    lab.add_place("board", "attic", TAGS, exporter="bench")
+    words = ("-c", lab.address, "-n", "bench", "exporter.yaml")
+    database = open_database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
+    with process(tmp_path, "labgrid.remote.exporter", *words, until="add resource attic"):
+        register_devices(database, load_inventory(tmp_path / "farm.toml").devices[1:])
+        with leased(database, Selector(name="board"), connect, holder="me") as mine:
+            with mine.connect(mine.device) as transport:
+                said = transport.run(("uname", "-m"), timeout_s=60).stdout
+            assert "edgefarm" in lab.holder("board")
+    assert said == b"aarch64\n"
+    assert not lab.holder("board")
+    database.close()
 
 
 @needs_labgrid
