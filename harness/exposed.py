@@ -8,6 +8,7 @@ from harness.artifact import Artifact, Manifest, Quantization, TensorSpec
 from harness.emulator import expose_pte
 from harness.emulator.expose import expose_all_tensors, exposed_tensors
 from harness.emulator.graph import Graph, Tensor
+from harness.emulator.model_content import read_content
 from harness.emulator.model_file import is_program
 from harness.emulator.pte import read_method
 from harness.emulator.tflite import read_tflite, stored_dtype
@@ -33,13 +34,11 @@ def expose(path: Path, folder: Path) -> Exposed:
     """Write the exposed form of a `.tflite` or `.pte` file into `folder`.
 
     Raises:
-        ModelError: the file is missing or broken, or an input or output does not hold numbers.
+        UsageError: the file cannot be read.
+        ModelError: it is broken, or an input or output does not hold numbers.
     """
     where = str(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{where}: {error.strerror}") from error
+    content = read_content(path)
     if is_program(content):
         method = read_method(content, where=where)
         graph, tensors = method.graph, expose_pte.exposed_tensors(method)

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.emulator.flatbuffer import Table
-from harness.emulator.pte import ProgramFile, naming_what_is_broken, read_method
+from harness.emulator.model_content import PROGRAM, naming_what_is_broken, read_content
+from harness.emulator.pte import ProgramFile, read_method
 from harness.errors import ModelError
 from harness.placement import Placement, PlacementReport, Where
 from harness.target import Progress
@@ -27,13 +28,11 @@ def check_executorch(
         accelerators: the delegates that the target's runtime has, and where they run.
 
     Raises:
-        ModelError: the file cannot be read, or is no program.
+        UsageError: the file cannot be read.
+        ModelError: it is no program.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
-    with naming_what_is_broken(str(path)):
+    content = read_content(path)
+    with naming_what_is_broken(str(path), PROGRAM):
         calls = list(_calls(ProgramFile(memoryview(content))))
     try:
         graph = read_method(content, where=str(path)).graph

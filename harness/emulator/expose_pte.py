@@ -21,7 +21,8 @@ from harness.emulator.flatbuffer_front import (
     put_in_front,
 )
 from harness.emulator.graph import Tensor
-from harness.emulator.pte import SCALAR_TYPES, Method, naming_what_is_broken
+from harness.emulator.model_content import PROGRAM, naming_what_is_broken
+from harness.emulator.pte import SCALAR_TYPES, Method
 from harness.emulator.tflite import stored_dtype
 from harness.emulator.xnnpack_payload import split_payload
 
@@ -55,7 +56,7 @@ def expose_program(method: Method, *, where: str = "model") -> bytes:
     Raises:
         ModelError: the file is broken where the reader does not look.
     """
-    with naming_what_is_broken(where):
+    with naming_what_is_broken(where, PROGRAM):
         return _Exposer(method).content()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.emulator.graph import Array
-from harness.emulator.tflite_options import ReadError
+from harness.emulator.model_content import ReadError
 
 _COST_OF_A_TABLE = 16
 _HEADER_BYTES = 8

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from harness.emulator.graph import Array, Graph, Node, Quantization, Tensor
+from harness.emulator.model_content import ReadError
 from harness.emulator.tflite import MAX_ELEMENTS, MAX_RANK
-from harness.emulator.tflite_options import ReadError
 
 
 class GraphBuilder:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from harness.emulator.graph import Model
+from harness.emulator.model_content import content_of
 from harness.emulator.pte import read_pte
 from harness.emulator.tflite import read_tflite
-from harness.errors import ModelError
+from harness.errors import UsageError
 
 
 def read_model(source: Path | bytes, *, where: str = "model") -> Model:
@@ -16,15 +17,11 @@ def read_model(source: Path | bytes, *, where: str = "model") -> Model:
         where: what to call the model in messages when `source` is bytes.
 
     Raises:
-        ModelError: the file cannot be read, is broken, or exceeds a limit.
+        UsageError: the file cannot be read.
+        ModelError: it is broken, or exceeds a limit.
     """
-    if isinstance(source, bytes):
-        return (
-            read_pte(source, where=where)
-            if is_program(source)
-            else read_tflite(source, where=where)
-        )
-    return read_pte(source) if is_program(_head(source)) else read_tflite(source)
+    content, where = content_of(source, where)
+    return (read_pte if is_program(content) else read_tflite)(content, where=where)
 
 
 def is_program(head: bytes) -> bool:
@@ -36,14 +33,10 @@ def runs_on(path: Path) -> str:
     """The runtime that a file is for.
 
     Raises:
-        ModelError: the file cannot be read.
+        UsageError: the file cannot be read.
     """
-    return "executorch" if is_program(_head(path)) else "litert"
-
-
-def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
-            return stream.read(8)
+            return "executorch" if is_program(stream.read(8)) else "litert"
     except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
+        raise UsageError(f"{path}: {error.strerror}") from error

@@ -9,9 +9,7 @@ Source: executorch schema/program.fbs and scalar_type.fbs; schema/extended_heade
 """
 
 import math
-import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,23 +18,17 @@ import numpy as np
 from harness.emulator.flatbuffer import Flatbuffer, Table
 from harness.emulator.graph import Array, EntryPoint, Graph, Model, Quantization
 from harness.emulator.graph_builder import GraphBuilder
+from harness.emulator.model_content import (
+    PROGRAM,
+    ReadError,
+    content_of,
+    naming_what_is_broken,
+)
 from harness.emulator.pte_kernels import Arguments, add_kernel_call
-from harness.emulator.tflite import MAX_FILE_BYTES, check_flow
-from harness.emulator.tflite_options import ReadError
+from harness.emulator.tflite import check_flow
 from harness.emulator.xnnpack_nodes import add_payload
 from harness.emulator.xnnpack_payload import Payload, PayloadReader
-from harness.errors import ModelError
 
-_BROKEN = (
-    ReadError,
-    struct.error,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    AttributeError,
-)
 _METHOD = "forward"
 _XNNPACK = "XnnpackBackend"
 _IDENTIFIERS = (b"ET12",)
@@ -56,6 +48,7 @@ SCALAR_TYPES = {
     11: "bool",
     15: "bfloat16",
 }
+"""ExecuTorch's ScalarType (runtime/core/portable_type/scalar_type.h) by name."""
 
 
 def read_pte(source: Path | bytes, *, where: str = "model") -> Model:
@@ -66,17 +59,11 @@ def read_pte(source: Path | bytes, *, where: str = "model") -> Model:
         where: what to call the model in messages when `source` is bytes.
 
     Raises:
-        ModelError: the file cannot be read, is broken, or exceeds a limit.
+        UsageError: the file cannot be read.
+        ModelError: it is broken, or exceeds a limit.
     """
-    if isinstance(source, Path):
-        where = str(source)
-        try:
-            if source.stat().st_size > MAX_FILE_BYTES:
-                raise ModelError(f"{where}: larger than {MAX_FILE_BYTES} bytes, the limit here")
-            source = source.read_bytes()
-        except OSError as error:
-            raise ModelError(f"{where}: {error.strerror}") from error
-    graph = read_method(source, where=where).graph
+    content, where = content_of(source, where)
+    graph = read_method(content, where=where).graph
     entry = EntryPoint(
         _METHOD,
         0,
@@ -105,18 +92,8 @@ class Method:
 
 def read_method(content: bytes, *, where: str) -> Method:
     """As `read_pte`, with what else is known of the tensors."""
-    with naming_what_is_broken(where):
+    with naming_what_is_broken(where, PROGRAM):
         return _MethodReader(ProgramFile(memoryview(content))).method()
-
-
-@contextmanager
-def naming_what_is_broken(where: str) -> Iterator[None]:
-    """Whatever a broken file raises within becomes a ModelError that names the file."""
-    try:
-        yield
-    except _BROKEN as error:
-        reason = str(error) if isinstance(error, ReadError) else f"broken: {error}"
-        raise ModelError(f"{where}: not a usable ExecuTorch program: {reason}") from error
 
 
 class ProgramFile:

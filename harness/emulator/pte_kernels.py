@@ -15,7 +15,7 @@ import numpy as np
 from harness.emulator.flatbuffer import Table
 from harness.emulator.graph import Quantization
 from harness.emulator.graph_builder import GraphBuilder
-from harness.emulator.tflite_options import ReadError
+from harness.emulator.model_content import ReadError
 
 _NULL, _INT, _BOOL, _DOUBLE, _TENSOR, _INTS, _TENSORS = 1, 2, 3, 4, 5, 7, 10
 _MAX_ITEMS = 64

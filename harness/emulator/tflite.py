@@ -6,7 +6,6 @@ ends in a ModelError that names the file and the reason.
 """
 
 import math
-import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,26 +25,12 @@ from harness.emulator.graph import (
     Quantization,
     Tensor,
 )
-from harness.emulator.tflite_options import NAMES, ReadError, op_name, read_options
-from harness.errors import ModelError
+from harness.emulator.model_content import TFLITE, ReadError, content_of, naming_what_is_broken
+from harness.emulator.tflite_options import NAMES, op_name, read_options
 
-MAX_FILE_BYTES = 1 << 31
 MAX_RANK = 8
 MAX_ELEMENTS = 1 << 26
 MAX_COMPUTED_BYTES = 1 << 30
-
-_BROKEN = (
-    ReadError,
-    struct.error,
-    ValueError,
-    TypeError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    AttributeError,
-    AssertionError,
-)
-"""What the schema's accessors and numpy raise on bytes that are not what they claim to be."""
 
 _PACKED_BITS = {"int4": 4, "uint4": 4, "int2": 2}
 _STORED = {"int4": "int8", "uint4": "uint8", "int2": "int8"}
@@ -75,21 +60,12 @@ def read_tflite(source: Path | bytes, *, where: str = "model") -> Model:
         where: what to call the model in messages when `source` is bytes.
 
     Raises:
-        ModelError: the file cannot be read, is broken, or exceeds a limit.
+        UsageError: the file cannot be read.
+        ModelError: it is broken, or exceeds a limit.
     """
-    if isinstance(source, Path):
-        where = str(source)
-        try:
-            if source.stat().st_size > MAX_FILE_BYTES:
-                raise ModelError(f"{where}: larger than {MAX_FILE_BYTES} bytes, the format's limit")
-            source = source.read_bytes()
-        except OSError as error:
-            raise ModelError(f"{where}: {error.strerror}") from error
-    try:
-        return _Reader(source).model()
-    except _BROKEN as error:
-        reason = str(error) if isinstance(error, ReadError) else f"broken: {error}"
-        raise ModelError(f"{where}: not a usable TFLite model: {reason}") from error
+    content, where = content_of(source, where)
+    with naming_what_is_broken(where, TFLITE):
+        return _Reader(content).model()
 
 
 class _Reader:

@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from harness.emulator.model_content import ReadError
+
 _MAX_OPTION_LENGTH = 1024
-
-
-class ReadError(Exception):
-    """The file is broken; the message is the reason."""
 
 
 def _names(enum: type) -> dict[int, str]:

@@ -16,7 +16,7 @@ import numpy as np
 from harness.emulator.flatbuffer import Table
 from harness.emulator.graph import Array, Tensor
 from harness.emulator.graph_builder import GraphBuilder
-from harness.emulator.tflite_options import ReadError
+from harness.emulator.model_content import ReadError
 from harness.emulator.xnnpack_payload import ABSENT, DYNAMIC, Payload, PayloadNode, Value
 
 _TRANSPOSE_WEIGHTS, _ALIGN_CORNERS, _LEGACY, _KEEP_DIMS = 0x1, 0x8, 0x4, 0x40

@@ -16,7 +16,7 @@ import numpy as np
 from harness.emulator.flatbuffer import Flatbuffer, Table
 from harness.emulator.graph import Array, Quantization
 from harness.emulator.graph_builder import GraphBuilder
-from harness.emulator.tflite_options import ReadError
+from harness.emulator.model_content import ReadError
 
 ABSENT = 0xFFFFFFFF
 """Id of a value that is not there."""

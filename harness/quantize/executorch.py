@@ -18,6 +18,7 @@ from harness.artifact import (
     save_manifest,
     sha256_file,
 )
+from harness.emulator.pte import SCALAR_TYPES
 from harness.errors import UsageError
 from harness.extras import require_extra
 from harness.quantize.tools import tool_versions
@@ -35,19 +36,6 @@ if TYPE_CHECKING:
 
 _SMALLEST_SCALE = 2.0**-12
 """As XNNPACK's own configuration has it: a smaller scale overflows its multipliers."""
-
-_DTYPES = {
-    0: "uint8",
-    1: "int8",
-    2: "int16",
-    3: "int32",
-    4: "int64",
-    5: "float16",
-    6: "float32",
-    7: "float64",
-    11: "bool",
-}
-"""ExecuTorch's ScalarType (runtime/core/portable_type/scalar_type.h) as numpy names."""
 
 Boundary = dict[int, Quantization]
 """Scales of the inputs or outputs that are integers, by index."""
@@ -253,4 +241,4 @@ def _described(
 
 
 def _spec(name: str, info: Any, quantization: Quantization | None) -> TensorSpec:  # noqa: ANN401
-    return TensorSpec(name, tuple(info.sizes()), _DTYPES[info.dtype()], quantization)
+    return TensorSpec(name, tuple(info.sizes()), SCALAR_TYPES[info.dtype()], quantization)

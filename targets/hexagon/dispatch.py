@@ -12,6 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
 from harness.emulator.graph import Graph, Tensor
+from harness.emulator.model_content import read_content
 from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError
 
@@ -55,12 +56,10 @@ def read_compiled(path: Path) -> CompiledFile:
     """Read a compiled file.
 
     Raises:
-        ModelError: it cannot be read, or is broken, or no part of it is compiled.
+        UsageError: it cannot be read.
+        ModelError: it is broken, or no part of it is compiled.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
+    content = read_content(path)
     graph = read_tflite(content, where=str(path)).main
     root = schema.Model.GetRootAs(content, 0)
     contexts = {}

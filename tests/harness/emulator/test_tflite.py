@@ -10,7 +10,7 @@ import pytest
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
-from harness.errors import ModelError
+from harness.errors import ModelError, UsageError
 from tests.oracle.build import Builder, options, per_tensor
 from tests.oracle.catalogue import draw
 from tests.oracle.networks import residual
@@ -83,7 +83,7 @@ def test_broken_bytes(content: bytes, words: str | None, tmp_path: Path) -> None
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="No such file"):
+    with pytest.raises(UsageError, match="No such file"):
         read_tflite(tmp_path / "no.tflite")
 
 
