@@ -225,19 +225,27 @@ def add_device(path: Path, device: Device) -> None:
         UsageError: the name is taken or not allowed, or the entry lacks something.
         HarnessError: the file cannot be written.
     """
-    if device.name == HOST or not _NAME.fullmatch(device.name):
-        raise UsageError(f"device name {device.name!r}: allowed: {_NAME_RULE}")
+    _check_name(device.name)
     with _editing(path) as (document, inventory):
         if any(known.name == device.name for known in inventory.devices):
             raise UsageError(
                 f"device {device.name!r}: in {path} already; remove it first with "
                 f"`edgefarm device remove {device.name}` or choose another name"
             )
-        if "devices" not in document:
-            document["devices"] = tomlkit.table(is_super_table=True)
-        table = tomlkit.table()
-        table.update(_written(device))
-        _devices(document, path)[device.name] = table
+        _write_device(document, device, path)
+
+
+def put_device(path: Path, device: Device) -> None:
+    """Write a device's table, in place of the one of that name where there is one: comments and
+    the lab host's list stay.
+
+    Raises:
+        UsageError: the name is not allowed, or the entry lacks something.
+        HarnessError: the file cannot be written.
+    """
+    _check_name(device.name)
+    with _editing(path) as (document, _):
+        _write_device(document, device, path)
 
 
 def remove_device(path: Path, name: str) -> None:
@@ -353,6 +361,24 @@ def _editing(path: Path) -> Iterator[tuple[tomlkit.TOMLDocument, Inventory]]:
     """Hand out what the file says; it says what is made of the document afterwards."""
     with toml_file.edit(path, check=lambda text: _parse(text, path)) as document:
         yield document, _parse(tomlkit.dumps(document), path)
+
+
+def _check_name(name: str) -> None:
+    if name == HOST or not _NAME.fullmatch(name):
+        raise UsageError(f"device name {name!r}: allowed: {_NAME_RULE}")
+
+
+def _write_device(document: tomlkit.TOMLDocument, device: Device, path: Path) -> None:
+    """Make a device's table say what the device is, and keep its comments."""
+    if "devices" not in document:
+        document["devices"] = tomlkit.table(is_super_table=True)
+    devices, written = _devices(document, path), _written(device)
+    if device.name not in devices:
+        devices[device.name] = tomlkit.table()
+    table = cast(Table, devices[device.name])
+    for key in [key for key in table if key not in written]:
+        del table[key]
+    table.update(written)
 
 
 def _written(device: Device) -> dict[str, object]:

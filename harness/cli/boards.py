@@ -4,14 +4,13 @@ from typing import Annotated
 
 import typer
 
-from farm.inventory import add_device, inventory_path, load_inventory, remove_device
+from farm.inventory import inventory_path, load_inventory, put_device, remove_device
 from farm.virtual import boards
 from farm.virtual.cpuinfo import Core
 from farm.virtual.phone.faults import Fault, FaultKind
 from farm.virtual.processes import Kind
 from farm.virtual.rootfs import RuntimeKind
 from harness.cli.output import JsonOption, print_rows, progress_bar, remark
-from harness.device import Device
 from harness.errors import UsageError
 from harness.home import home
 
@@ -30,7 +29,7 @@ NameArgument = Annotated[str, typer.Argument(help="Name of the board, also its d
 
 def register(app: typer.Typer) -> None:
     """Add the group to the application."""
-    app.add_typer(_group, name="board")
+    app.add_typer(_group, name="board", rich_help_panel="Devices")
 
 
 @_group.command()
@@ -55,7 +54,7 @@ def create(
             name, kind=kind, core=core, runtime=runtime, home=home(), progress=progress
         )
         board = boards.start_board(name, home=home(), progress=progress)
-    enter(boards.device_of(board))
+    put_device(inventory_path(), boards.device_of(board))
     _show([board], as_json=as_json)
 
 
@@ -64,7 +63,7 @@ def start(name: NameArgument, as_json: JsonOption = False) -> None:
     """Start a stopped board; its device entry follows when the port changed."""
     with progress_bar() as progress:
         board = boards.start_board(name, home=home(), progress=progress)
-    enter(boards.device_of(board))
+    put_device(inventory_path(), boards.device_of(board))
     _show([board], as_json=as_json)
 
 
@@ -106,13 +105,6 @@ def destroy(name: NameArgument) -> None:
     if _is_registered(name):
         remove_device(inventory_path(), name)
     remark(f"destroyed {name}")
-
-
-def enter(device: Device) -> None:
-    """Write a board's entry into the inventory; a start may have given it another port."""
-    if _is_registered(device.name):
-        remove_device(inventory_path(), device.name)
-    add_device(inventory_path(), device)
 
 
 def _is_registered(name: str) -> bool:

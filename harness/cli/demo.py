@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
-from farm.inventory import host_device
+from farm.inventory import host_device, inventory_path, put_device
 from farm.transports import connect
 from farm.virtual import boards
 from farm.virtual.requirements import missing
-from harness.cli.boards import enter
 from harness.cli.evaluation import exit_code
 from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
 from harness.deploy import MeasurePlan
@@ -80,7 +79,7 @@ def _board(progress: Progress) -> Device | None:
     if _BOARD not in [board.name for board in boards.list_boards(home())]:
         boards.create_board(_BOARD, core="cortex-a76", home=home(), progress=progress)
     device = boards.device_of(boards.start_board(_BOARD, home=home(), progress=progress))
-    enter(device)
+    put_device(inventory_path(), device)
     return device
 
 

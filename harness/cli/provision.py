@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from farm.inventory import add_device, inventory_path, load_inventory, remove_device
+from farm.inventory import inventory_path, load_inventory, put_device
 from farm.provision import RUNTIMES, Provisioned, provision
 from farm.transports import connect
 from harness.cache import default_cache
@@ -29,8 +29,7 @@ def provision_(
         done = provision(
             device, transport, RUNTIMES[runtime], cache=default_cache(), progress=progress
         )
-    remove_device(inventory_path(), name)
-    add_device(inventory_path(), done.device)
+    put_device(inventory_path(), done.device)
     _show(done, as_json=as_json)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from farm.golden import Golden
-from farm.inventory import add_device, inventory_path, load_inventory, remove_device
+from farm.inventory import add_device, inventory_path, load_inventory, put_device, remove_device
 from harness.device import Address, Device
 from harness.errors import HarnessError, UsageError
 
@@ -141,6 +141,20 @@ def test_unknown_names_say_what_there_is(path: Path) -> None:
     for act in (lambda: inventory.get_device("tow"), lambda: remove_device(path, "tow")):
         with pytest.raises(UsageError, match=r"host, one, two; .*edgefarm device add"):
             act()
+
+
+def test_a_changed_entry_keeps_its_lab_host_and_its_comments(path: Path) -> None:
+    path.write_text(f'{TEXT}\n[hosts.here]\ndevices = ["two", "one"]\n')
+    inventory = load_inventory(path)
+    moved = replace(inventory.get_device("one"), address=Address("10.0.0.9"), core="cortex-a76")
+    put_device(path, moved)
+    put_device(path, BOARD)
+    read = load_inventory(path)
+    assert read.get_device("one") == moved
+    assert read.get_device("kitchen-pi") == BOARD
+    assert read.hosts == inventory.hosts
+    for comment in ("# Our devices", "# by the window", "# the first", "# in the cellar"):
+        assert comment in path.read_text()
 
 
 def test_names_are_taken_once(path: Path) -> None:
