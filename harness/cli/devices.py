@@ -1,5 +1,6 @@
 """`edgefarm device`: which devices there are, and whether they can be used."""
 
+import re
 from dataclasses import replace
 from typing import Annotated
 
@@ -25,6 +26,9 @@ _group = typer.Typer(
     help="Devices: the inventory farm.toml in edgefarm's home folder. `host` is always in it.",
 )
 
+_PLACE = re.compile(
+    r"(\[(?P<ipv6>[0-9A-Fa-f:.]+(%\w+)?)\]|(?P<host>[^:\[\]]+))(:(?P<port>[0-9]{1,5}))?"
+)
 _POLICY = RunPolicy()
 MinBatteryOption = Annotated[
     int, typer.Option(min=0, max=100, help="Run nothing while its battery has less.")
@@ -47,7 +51,7 @@ NameArgument = Annotated[str, typer.Argument(help="Name of the device.")]
 
 def register(app: typer.Typer) -> None:
     """Add the group to the application."""
-    app.add_typer(_group, name="device")
+    app.add_typer(_group, name="device", rich_help_panel="Devices")
 
 
 @_group.command("list")
@@ -219,12 +223,15 @@ def _address(device: Device) -> str:
         return "this machine"
     address = device.address
     user = f"{address.user}@" if address.user else ""
-    return address.serial or f"{user}{address.host}:{address.port}"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return address.serial or f"{user}{host}:{address.port}"
 
 
 def _parse_address(text: str, key_file: str | None) -> Address:
     user, at, place = text.rpartition("@")
-    host, colon, port = place.partition(":")
-    if not (at and user and host) or (colon and not port.isdigit()):
-        raise UsageError(f"--ssh {text}: expected USER@HOST or USER@HOST:PORT")
-    return Address(host=host, port=int(port or 22), user=user, key_file=key_file)
+    found = _PLACE.fullmatch(place)
+    if not (at and user and found) or not 0 < (port := int(found["port"] or 22)) < 1 << 16:
+        raise UsageError(
+            f"--ssh {text}: expected USER@HOST or USER@HOST:PORT, a numeric IPv6 host in [brackets]"
+        )
+    return Address(host=found["ipv6"] or found["host"], port=port, user=user, key_file=key_file)
