@@ -137,7 +137,7 @@ def matrix(
 ) -> None:
     """Print, in Markdown, what every profile promises of every op: exact, assumed or float."""
     if update_file is None:
-        stdout.print(matrix_text(tuple(PROFILES.values())), markup=False, soft_wrap=True, end="")
+        stdout.print(matrix_text(tuple(PROFILES.values())), soft_wrap=True, end="")
     else:
         changed = update(update_file)
         stdout.print(f"{update_file}: {'updated' if changed else 'up to date'}", soft_wrap=True)

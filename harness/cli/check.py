@@ -18,7 +18,7 @@ from harness.cli.evaluation import (
 from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
 from harness.cli.vendor import AcceptOption
 from harness.placement import PlacementReport, say_left
-from harness.quantize import lower
+from harness.quantize import check_recipe, lower
 from harness.recipe import load_recipe
 from harness.sources.data import load_data
 from harness.sources.models import open_model
@@ -79,6 +79,7 @@ def _lowered(
         return Path(model)
     opened = open_model(model, progress)
     chosen = load_recipe(recipe) if recipe else None
+    check_recipe(target, opened, chosen)
     parts = split(load_data(data_of(model, data), opened, progress))
     made = lower(
         target,

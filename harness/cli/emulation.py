@@ -261,4 +261,4 @@ def _show(report: VerifyReport, *, as_json: bool) -> None:
         as_json=False,
     )
     end_to_end = report.end_to_end
-    stdout.print(f"end to end: {end_to_end.verdict}. {end_to_end.reason}", markup=False)
+    stdout.print(f"end to end: {end_to_end.verdict}. {end_to_end.reason}")

@@ -9,7 +9,15 @@ from farm.inventory import host_device, inventory_path, load_inventory
 from farm.transports import connect
 from harness.artifact import manifest_path, save_artifact
 from harness.cache import default_cache
-from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
+from harness.cli.output import (
+    EXIT_CODES,
+    MACHINE_FAILED,
+    JsonOption,
+    print_json,
+    progress_bar,
+    remark,
+    stdout,
+)
 from harness.cli.vendor import AcceptOption
 from harness.compile import compile_for
 from harness.deploy import QUICK, STANDARD
@@ -18,9 +26,9 @@ from harness.errors import UsageError
 from harness.evaluate import Request, evaluate
 from harness.limits import Limits, PlacementLimits, load_limits
 from harness.protocol import Kernels
-from harness.quantize import lower
+from harness.quantize import check_recipe, lower
 from harness.recipe import load_recipe
-from harness.records import Outcome, Run
+from harness.records import Run
 from harness.sources.data import load_data
 from harness.sources.models import open_model
 from harness.sources.split import all_for_evaluation, split
@@ -32,8 +40,6 @@ from reports.tables import nights_table, run_detail, runs_table
 from targets import get_target
 
 _PANEL = "Evaluate a model"
-_EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1}
-_MACHINE_FAILED = 3
 
 ModelArgument = Annotated[
     str,
@@ -160,7 +166,7 @@ def _limits(path: Path | None, *, full_delegation: bool) -> Limits:
 
 def exit_code(runs: list[Run]) -> int:
     """The worst of several runs: a failed machine before failed numbers before a pass."""
-    return max((_EXIT_CODES.get(run.outcome, _MACHINE_FAILED) for run in runs), default=0)
+    return max((EXIT_CODES.get(run.outcome, MACHINE_FAILED) for run in runs), default=0)
 
 
 def data_of(model: str, data: str | None) -> str:
@@ -173,7 +179,7 @@ def data_of(model: str, data: str | None) -> str:
         return data
     if model.startswith("zoo:"):
         return model
-    raise UsageError(f"--data is missing: which samples shall {model} be evaluated on?")
+    raise UsageError(f"--data is missing: samples for {model}, to calibrate, try or judge it with")
 
 
 def quantize(
@@ -193,6 +199,7 @@ def quantize(
     chosen, where = load_recipe(recipe) if recipe else None, get_target(target)
     with progress_bar() as progress:
         opened = open_model(model, progress)
+        check_recipe(where, opened, chosen)
         dataset = load_data(data_of(model, data), opened, progress)
         parts = split(dataset) if chosen else all_for_evaluation(dataset)
         cache = default_cache()

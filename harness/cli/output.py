@@ -19,10 +19,15 @@ from rich.text import Text
 
 from harness.errors import HarnessError
 from harness.home import home
+from harness.records import Outcome
 from harness.target import Progress as Report
 
-stdout = Console()
-stderr = Console(stderr=True)
+MACHINE_FAILED = 3
+EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1}
+"""Of a run or a job that has ended; any other outcome is the machine's."""
+
+stdout = Console(markup=False, emoji=False)
+stderr = Console(stderr=True, markup=False, emoji=False)
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON on stdout instead of tables, for machines.")
@@ -60,7 +65,7 @@ def progress_bar() -> Iterator[Report]:
         yield _progress_lines()
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -90,7 +95,7 @@ def _progress_lines() -> Report:
 
 def remark(text: str) -> None:
     """Print a line on stderr, as it is."""
-    stderr.print(text, markup=False, highlight=False, soft_wrap=True)
+    stderr.print(text, highlight=False, soft_wrap=True)
 
 
 def fail(error: HarnessError, *, as_json: bool) -> NoReturn:

@@ -24,7 +24,16 @@ from harness.cli.evaluation import (
     TargetOption,
     data_of,
 )
-from harness.cli.output import JsonOption, print_json, print_rows, progress_bar, remark, stdout
+from harness.cli.output import (
+    EXIT_CODES,
+    MACHINE_FAILED,
+    JsonOption,
+    print_json,
+    print_rows,
+    progress_bar,
+    remark,
+    stdout,
+)
 from harness.errors import UsageError
 from harness.limits import Limits, load_limits
 from harness.protocol import Kernels
@@ -36,8 +45,6 @@ from reports.store import save_run
 from reports.tables import runs_table
 
 _PANEL = "The farm"
-_EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1}
-_MACHINE_FAILED = 3
 
 DatabaseOption = Annotated[
     str | None,
@@ -258,7 +265,7 @@ def results(
 
 def exit_code(job: JobStatus) -> int:
     """Of a job that is done: 0 passed, 1 the numbers or the model, 3 the machine or cancelled."""
-    return _EXIT_CODES.get(job.outcome or Outcome.ERROR, _MACHINE_FAILED)
+    return EXIT_CODES.get(job.outcome or Outcome.ERROR, MACHINE_FAILED)
 
 
 def absolute(reference: str) -> str:
@@ -296,7 +303,7 @@ def _print_events(events: Iterable[Event], *, as_json: bool, to_stderr: bool = F
             continue
         words = (clock(event.at), event.device, event.kind, event.message)
         line = "  ".join(word for word in words if word)
-        remark(line) if to_stderr else stdout.print(line, markup=False, highlight=False)
+        remark(line) if to_stderr else stdout.print(line, highlight=False)
 
 
 def clock(at: float) -> str:

@@ -47,7 +47,7 @@ def lower(
         UsageError: the recipe is not for this target or model.
         ModelError: the model cannot be lowered, or what came out does not run.
     """
-    _check_recipe(target, model, recipe)
+    check_recipe(target, model, recipe)
     at_once = soc if target.compile is None else None
     samples = _store_samples(calibration, cache)
     calibrated = recipe is not None and recipe.needs_calibration()
@@ -97,7 +97,8 @@ def _name(target: Target) -> str:
     return str(getattr(target.lower, "__qualname__", target.name))
 
 
-def _check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:
+def check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:
+    """Raise UsageError unless the target can be made an artifact of the model by the recipe."""
     if target.runtime != "litert" and model.resolved.endswith(".tflite"):
         raise UsageError(
             f"{target.name} runs {target.suffix} files, which come from PyTorch models; "
