@@ -82,6 +82,16 @@ def test_broken_bytes(content: bytes, words: str | None, tmp_path: Path) -> None
     assert str(path) in str(error.value)
 
 
+def test_an_option_that_the_schema_does_not_know() -> None:
+    builder = Builder()
+    x = builder.tensor([1, 4, 4, 2], "int8", per_tensor(0.5))
+    y = builder.tensor([1, 2, 2, 2], "int8", per_tensor(0.5))
+    pooling = options("Pool2D", padding=77, strideW=2, strideH=2, filterWidth=2, filterHeight=2)
+    builder.op("MAX_POOL_2D", [x], [y], pooling)
+    with pytest.raises(ModelError, match="option padding is 77"):
+        read_tflite(builder.finish([x], [y]))
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         read_tflite(tmp_path / "no.tflite")
