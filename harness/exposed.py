@@ -12,7 +12,7 @@ from harness.emulator.model_content import read_content
 from harness.emulator.model_file import is_program
 from harness.emulator.pte import read_method
 from harness.emulator.tflite import read_tflite, stored_dtype
-from harness.errors import ModelError
+from harness.errors import ModelError, UsageError
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Exposed:
     Attributes:
         artifact: its outputs are every computed tensor.
         tensors: their indices in the original graph, in the order of the outputs.
-        graph: the original's main graph.
+        graph: the original's.
     """
 
     artifact: Artifact
@@ -30,23 +30,31 @@ class Exposed:
     graph: Graph
 
 
-def expose(path: Path, folder: Path) -> Exposed:
+def expose(path: Path, folder: Path, *, signature: str | None = None) -> Exposed:
     """Write the exposed form of a `.tflite` or `.pte` file into `folder`.
 
+    Args:
+        path: the file; untrusted.
+        folder: for the artifact.
+        signature: of a `.tflite` file, whose graph is meant; None for the main one.
+
     Raises:
-        UsageError: the file cannot be read.
+        UsageError: the file cannot be read, or there is no such signature.
         ModelError: it is broken, or an input or output does not hold numbers.
     """
     where = str(path)
     content = read_content(path)
     if is_program(content):
+        if signature is not None:
+            raise UsageError(f"signature {signature!r}: a .pte file has none")
         method = read_method(content, where=where)
         graph, tensors = method.graph, expose_pte.exposed_tensors(method)
         content, runtime = expose_pte.expose_program(method, where=where), "executorch"
     else:
         model = read_tflite(content, where=where)
-        graph, tensors = model.main, exposed_tensors(model)
-        content, runtime = expose_all_tensors(content, where=where), "litert"
+        number = 0 if signature is None else model.entry_point(signature).graph
+        graph, tensors = model.graphs[number], exposed_tensors(model.graphs[number])
+        content, runtime = expose_all_tensors(content, number=number, where=where), "litert"
     digest = hashlib.sha256(content).hexdigest()
     manifest = Manifest(
         sha256=digest,

@@ -112,6 +112,7 @@ def verify(
     kernels: Kernels = "xnnpack",
     seeds: Sequence[int] = range(5),
     threads: int = 1,
+    signature: str | None = None,
     timeout_s: float = 600.0,
     progress: Progress = no_progress,
 ) -> VerifyReport:
@@ -126,11 +127,13 @@ def verify(
         kernels: which kernels of the runtime to run.
         seeds: one random input for each; extreme inputs are added.
         threads: of the runtime; the profile is taken for as many.
+        signature: whose graph is run; None for the main one.
         timeout_s: limit for each transfer and each process of the runner.
         progress: told about pushes, processes and emulated nodes.
 
     Raises:
         ModelError: the file is broken, or the runtime refuses it.
+        UsageError: there is no such signature.
         DeviceError: the machine failed.
     """
 
@@ -154,6 +157,7 @@ def verify(
         lambda result: for_threads(profile_for(result), threads),
         device=transport.device.name,
         seeds=seeds,
+        signature=signature,
         progress=progress,
     )
 
@@ -165,6 +169,7 @@ def verify_with(
     *,
     device: str,
     seeds: Sequence[int],
+    signature: str | None = None,
     progress: Progress = no_progress,
 ) -> VerifyReport:
     """As `verify`, by any way to run the file with all its tensors exposed.
@@ -175,13 +180,15 @@ def verify_with(
         profile_for: from what `run` reported to the profile whose promises to check.
         device: where `run` runs, for the report.
         seeds: one random input for each; extreme inputs are added.
+        signature: whose graph is run; None for the main one.
         progress: told about emulated nodes.
 
     Raises:
         ModelError: the file is broken.
+        UsageError: there is no such signature.
     """
     with scratch_folder() as folder:
-        exposed = expose(path, folder)
+        exposed = expose(path, folder, signature=signature)
         graph = exposed.graph
         if not graph.inputs:
             raise ModelError(f"{path}: the graph has no inputs")

@@ -166,6 +166,9 @@ def verify_(
             help="LiteRT's kernels: xnnpack, builtin or reference; by default, the profile's."
         ),
     ] = None,
+    signature: Annotated[
+        str | None, typer.Option(help="Whose graph to check; by default, the main one.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many random inputs.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
     as_json: JsonOption = False,
@@ -177,21 +180,26 @@ def verify_(
     TensorFlow Lite Micro interpreter.
     """
     if profile == PROFILE:
-        report = _verify_tflm(file, device, kernels, threads, seeds)
+        report = _verify_tflm(file, device, kernels, signature, threads, seeds)
     else:
-        report = _verify(file, profile, device, kernels, threads, seeds)
+        report = _verify(file, profile, device, kernels, signature, threads, seeds)
     _show(report, as_json=as_json)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 
 
 def _verify_tflm(
-    file: Path, device: str, kernels: str | None, threads: int, seeds: int
+    file: Path,
+    device: str,
+    kernels: str | None,
+    signature: str | None,
+    threads: int,
+    seeds: int,
 ) -> VerifyReport:
-    if device != "host" or kernels is not None or threads != 1:
+    if device != "host" or kernels is not None or signature is not None or threads != 1:
         raise UsageError(
-            f"--profile {PROFILE}: its interpreter runs on this host, in one thread, and has one "
-            "kind of kernels; leave --device, --kernels and --threads out"
+            f"--profile {PROFILE}: its interpreter runs the main graph on this host, in one thread,"
+            " and has one kind of kernels; leave --device, --kernels, --signature and --threads out"
         )
     with progress_bar() as progress:
         return verify_tflm(file, seeds=range(seeds), progress=progress)
@@ -202,6 +210,7 @@ def _verify(
     profile: str | None,
     device: str,
     kernels: str | None,
+    signature: str | None,
     threads: int,
     seeds: int,
 ) -> VerifyReport:
@@ -219,6 +228,7 @@ def _verify(
             (lambda _result: claimed) if claimed else standing_for(target, where),
             kernels=cast("Kernels", chosen),
             threads=threads,
+            signature=signature,
             seeds=range(seeds),
             progress=progress,
         )

@@ -12,25 +12,29 @@ from collections.abc import Sequence
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers.table import Table
 
-from harness.emulator.graph import Graph, Model, Node
+from harness.emulator.graph import Graph, Node
 from harness.emulator.tflite import read_tflite, stored_dtype
+from harness.errors import ModelError
 
 _SUBGRAPH_OUTPUTS = 8
 _SIGNATURE_OUTPUTS = 6
 """Where the vtables of SubGraph and SignatureDef tell the place of the field `outputs`."""
 
+_MODEL_SUBGRAPHS = 8
+_MODEL_SIGNATURES = 18
+"""Likewise of Model: its fields `subgraphs` and `signature_defs`."""
+
 _TENSOR_MAP_VTABLE = struct.pack("<4H", 8, 12, 4, 8)
 """Size of the vtable, size of the table, places of `name` and `tensor_index` in the table."""
 
 
-def exposed_tensors(model: Model) -> tuple[int, ...]:
+def exposed_tensors(graph: Graph) -> tuple[int, ...]:
     """Tensor indices of the exposed file's outputs, in their order.
 
     The original outputs come first, then, in execution order, every other tensor that a node of the
-    main graph makes, not of constants alone, and whose dtype has a numpy form. XNNPACK takes
-    dequantized constants in and never writes them.
+    graph makes, not of constants alone, and whose dtype has a numpy form. XNNPACK takes dequantized
+    constants in and never writes them.
     """
-    graph = model.main
     folded = {node.index for node in made_of_constants(graph)}
     nodes = (node for node in graph.nodes if node.index not in folded)
     made = (index for node in nodes for index in node.outputs)
@@ -53,33 +57,60 @@ def made_of_constants(graph: Graph) -> tuple[Node, ...]:
     return tuple(found)
 
 
-def expose_all_tensors(tflite: bytes, *, where: str = "model") -> bytes:
-    """Make every computed tensor of the main graph an output of it, and of its signatures.
+def expose_all_tensors(tflite: bytes, *, number: int = 0, where: str = "model") -> bytes:
+    """Make every computed tensor of a graph an output of it, and of its signatures.
 
-    Its names in a signature are ``tensor_<index>``. Arithmetic, tensors and their indices stay.
+    Its names in a signature are ``tensor_<index>``. Arithmetic, tensors and their indices stay. A
+    graph other than the main one takes its place, so that it is what runs; then no signature is
+    left.
 
     Args:
         tflite: the file's content; untrusted.
+        number: of the graph in the file.
         where: what to call the file in messages.
 
     Returns:
         The new file's content; its outputs are those of `exposed_tensors`.
 
     Raises:
-        ModelError: the file is broken.
+        ModelError: the file is broken, or another graph than the main one calls that.
     """
     model = read_tflite(tflite, where=where)
-    outputs = exposed_tensors(model)
-    added = outputs[len(model.main.outputs) :]
+    graph = model.graphs[number]
+    outputs = exposed_tensors(graph)
+    added = outputs[len(graph.outputs) :]
     root = schema.Model.GetRootAs(tflite, 0)
     content = bytearray(tflite)
-    _point_to_end(content, root.Subgraphs(0)._tab, _SUBGRAPH_OUTPUTS)
+    _point_to_end(content, root.Subgraphs(number)._tab, _SUBGRAPH_OUTPUTS)
     content += struct.pack(f"<I{len(outputs)}i", len(outputs), *outputs)
-    for number in range(root.SignatureDefsLength()):
-        signature = root.SignatureDefs(number)
+    if number:
+        if any(_calls(node, 0) for other in model.graphs[1:] for node in other.nodes):
+            raise ModelError(
+                f"{where}: a graph calls the main one, which graph {number} stands for"
+            )
+        _stand_for_main(content, root, number)
+        return bytes(content)
+    for index in range(root.SignatureDefsLength()):
+        signature = root.SignatureDefs(index)
         if signature.SubgraphIndex() == 0:
             _append_signature_outputs(content, signature, added)
     return bytes(content)
+
+
+def _calls(node: Node, number: int) -> bool:
+    return any(
+        name.endswith("_subgraph_index") and value == number for name, value in node.options.items()
+    )
+
+
+def _stand_for_main(content: bytearray, root: schema.Model, number: int) -> None:
+    """Let the first entry of the file's graphs be a second reference to another graph, which keeps
+    its own place for those who call it; and let the list of signatures be empty."""
+    table = root._tab
+    graphs = table.Vector(table.Offset(_MODEL_SUBGRAPHS))
+    struct.pack_into("<I", content, graphs, root.Subgraphs(number)._tab.Pos - graphs)
+    _point_to_end(content, table, _MODEL_SIGNATURES)
+    content += struct.pack("<I", 0)
 
 
 def _point_to_end(content: bytearray, table: Table, field: int) -> None:

@@ -141,8 +141,8 @@ class Model:
         """The graph that runs when no entry point is named."""
         return self.graphs[0]
 
-    def entry(self, name: str) -> Graph:
-        """The graph as the entry point of that name calls it: its inputs and outputs.
+    def entry_point(self, name: str) -> EntryPoint:
+        """The entry point of that name.
 
         Raises:
             UsageError: there is none; the message lists those there are.
@@ -151,6 +151,15 @@ class Model:
         if found is None:
             names = ", ".join(repr(e.name) for e in self.entry_points) or "none"
             raise UsageError(f"signature {name!r}: no such signature; the model has: {names}")
+        return found
+
+    def entry(self, name: str) -> Graph:
+        """The graph as the entry point of that name calls it: its inputs and outputs.
+
+        Raises:
+            UsageError: there is no such entry point.
+        """
+        found = self.entry_point(name)
         return replace(
             self.graphs[found.graph],
             inputs=tuple(found.inputs.values()),

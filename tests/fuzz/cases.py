@@ -103,7 +103,7 @@ def _read(content: bytes) -> Graph:
         expose_program(method)
         return method.graph
     model = read_tflite(content)
-    exposed_tensors(model)
+    exposed_tensors(model.main)
     return model.main
 
 

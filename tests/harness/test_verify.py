@@ -13,11 +13,12 @@ from harness.arithmetic.profile import ArithmeticProfile, Evidence
 from harness.device import Device
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
-from harness.errors import ModelError
+from harness.errors import ModelError, UsageError
 from harness.random_inputs import EXTREMES, random_inputs
 from harness.verify import VerifyReport, verify
 from targets.runner import PYTHON
 from tests.oracle.build import Builder, Quant, options, per_tensor
+from tests.oracle.control import branches
 from tests.oracle.networks import RESIDUAL_TENSORS, residual
 
 RIGHT = get_profile("litert-ref")
@@ -32,12 +33,33 @@ def with_conv(profile: ArithmeticProfile, **changes: object) -> ArithmeticProfil
     return replace(profile, entries=entries)
 
 
-def run(tmp_path: Path, content: bytes, profile: ArithmeticProfile) -> VerifyReport:
+def run(
+    tmp_path: Path, content: bytes, profile: ArithmeticProfile, signature: str | None = None
+) -> VerifyReport:
     path = tmp_path / "model.tflite"
     path.write_bytes(content)
     device = Device("here", "local", workdir=str(tmp_path / "work"), python=sys.executable)
     with connect(device) as transport:
-        return verify(path, PYTHON, transport, lambda _: profile, kernels="reference", seeds=(1, 2))
+        return verify(
+            path,
+            PYTHON,
+            transport,
+            lambda _: profile,
+            kernels="reference",
+            seeds=(1, 2),
+            signature=signature,
+        )
+
+
+def ties() -> bytes:
+    """Two graphs; the second adds a quarter of x to itself, so that many sums are halves."""
+    main = Builder()
+    x, y = (main.tensor((1, 4), "int8", per_tensor(0.1)) for _ in range(2))
+    main.op("RELU", [x], [y])
+    second = main.subgraph()
+    a, b = (second.tensor((4, 64), "int8", per_tensor(scale)) for scale in (0.25, 1.0))
+    second.op("ADD", [a, a], [b], options("Add", potScaleInt16=False))
+    return main.finish([x], [y], others=[(second, [a], [b])], signatures={"first": 0, "second": 1})
 
 
 def test_the_right_profile_holds(tmp_path: Path) -> None:
@@ -117,6 +139,29 @@ def test_an_op_without_an_entry_is_unknown_and_the_next_is_judged(tmp_path: Path
     }
     assert report.exit_code == 0
     assert report.end_to_end.verdict == "unknown"
+
+
+@pytest.mark.parametrize(("signature", "op"), [("serve", "IF"), ("double", "ADD"), (None, "IF")])
+def test_a_signature_chooses_the_graph(tmp_path: Path, signature: str | None, op: str) -> None:
+    report = run(tmp_path, branches(), RIGHT, signature)
+    assert [(row.op, row.promise, row.differing) for row in report.rows] == [(op, "exact", 0)]
+    assert report.end_to_end.verdict == "exact"
+    assert report.exit_code == 0
+
+
+def test_a_signature_is_judged_by_its_own_graph(tmp_path: Path) -> None:
+    entries = tuple(
+        replace(entry, semantics="xnnpack") if "ADD" in entry.ops else entry
+        for entry in RIGHT.entries
+    )
+    report = run(tmp_path, ties(), replace(RIGHT, entries=entries), "second")
+    assert [(row.op, row.differing > 0) for row in report.rows] == [("ADD", True)]
+    assert report.exit_code == 1
+
+
+def test_a_signature_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"'serve', 'double'"):
+        run(tmp_path, branches(), RIGHT, "train")
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 100])

@@ -51,7 +51,7 @@ def test_every_tensor_of_the_exposed_file_is_that_of_the_plain_one(kernels: Kern
     expected = run(model, [x], kernels)
     (got,) = run_all([Request(exposed, (x,), kernels, all_tensors=False)])
     assert got.error == ""
-    assert set(got.tensors) == set(exposed_tensors(read_tflite(model)))
+    assert set(got.tensors) == set(exposed_tensors(read_tflite(model).main))
     for index, tensor in got.tensors.items():
         np.testing.assert_array_equal(tensor, expected.tensors[index])
 

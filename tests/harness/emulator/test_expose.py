@@ -10,6 +10,8 @@ from harness.emulator.expose import expose_all_tensors, exposed_tensors
 from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError
 from tests.oracle import elementwise, models
+from tests.oracle.build import Builder, options
+from tests.oracle.control import Q, branches
 from tests.oracle.networks import residual
 from tests.oracle.runtimes import Answer, Array, Kernels, Request, run_all
 
@@ -19,11 +21,11 @@ SHARED = os.environ.get("EDGEFARM_TEST_MODELS")
 
 def test_outputs_are_all_computed_tensors_in_execution_order() -> None:
     model = residual()
-    wanted = exposed_tensors(read_tflite(model))
+    wanted = exposed_tensors(read_tflite(model).main)
     assert wanted == (7, 2, 5, 6)
     exposed = read_tflite(expose_all_tensors(model))
     assert exposed.main.outputs == wanted
-    assert exposed_tensors(exposed) == wanted
+    assert exposed_tensors(exposed.main) == wanted
     names = {"output_0": 7, "tensor_2": 2, "tensor_5": 5, "tensor_6": 6}
     assert exposed.entry_points[0].outputs == names
 
@@ -35,6 +37,31 @@ def test_the_runtime_reads_the_new_signature() -> None:
     results = run(args_0=np.zeros((1, 5, 5, 4), np.int8))
     assert set(results) == {"output_0", "tensor_2", "tensor_5", "tensor_6"}
     assert results["tensor_2"].shape == (1, 7, 7, 4)
+
+
+def test_another_graph_takes_the_place_of_the_main_one() -> None:
+    model = branches()
+    exposed = read_tflite(expose_all_tensors(model, number=1))
+    assert [node.op for node in exposed.main.nodes] == ["ADD"]
+    assert len(exposed.graphs) == 3
+    assert not exposed.entry_points
+    x = np.arange(-2, 3, dtype=np.int8)[np.newaxis]
+    (answer,) = run_all(
+        [Request(expose_all_tensors(model, number=1), (x,), "reference", all_tensors=False)]
+    )
+    assert answer.error == ""
+
+
+def test_a_main_graph_that_is_called_keeps_its_place() -> None:
+    main, second = (builder := Builder()), builder.subgraph()
+    x, y = (main.tensor((1, 5), "int8", Q) for _ in range(2))
+    main.op("RELU", [x], [y])
+    condition = second.tensor((1,), "bool")
+    a, b = (second.tensor((1, 5), "int8", Q) for _ in range(2))
+    second.op("IF", [condition, a], [b], options("If", thenSubgraphIndex=0, elseSubgraphIndex=0))
+    model = main.finish([x], [y], others=[(second, [condition, a], [b])])
+    with pytest.raises(ModelError, match="calls the main one"):
+        expose_all_tensors(model, number=1)
 
 
 def test_no_byte_but_the_offsets_changes() -> None:
@@ -61,7 +88,7 @@ def both_ways(model: bytes, inputs: tuple[Array, ...]) -> list[tuple[Answer, Ans
 
 
 def assert_same_outputs(model: bytes, inputs: tuple[Array, ...]) -> None:
-    wanted = set(exposed_tensors(read_tflite(model)))
+    wanted = set(exposed_tensors(read_tflite(model).main))
     for plain, exposed in both_ways(model, inputs):
         assert plain.error == exposed.error == ""
         assert set(exposed.tensors) == wanted
