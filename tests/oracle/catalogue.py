@@ -22,6 +22,7 @@ from tests.oracle.matmul import matmul_families
 from tests.oracle.models import Model, Style
 from tests.oracle.moves import move_families
 from tests.oracle.narrow_weights import narrowed
+from tests.oracle.plain import plain_families
 from tests.oracle.transformers import transformer_families
 from tests.oracle.transposed import transpose_conv
 from tests.oracle.unary import unary_families
@@ -424,6 +425,7 @@ FAMILIES = (
     | blockwise_families()
     | matmul_families()
     | transformer_families()
+    | plain_families()
 )
 
 

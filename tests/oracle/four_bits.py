@@ -21,7 +21,26 @@ class _Move:
     twice: bool = False
 
 
-def _moves(op: str, shape: tuple[int, int, int], rng: np.random.Generator) -> _Move:
+def _gather(shape: tuple[int, int, int], rng: np.random.Generator) -> _Move:
+    axis = int(rng.integers(3))
+    indices = rng.integers(0, shape[axis], (2, 3)).astype(np.int32)
+    made = options("Gather", axis=axis - 3 * int(rng.integers(2)))
+    return _Move((*shape[:axis], 2, 3, *shape[axis + 1 :]), (indices,), made)
+
+
+def _move(op: str, shape: tuple[int, int, int], rng: np.random.Generator) -> _Move:
+    if op == "GATHER":
+        return _gather(shape, rng)
+    return _concatenation(shape, rng) if op == "CONCATENATION" else _reshaped(op, shape, rng)
+
+
+def _concatenation(shape: tuple[int, int, int], rng: np.random.Generator) -> _Move:
+    axis = int(rng.integers(3))
+    joined = tuple(n * 2 if i == axis else n for i, n in enumerate(shape))
+    return _Move(joined, (), options("Concatenation", axis=axis), twice=True)
+
+
+def _reshaped(op: str, shape: tuple[int, int, int], rng: np.random.Generator) -> _Move:
     a, b, c = shape
     if op == "RESHAPE":
         return _Move((c, a * b), (np.array((c, a * b), np.int32),))
@@ -33,13 +52,9 @@ def _moves(op: str, shape: tuple[int, int, int], rng: np.random.Generator) -> _M
     if op == "TRANSPOSE":
         order = rng.permutation(3)
         return _Move(tuple(shape[i] for i in order), (order.astype(np.int32),))
-    if op == "SLICE":
-        begin = np.array([rng.integers(n) for n in shape], np.int32)
-        size = np.array([rng.integers(1, n - b + 1) for n, b in zip(shape, begin, strict=True)])
-        return _Move(tuple(int(n) for n in size), (begin, size.astype(np.int32)))
-    axis = int(rng.integers(3))
-    joined = tuple(n * 2 if i == axis else n for i, n in enumerate(shape))
-    return _Move(joined, (), options("Concatenation", axis=axis), twice=True)
+    begin = np.array([rng.integers(n) for n in shape], np.int32)
+    size = np.array([rng.integers(1, n - b + 1) for n, b in zip(shape, begin, strict=True)])
+    return _Move(tuple(int(n) for n in size), (begin, size.astype(np.int32)))
 
 
 def _model(op: str) -> Maker:
@@ -48,7 +63,7 @@ def _model(op: str) -> Maker:
         a, b = (int(n) for n in rng.integers(1, 5, 2))
         shape = (a, b, int(rng.choice((1, 3, 5, 8, 15, 16, 17, 33))))
         scale = replace(draw.quant("int8"), zero_point=(int(rng.integers(-8, 8)),))
-        move = None if op in {"QUANTIZE", "CAST"} else _moves(op, shape, rng)
+        move = None if op in {"QUANTIZE", "CAST"} else _move(op, shape, rng)
         x, small = builder.tensor(shape, "float32"), builder.tensor(shape, "int4", scale)
         moved = small
         builder.op("CAST" if op == "CAST" else "QUANTIZE", [x], [small], version=3)
@@ -70,5 +85,5 @@ def _model(op: str) -> Maker:
 
 def four_bit_families() -> dict[str, Maker]:
     """By name."""
-    moves = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "CONCATENATION")
+    moves = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "CONCATENATION", "GATHER")
     return {f"{op}-int4": _model(op) for op in ("QUANTIZE", "CAST", *moves)}

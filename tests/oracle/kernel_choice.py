@@ -4,6 +4,7 @@ A draw of `tests.oracle.catalogue` meets these seldom or never.
 """
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from harness.emulator.tflite import read_tflite
 from tests.oracle import elementwise, models
 from tests.oracle.build import Array, Builder, options, per_tensor
 from tests.oracle.models import Model, Style
+from tests.oracle.narrow_weights import narrow
 from tests.oracle.runtimes import Answer
 
 STYLES: tuple[Style, ...] = ("sharp", "ties", "random")
@@ -57,6 +59,20 @@ def one_column() -> Iterator[Model]:
                 yield models.fully_connected(
                     seed, batch=1, depth=depth, channels=channels, bias=True, **kind
                 )
+
+
+def narrow_columns() -> Iterator[Model]:
+    """As `one_column`, by weights of 4 and 2 bits; biases of up to 2^30."""
+    for number, (depth, channels) in enumerate(((7, 97), (8, 97), (8, 3), (8, 4), (36, 5))):
+        for style, per_channel in product(STYLES[:2], (True, False)):
+            kind = {"per_channel": per_channel, "style": style}
+            shape = (1, 1, 1, depth)
+            conv = models.conv(number, shape=shape, channels=channels, kernel=(1, 1), **kind)
+            row = models.fully_connected(
+                number, batch=1, depth=depth, channels=channels, bias=True, **kind
+            )
+            yield narrow(conv, "int4")
+            yield from (narrow(row, dtype) for dtype in ("int4", "int2"))
 
 
 def depthwise() -> Iterator[Model]:
@@ -157,6 +173,7 @@ def means() -> Iterator[Model]:
 
 CHOICES = {
     "one-column": one_column,
+    "one-column of narrow weights": narrow_columns,
     "depthwise": depthwise,
     "dilated": dilated,
     "add": additions,

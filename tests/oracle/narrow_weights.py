@@ -17,25 +17,25 @@ _BITS = {"int4": 4, "int2": 2}
 
 
 def narrowed(make: Maker, dtype: str) -> Maker:
-    """Draws of `make` whose first node has weights of `dtype`: the highest bits of the int8 ones.
+    """Draws of `make` with weights of `dtype`: see `narrow`."""
+    return lambda rng, seed, style: narrow(make(rng, seed, style), dtype)
+
+
+def narrow(wide: Model, dtype: str) -> Model:
+    """The model with the first node's weights of `dtype`: the highest bits of the int8 ones.
 
     The lowest value is left out, so that weights are symmetric.
     """
     bits = _BITS[dtype]
-
-    def make_narrow(rng: np.random.Generator, seed: int, style: Style) -> Model:
-        wide = make(rng, seed, style)
-        tree = schema.ModelT.InitFromPackedBuf(wide.data, 0)
-        graph = tree.subgraphs[0]
-        tensor = graph.tensors[graph.operators[0].inputs[1]]
-        buffer = tree.buffers[tensor.buffer]
-        values: Array = np.frombuffer(np.asarray(buffer.data, np.uint8).tobytes(), np.int8)
-        highest = (1 << (bits - 1)) - 1
-        narrow = np.maximum(values >> (8 - bits), -highest)
-        buffer.data = np.frombuffer(pack(narrow, bits).tobytes(), np.uint8)
-        tensor.type = getattr(schema.TensorType, dtype.upper())
-        packer = flatbuffers.Builder(1024)
-        packer.Finish(tree.Pack(packer), b"TFL3")
-        return replace(wide, data=bytes(packer.Output()), name=f"{wide.name}-{dtype}")
-
-    return make_narrow
+    tree = schema.ModelT.InitFromPackedBuf(wide.data, 0)
+    graph = tree.subgraphs[0]
+    tensor = graph.tensors[graph.operators[0].inputs[1]]
+    buffer = tree.buffers[tensor.buffer]
+    values: Array = np.frombuffer(np.asarray(buffer.data, np.uint8).tobytes(), np.int8)
+    highest = (1 << (bits - 1)) - 1
+    kept = np.maximum(values >> (8 - bits), -highest)
+    buffer.data = np.frombuffer(pack(kept, bits).tobytes(), np.uint8)
+    tensor.type = getattr(schema.TensorType, dtype.upper())
+    packer = flatbuffers.Builder(1024)
+    packer.Finish(tree.Pack(packer), b"TFL3")
+    return replace(wide, data=bytes(packer.Output()), name=f"{wide.name}-{dtype}")

@@ -41,7 +41,7 @@ from harness.emulator.ops.accumulate import check_bias, requantization, weight_z
 from harness.emulator.ops.add import xnnpack_multipliers
 from harness.emulator.ops.clamp import fused_activation, xnnpack_clamp
 from harness.emulator.ops.conv_blocks import BLOCKS_OF_8
-from harness.emulator.ops.fully_connected import output_shape
+from harness.emulator.ops.fully_connected import of_any_bits, output_shape
 from harness.emulator.ops.mean import FINISHES, make_reduction
 from harness.emulator.ops.pool import (
     count_inside,
@@ -188,7 +188,7 @@ def _bind_depthwise(call: Call, level: str) -> Run:
 def _bind_fully_connected(call: Call, level: str) -> Run:
     units, depth = call.input(1).shape
     window = Window(in_h=1, in_w=1, in_c=depth, out_h=1, out_w=1, out_c=units)
-    layer = make_convolution(level, window, 1, _accumulation(call, axis=0))
+    layer = make_convolution(level, window, 1, _accumulation(of_any_bits(call), axis=0))
     return LayerRun(layer, output_shape(call))
 
 

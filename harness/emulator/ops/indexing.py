@@ -254,3 +254,27 @@ def bind_reverse(call: Call) -> Run:
         return (np.ascontiguousarray(np.flip(x, axes)),)
 
     return run
+
+
+@define(["DYNAMIC_UPDATE_SLICE"], [MOVE])
+def bind_update(call: Call) -> Run:
+    """The first input with a box of it replaced by the second, moved inside where it would stick
+    out.
+
+    Source: LiteRT kernels/dynamic_update_slice.cc, ClampStartIndices and DynamicUpdateSlice.
+    """
+    same_quantization([*call.inputs[:2], call.output])
+
+    def run(values: Values) -> tuple[Array]:
+        x, update, begin = required(values[0]), required(values[1]), integers(values, 2)
+        fits = x.ndim == update.ndim == len(begin) and x.dtype == update.dtype
+        if not fits or any(u > n for u, n in zip(update.shape, x.shape, strict=True)):
+            raise CannotRun(f"{list(update.shape)} at {begin} of {list(x.shape)}")
+        starts = [
+            min(max(0, b), n - u) for b, n, u in zip(begin, x.shape, update.shape, strict=True)
+        ]
+        y = x.copy()
+        y[tuple(slice(b, b + u) for b, u in zip(starts, update.shape, strict=True))] = update
+        return (y,)
+
+    return run

@@ -201,3 +201,10 @@ def bind_shape(call: Call) -> Run:
     """The input's shape, as integers."""
     dtype = output_dtype(call.output)
     return lambda values: (np.asarray(required(values[0]).shape, dtype),)
+
+
+@define(["RANK"], [MOVE])
+def bind_rank(call: Call) -> Run:
+    """How many dimensions the input has."""
+    dtype = output_dtype(call.output)
+    return lambda values: (np.asarray(required(values[0]).ndim, dtype),)

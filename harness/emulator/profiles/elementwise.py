@@ -86,6 +86,18 @@ def _tables_even(ops: tuple[str, ...], dtypes: tuple[str, ...]) -> tuple[Entry, 
     )
 
 
+_PRELU: tuple[Entry, ...] = (
+    _entry("PRELU", _EIGHT_BIT, "S1:single", f"{_REFERENCE}/prelu.h Prelu"),
+    Entry(
+        ("PRELU",),
+        ("int16",),
+        "S1:single",
+        Evidence.MEASURED,
+        f"{_REFERENCE}/prelu.h Prelu, which takes any slopes for int8",
+        weights=("int8",),
+    ),
+)
+
 _MUL_INT16: tuple[Entry, ...] = (
     Entry(
         ("MUL",),
@@ -111,7 +123,7 @@ _EVERYWHERE: tuple[Entry, ...] = (
     _entry(("RELU", "RELU6"), _INTEGERS, "S1:single", f"{_KERNELS}/activations.cc QuantizedReluX"),
     _entry("RELU_N1_TO_1", _EIGHT_BIT, "S1:single", f"{_KERNELS}/activations.cc QuantizedReluX"),
     _entry("LEAKY_RELU", _EIGHT_BIT, "S1:single", f"{_REFERENCE}/leaky_relu.h QuantizeLeakyRelu"),
-    _entry("PRELU", _INTEGERS, "S1:single", f"{_REFERENCE}/prelu.h Prelu"),
+    *_PRELU,
     *_MUL_INT16,
     _entry(("MINIMUM", "MAXIMUM"), _INTEGERS, "raw", f"{_KERNELS}/maximum_minimum.cc"),
     _entry("DIV", _INTEGERS, "reciprocal", f"{_REFERENCE}/div.h DivElementwise"),

@@ -274,7 +274,7 @@ _DEPTHWISE_3X3 = hybrid_entry(
 def hybrid_ref_arm(core: str) -> tuple[Entry, ...]:
     """Of the reference resolver on aarch64; `core` is one of `ARM_CORES`."""
     return (
-        replace(_EMBEDDING_BLOCKS, evidence=Evidence.SOURCE),
+        _EMBEDDING_BLOCKS,
         _EMBEDDING,
         *_FULLY_CONNECTED_ARM[core],
         *matmul("away"),
@@ -285,7 +285,7 @@ def hybrid_ref_arm(core: str) -> tuple[Entry, ...]:
 def hybrid_builtin_arm(core: str) -> tuple[Entry, ...]:
     """Of the built-in kernels on aarch64."""
     return (
-        replace(_EMBEDDING_BLOCKS, evidence=Evidence.SOURCE),
+        _EMBEDDING_BLOCKS,
         _EMBEDDING,
         _four_bits("fused"),
         *_FULLY_CONNECTED_ARM[core],

@@ -6,7 +6,7 @@ from harness.emulator.profiles.elementwise import (
     ELEMENTWISE_BUILTIN_ARM,
     ELEMENTWISE_BUILTIN_X86,
 )
-from harness.emulator.profiles.four_bits import FOUR_BITS_ARM, FOUR_BITS_X86
+from harness.emulator.profiles.four_bits import FOUR_BITS
 from harness.emulator.profiles.hybrid_builtin import (
     ARM_CORES,
     HYBRID_BUILTIN_X86,
@@ -16,6 +16,7 @@ from harness.emulator.profiles.logic import LOGIC_ENTRIES
 from harness.emulator.profiles.matrix import MATRIX_ARM, MATRIX_X86, UNPACKED_ARM
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
 from harness.emulator.profiles.narrow import narrow_builtin
+from harness.emulator.profiles.plain import PLAIN_ENTRIES
 from harness.emulator.profiles.recurrent import RECURRENT_ARM, RECURRENT_X86
 from harness.emulator.profiles.reductions import REDUCTIONS_BUILTIN_ARM, REDUCTIONS_BUILTIN_X86
 from harness.emulator.profiles.resize import RESIZE_BUILTIN_ARM, RESIZE_BUILTIN_X86
@@ -108,16 +109,12 @@ _COMMON: tuple[Entry, ...] = (
 )
 
 
-def _dequantize(
-    semantics: str,
-    dtypes: tuple[str, ...] = ("int8", "uint8", "int16"),
-    evidence: Evidence = Evidence.MEASURED,
-) -> Entry:
+def _dequantize(semantics: str, dtypes: tuple[str, ...] = ("int8", "uint8", "int16")) -> Entry:
     return Entry(
         ("DEQUANTIZE",),
         dtypes,
         semantics,
-        evidence,
+        Evidence.MEASURED,
         f"{_OPTIMIZED}/optimized_ops.h Dequantize, ScaleWithNewZeroPoint",
         lambda s: len(s.scales[0]) == 1,
         "per tensor",
@@ -125,7 +122,7 @@ def _dequantize(
 
 
 BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
-    *FOUR_BITS_X86,
+    *FOUR_BITS,
     *SOFTMAX_BUILTIN_X86,
     *ELEMENTWISE_BUILTIN_X86,
     _dequantize("affine-blocks-of-8"),
@@ -139,6 +136,7 @@ BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
     TRANSPOSE_CONV_HYBRID_X86,
     rescaled_concatenation("rescaled"),
     *_COMMON,
+    *PLAIN_ENTRIES,
 )
 BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
     *SOFTMAX_BUILTIN_ARM,
@@ -158,10 +156,11 @@ def builtin_arm_entries(core: str) -> tuple[Entry, ...]:
     """Of the built-in kernels on aarch64; `core` is one of `ARM_CORES`."""
     return (
         *hybrid_builtin_arm(core),
-        *FOUR_BITS_ARM,
+        *FOUR_BITS,
         *UNPACKED_ARM,
-        _dequantize("affine-fused-blocks-of-8", ("int4",), Evidence.SOURCE),
+        _dequantize("affine-fused-blocks-of-8", ("int4",)),
         *BUILTIN_ARM_ENTRIES,
+        *PLAIN_ENTRIES,
     )
 
 

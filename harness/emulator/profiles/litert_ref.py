@@ -4,11 +4,12 @@ in float32 where aarch64 rounds a product and its sum once."""
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.profiles.additions import POWERS_OF_TWO
 from harness.emulator.profiles.elementwise import ELEMENTWISE_REF, LINES_ARM
-from harness.emulator.profiles.four_bits import FOUR_BITS_ARM, FOUR_BITS_X86
+from harness.emulator.profiles.four_bits import FOUR_BITS
 from harness.emulator.profiles.hybrid_builtin import ARM_CORES, HYBRID_REF_X86, hybrid_ref_arm
 from harness.emulator.profiles.logic import LOGIC_ENTRIES
 from harness.emulator.profiles.moves import MOVE_ENTRIES, rescaled_concatenation
 from harness.emulator.profiles.narrow import NARROW_REF
+from harness.emulator.profiles.plain import PLAIN_ENTRIES
 from harness.emulator.profiles.recurrent import RECURRENT_ARM, RECURRENT_X86
 from harness.emulator.profiles.reductions import REDUCTIONS_REF
 from harness.emulator.profiles.resize import RESIZE_REF, RESIZE_REF_ARM
@@ -108,6 +109,7 @@ _EVERYWHERE: tuple[Entry, ...] = (
     *REDUCTIONS_REF,
     *MOVE_ENTRIES,
     *LOGIC_ENTRIES,
+    *PLAIN_ENTRIES,
     *FLOAT_ENTRIES,
 )
 
@@ -117,7 +119,7 @@ LITERT_REF = ArithmeticProfile(
     (
         *HYBRID_REF_X86,
         TRANSPOSE_CONV_HYBRID_X86,
-        *FOUR_BITS_X86,
+        *FOUR_BITS,
         *RECURRENT_X86,
         rescaled_concatenation("rescaled"),
         *_EVERYWHERE,
@@ -131,7 +133,7 @@ LITERT_REF_ARM: tuple[ArithmeticProfile, ...] = tuple(
         f"LiteRT 2.3.0, reference kernels (BUILTIN_REF), aarch64, {machine}",
         (
             *hybrid_ref_arm(core),
-            *FOUR_BITS_ARM,
+            *FOUR_BITS,
             *RECURRENT_ARM,
             RESIZE_REF_ARM,
             *LINES_ARM,

@@ -1,6 +1,7 @@
 """LiteRT with the XNNPACK delegate, its default: XNNPACK's kernels, then the built-in ones."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
+from harness.emulator.ops.fully_connected import OF_28_BITS
 from harness.emulator.profiles import delegation
 from harness.emulator.profiles.elementwise import elementwise_delegated
 from harness.emulator.profiles.hybrid import HYBRID_DELEGATED_X86, hybrid_delegated_arm
@@ -10,7 +11,7 @@ from harness.emulator.profiles.reductions import sum_delegated
 from harness.emulator.profiles.resize import resize_delegated
 from harness.emulator.profiles.shared import FLOAT_ENTRIES
 from harness.emulator.profiles.transpose_conv import (
-    hybrid_transpose_conv_delegated,
+    HYBRID_TRANSPOSE_CONV_DELEGATED,
     transpose_conv_delegated,
 )
 
@@ -142,16 +143,17 @@ def delegated_entries(
     )
 
 
-def _narrow_fully_connected(evidence: Evidence) -> Entry:
+def _narrow_fully_connected(dtype: str, semantics: str) -> Entry:
+    conditions = {"int4": "an even depth", "int2": "per channel, a depth of whole fours"}
     return Entry(
         ("FULLY_CONNECTED",),
         ("int8",),
-        "S5:single",
-        evidence,
-        f"{_X}/operators/fully-connected-nc.c, {_X}/qs8-qc4w-gemm, {_X}/qs8-qc2w-gemm",
+        semantics,
+        Evidence.MEASURED,
+        f"{_X}/operators/fully-connected-nc.c, {_X}/qs8-qc{dtype[-1]}w-gemm",
         delegation.takes_fully_connected,
-        "delegated: constant weights, an even depth; int2: per channel, a depth of whole fours",
-        weights=("int4", "int2"),
+        f"delegated: constant weights, {conditions[dtype]}",
+        weights=(dtype,),
     )
 
 
@@ -181,7 +183,8 @@ def _profile(
 
 
 _SAME_ON_ARM = (
-    _narrow_fully_connected(Evidence.SOURCE),
+    _narrow_fully_connected("int4", OF_28_BITS),
+    _narrow_fully_connected("int2", "S5:single"),
     resize_delegated("q11-fused"),
     sum_delegated("xnnpack-fused"),
     *elementwise_delegated("S6:single"),
@@ -194,8 +197,9 @@ LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
         (
             LONG_SUMS_X86,
             *HYBRID_DELEGATED_X86,
-            hybrid_transpose_conv_delegated(Evidence.MEASURED),
-            _narrow_fully_connected(Evidence.MEASURED),
+            HYBRID_TRANSPOSE_CONV_DELEGATED,
+            _narrow_fully_connected("int4", "S5:single"),
+            _narrow_fully_connected("int2", "S5:single"),
             resize_delegated("q11"),
             *elementwise_delegated("S5:single"),
             sum_delegated("xnnpack"),
@@ -218,7 +222,7 @@ LITERT_XNNPACK: tuple[ArithmeticProfile, ...] = (
         "aarch64, Cortex-A53",
         (
             *hybrid_delegated_arm("cortex-a53"),
-            hybrid_transpose_conv_delegated(Evidence.SOURCE),
+            HYBRID_TRANSPOSE_CONV_DELEGATED,
             *_SAME_ON_ARM,
             *delegated_entries("S7:single", "S6:single", "xnnpack-fused"),
         ),

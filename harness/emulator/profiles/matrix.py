@@ -162,7 +162,7 @@ def _products(rounding: str, reference: str, only_columns: bool = False) -> tupl
     )
 
 
-def unpacked(entries: tuple[Entry, ...], evidence: Evidence) -> tuple[Entry, ...]:
+def unpacked(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     """The int8 entries for weights of 4 bits (FULLY_CONNECTED: and 2): kernels unpack them first.
 
     Source: LiteRT kernels/conv.cc, depthwise_conv.cc EvalQuantizedPerChannel; fully_connected.cc
@@ -176,7 +176,6 @@ def unpacked(entries: tuple[Entry, ...], evidence: Evidence) -> tuple[Entry, ...
 
         return replace(
             entry,
-            evidence=evidence,
             reference=f"{entry.reference}; weights are unpacked first",
             when=when,
             condition=entry.condition.replace("int8 weights", "narrow weights"),
@@ -192,7 +191,7 @@ _X86: tuple[Entry, ...] = (
     *_DEPTHWISE,
     *_products("S2", f"ruy kernel_avx512.cc, kernel_avx2_fma.cc; {_GEMV}"),
 )
-MATRIX_X86 = (*_X86, *unpacked(_X86, Evidence.MEASURED))
+MATRIX_X86 = (*_X86, *unpacked(_X86))
 _DEPTHWISE_3X3 = Entry(
     ("DEPTHWISE_CONV_2D",),
     ("uint8",),
@@ -210,4 +209,4 @@ MATRIX_ARM: tuple[Entry, ...] = (
     *_products("S2", _GEMV, only_columns=True),
     *_products("S3", "ruy kernel_arm64.cc, apply_multiplier.cc"),
 )
-UNPACKED_ARM = unpacked(MATRIX_ARM, Evidence.SOURCE)
+UNPACKED_ARM = unpacked(MATRIX_ARM)

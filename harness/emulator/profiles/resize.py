@@ -58,7 +58,8 @@ RESIZE_BUILTIN_ARM: tuple[Entry, ...] = (
 
 
 def _delegated(s: Signature) -> bool:
-    return len(s.shapes[0]) == 4 and s.constant[1] and s.output == s.dtypes[0]
+    quantized = len(s.scales[0]) == len(s.scales[-1]) == 1
+    return quantized and len(s.shapes[0]) == 4 and s.constant[1] and s.output == s.dtypes[0]
 
 
 def resize_delegated(semantics: str) -> Entry:
@@ -71,5 +72,5 @@ def resize_delegated(semantics: str) -> Entry:
         "XNNPACK src/indirection.c xnn_indirection_init_resize_bilinear2d_hwc_q11, "
         "src/s8-ibilinear, src/u8-ibilinear",
         _delegated,
-        "delegated: four dimensions, constant size",
+        "delegated: quantized, four dimensions, constant size",
     )

@@ -22,14 +22,31 @@ _GEMMLOWP = f"{_K}/cpu_backend_gemm_gemmlowp.h; gemmlowp internal/output_sse.h, 
 _GEMV = f"{_K}/cpu_backend_gemm_custom_gemv.h CustomGemvImpl"
 
 _ABSENT: dict[str, tuple[str, ...]] = {
+    "BATCH_TO_SPACE_ND": ("float16",),
+    "CONCATENATION": ("float16",),
+    "DIV": ("int8", "int16"),
+    "GATHER": ("float16",),
+    "GATHER_ND": ("float16", "bool"),
     "GELU": ("int16",),
+    "GREATER": ("int16",),
+    "LESS_EQUAL": ("int16",),
     "LOG": ("int8", "int16"),
+    "MIRROR_PAD": ("float16", "bool"),
     "NEG": ("int8", "int16"),
     "NOT_EQUAL": ("int16",),
+    "PAD": ("float16", "bool"),
+    "PADV2": ("float16", "bool"),
     "PRELU": ("int16",),
+    "REVERSE_V2": ("float16",),
     "RSQRT": ("int16",),
+    "SLICE": ("float16",),
+    "SPACE_TO_BATCH_ND": ("float16",),
+    "SPLIT": ("int64",),
     "SQRT": ("int8", "int16"),
-    "TILE": ("int16",),
+    "STRIDED_SLICE": ("float16",),
+    "TILE": ("float16", "int16"),
+    "TRANSPOSE": ("float16",),
+    "UNPACK": ("float16",),
 }
 """What it refuses, by operator."""
 
@@ -204,7 +221,8 @@ _OTHER: tuple[Entry, ...] = (
 )
 
 _OVERRIDDEN = {
-    ("CAST", "float32"),
+    *(("CAST", d) for d in ("int8", "uint8", "int16", "int32", "int64", "float32", "bool")),
+    *((op, d) for op in ("CONV_2D", "FULLY_CONNECTED", "SOFTMAX") for d in ("int8", "uint8")),
     ("FULLY_CONNECTED", "int16"),
     ("REDUCE_PROD", "int16"),
     ("REDUCE_PROD", "int8"),
@@ -220,6 +238,8 @@ def _kept(entries: tuple[Entry, ...]) -> Iterator[Entry]:
         for op in entry.ops:
             gone = {dtype for name, dtype in _OVERRIDDEN if name == op}
             gone |= {*_ABSENT.get(op, ()), *_NOT_JUDGED.get(op, ())}
+            if op == "QUANTIZE" and not entry.condition:
+                gone |= {"int8", "uint8"}  # to 8 bits alone, which has an entry of its own
             dtypes = tuple(dtype for dtype in entry.dtypes if dtype not in gone)
             if dtypes:
                 yield replace(entry, ops=(op,), dtypes=dtypes)

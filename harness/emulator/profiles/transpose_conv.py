@@ -1,7 +1,5 @@
 """Entries of TRANSPOSE_CONV."""
 
-from dataclasses import replace
-
 from harness.arithmetic.profile import Entry, Evidence
 from harness.emulator.profiles import delegation
 from harness.emulator.profiles.hybrid_builtin import hybrid_entry, is_conv
@@ -107,16 +105,14 @@ TRANSPOSE_CONV_HYBRID_X86 = hybrid_entry(
 there."""
 
 
-def hybrid_transpose_conv_delegated(evidence: Evidence) -> Entry:
-    """As XNNPACK computes it, in the kernels of its hybrid convolution."""
-    entry = hybrid_entry(
-        "TRANSPOSE_CONV",
-        "qd8:qd8",
-        f"{_X}/operators/deconvolution-nhwc.c, {_X}/qd8-f32-qc8w-igemm",
-        (
-            delegation.takes_hybrid_transpose_conv,
-            "delegated: constant size, weights and bias, windows not smaller than the stride",
-        ),
-        ("int8",),
-    )
-    return replace(entry, evidence=evidence)
+HYBRID_TRANSPOSE_CONV_DELEGATED = hybrid_entry(
+    "TRANSPOSE_CONV",
+    "qd8:qd8",
+    f"{_X}/operators/deconvolution-nhwc.c, {_X}/qd8-f32-qc8w-igemm",
+    (
+        delegation.takes_hybrid_transpose_conv,
+        "delegated: constant size, weights and bias, windows not smaller than the stride",
+    ),
+    ("int8",),
+)
+"""As XNNPACK computes it, in the kernels of its hybrid convolution."""

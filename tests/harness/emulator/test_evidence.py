@@ -7,7 +7,7 @@ from tests.evidence.cases import Row
 from tests.evidence.machines import MACHINES
 from tests.evidence.record import claimed, read
 
-RECORDED = {n: core for core in ("cortex-a53", "cortex-a76") for n in MACHINES[core].profiles}
+RECORDED = {name: machine for machine, made in MACHINES.items() for name in made.profiles}
 """By profile: which machine's record holds it."""
 WITHOUT_CORE = ("litert-ref-arm", "litert-builtin-arm", "litert-xnnpack-arm")
 

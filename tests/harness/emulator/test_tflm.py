@@ -66,7 +66,7 @@ def test_equal_bit_for_bit(tflm_family: str, answers: dict[str, list[Answer]]) -
     assert not other
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("choice", [c for c in CHOICES if "narrow weights" not in c])
 def test_shapes_where_other_runtimes_change_their_kernels(choice: str) -> None:
     work = [(m, x) for m in CHOICES[choice]() if "uint8" not in m.name for x in inputs_of(m)]
     answers = run_all([Request(model.data, x, "tflm") for model, x in work])
