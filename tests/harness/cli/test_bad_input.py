@@ -92,7 +92,8 @@ def test_a_wrong_choice_lists_what_there_is(
 
 
 @pytest.mark.parametrize(
-    "option", [("--device", "board"), ("--kernels", "builtin"), ("--threads", 2)]
+    "option",
+    [("--device", "board"), ("--kernels", "builtin"), ("--signature", "serve"), ("--threads", 2)],
 )
 def test_the_judge_of_tflm_has_no_choices(
     edgefarm: Edgefarm, tmp_path: Path, option: tuple[str, object]
