@@ -198,8 +198,9 @@ def _verify_tflm(
 ) -> VerifyReport:
     if device != "host" or kernels is not None or signature is not None or threads != 1:
         raise UsageError(
-            f"--profile {PROFILE}: its interpreter runs on this host, the main graph in one thread, "
-            "and has one kind of kernels; leave --device, --kernels, --signature and --threads out"
+            f"--profile {PROFILE}: its interpreter runs on this host, the main graph, in one "
+            "thread, and has one kind of kernels; leave --device, --kernels, --signature and "
+            "--threads out"
         )
     with progress_bar() as progress:
         return verify_tflm(file, seeds=range(seeds), progress=progress)
