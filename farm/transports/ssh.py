@@ -23,6 +23,8 @@ from harness.device import Address, Device, Transport
 from harness.errors import DeviceTimeout, HostKeyChanged, TransportError, UsageError
 
 CONNECT_TIMEOUT_S = 15.0
+_TRIES = 3
+_PAUSE_S = 1.0
 _DEAD_PEER_S = 30
 _PIECE_BYTES = 64 << 10
 
@@ -78,7 +80,23 @@ def scan_host_key(host: str, port: int = 22) -> str:
 
 
 def _open(address: Address, device: str) -> paramiko.Transport:
-    """Connect and agree on keys; nothing is said about who we are."""
+    """Connect and agree on keys; nothing is said about who we are.
+
+    A server that is short of processes, or has too many in that state (MaxStartups), breaks off at
+    once: then it is tried again.
+    """
+    where = _where(address)
+    why = ""
+    for number in range(_TRIES):
+        time.sleep(_PAUSE_S if number else 0)
+        connection = paramiko.Transport(_dial(address, device))
+        why = _broken_off(connection, where, device)
+        if not why:
+            return connection
+    raise TransportError(f"{where} broke off the SSH key exchange ({why})", device=device)
+
+
+def _dial(address: Address, device: str) -> socket.socket:
     where = _where(address)
     try:
         connected = socket.create_connection((address.host, address.port), CONNECT_TIMEOUT_S)
@@ -104,13 +122,17 @@ def _open(address: Address, device: str) -> paramiko.Transport:
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_S * 1000)
-    connection = paramiko.Transport(connected)
+    return connected
+
+
+def _broken_off(connection: paramiko.Transport, where: str, device: str) -> str:
+    """Agree on keys; why the server ended the connection before, or ""."""
     connection.banner_timeout = CONNECT_TIMEOUT_S
     agreed = threading.Event()
     connection.start_client(event=agreed)
     if agreed.wait(CONNECT_TIMEOUT_S) and connection.is_active():
         connection.set_keepalive(_DEAD_PEER_S // 2)
-        return connection
+        return ""
     stalled, reason = connection.is_active(), connection.get_exception()
     connection.close()
     if stalled:
@@ -119,9 +141,7 @@ def _open(address: Address, device: str) -> paramiko.Transport:
             f"{CONNECT_TIMEOUT_S:g} s",
             device=device,
         )
-    raise TransportError(
-        f"{where} broke off the SSH key exchange ({reason or 'no reason given'})", device=device
-    )
+    return str(reason or "no reason given")
 
 
 def _log_in(connection: paramiko.Transport, device: Device) -> None:

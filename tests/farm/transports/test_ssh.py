@@ -178,14 +178,42 @@ def test_a_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", os.urandom(4000)])
 def test_a_server_that_speaks_no_ssh(greeting: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        served: list[bytes] = []
 
         def greet() -> None:
-            with listener.accept()[0] as connection:
-                connection.sendall(greeting)
+            for _ in range(3):
+                with listener.accept()[0] as connection:
+                    served.append(greeting)
+                    connection.sendall(greeting)
 
         threading.Thread(target=greet, daemon=True).start()
         refused(at(*listener.getsockname()), TransportError, "broke off the SSH key exchange")
+    assert len(served) == 3
     assert capfd.readouterr().err == ""
+
+
+def test_a_server_that_breaks_off_once_is_asked_again(cortex_a76: Device) -> None:
+    """As OpenSSH does beyond MaxStartups."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            listener.accept()[0].close()
+            ours = listener.accept()[0]
+            theirs = socket.create_connection((cortex_a76.address.host, cortex_a76.address.port))
+            threading.Thread(target=pass_on, args=(ours, theirs), daemon=True).start()
+            pass_on(theirs, ours)
+
+        threading.Thread(target=serve, daemon=True).start()
+        port = listener.getsockname()[1]
+        moved = replace(cortex_a76, address=replace(cortex_a76.address, port=port))
+        with connect(moved) as transport:
+            assert transport.run(("echo", "there"), timeout_s=30).stdout == b"there\n"
+
+
+def pass_on(source: socket.socket, sink: socket.socket) -> None:
+    while data := source.recv(65536):
+        sink.sendall(data)
+    sink.shutdown(socket.SHUT_WR)
 
 
 def test_an_unknown_transport() -> None:
