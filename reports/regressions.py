@@ -1,8 +1,10 @@
 """Regressions: whether a model's latest latency on a device is off what its nights before were.
 
 One number stands for a night: the logarithm of the median over the runner's restarts, so that a
-difference is a ratio. A new night is held against the nights since the last change point by the
-t-test for one further observation, because nights differ by more than the samples within one do.
+difference is a ratio. Nights differ by more than the samples within one do, so the unit is the
+night: the latest two are each held against the nights since the last change point, by the t-test
+for one further observation. Both must be off, the same way: a night on which the machine was busy
+with something else is no regression, and there are many more of these than of a normal noise.
 """
 
 import math
@@ -16,21 +18,20 @@ from numpy.typing import NDArray
 
 from harness.records import Run
 
-LEVEL = 0.0005
-"""Of the test, two-sided. Where noise is skewed or has long tails, about 15 times as many nights
-are beyond it as for normal noise: still less than 1 %."""
+LEVEL = 0.01
+"""Of the test of each night, two-sided."""
 MIN_CHANGE = 0.03
 """A smaller change is not told, however sure."""
 WANTED = 0.05
 """A slowdown that must be found with a chance of `POWER`, or the night is "underpowered"."""
 POWER = 0.95
 WINDOW = 30
-"""So many nights before the latest are looked at."""
+"""So many nights before the latest two are looked at."""
 MIN_NIGHTS = 5
 """Fewer tell nothing about a device's noise."""
 _SPLIT_LEVEL = 0.001
 
-Verdict = Literal["slower", "faster", "steady", "underpowered"]
+Verdict = Literal["slower", "faster", "suspect", "steady", "underpowered"]
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,14 @@ class Change:
     """The latest night against those before it.
 
     Attributes:
-        verdict: "underpowered": no change is seen, but one of `WANTED` might well be missed.
-        nights: that it was held against: those since the last change point.
+        verdict: "suspect": only the latest night is off; the next one will tell. "underpowered":
+            nothing is seen, but a slowdown of `WANTED` might well be missed.
+        nights: that it was held against: those since the last change point, without the latest two.
         expected_ns: their geometric mean.
         latest_ns: the night's.
         p: chance of a difference so large, either way, if nothing changed; 1 without a test.
-        detectable: the smallest slowdown that is found with a chance of `POWER`, as a share;
-            infinite below `MIN_NIGHTS`.
+        detectable: the smallest slowdown, as a share, that two nights of it show with a chance of
+            `POWER`; infinite below `MIN_NIGHTS`.
     """
 
     verdict: Verdict
@@ -53,6 +55,11 @@ class Change:
     latest_ns: float
     p: float
     detectable: float
+
+    @property
+    def underpowered(self) -> bool:
+        """Whether a slowdown of `WANTED` might well be missed."""
+        return self.detectable > WANTED
 
     @property
     def ratio(self) -> float:
@@ -66,32 +73,37 @@ def judge_latest(nights_ns: Sequence[float]) -> Change:
     Args:
         nights_ns: oldest first, at least one; all above 0.
     """
-    x = np.log(np.asarray(nights_ns[-WINDOW - 1 :], dtype=np.float64))
-    before = since_last_change(x[:-1])
-    expected = float(np.mean(before)) if len(before) else float(x[-1])
-    change = float(x[-1]) - expected
-    p, detectable = _test(before, change)
-    known, large = p < LEVEL, not math.log1p(-MIN_CHANGE) < change < math.log1p(MIN_CHANGE)
+    x = np.log(np.asarray(nights_ns[-WINDOW - 2 :], dtype=np.float64))
+    before, latest = since_last_change(x[:-2]), x[-2:]
+    expected = float(np.mean(before if len(before) else x))
+    changes = latest - expected
+    p, detectable = _test(before, changes)
+    off = (p < LEVEL) & ((changes >= math.log1p(MIN_CHANGE)) | (changes <= math.log1p(-MIN_CHANGE)))
     verdict: Verdict = "steady" if detectable <= WANTED else "underpowered"
-    if known and large:
-        verdict = "slower" if change > 0 else "faster"
-    return Change(verdict, len(before), math.exp(expected), math.exp(float(x[-1])), p, detectable)
+    if off.all() and changes[0] * changes[-1] > 0:
+        verdict = "slower" if changes[-1] > 0 else "faster"
+    elif off[-1]:
+        verdict = "suspect"
+    told = math.exp(expected), math.exp(float(x[-1]))
+    return Change(verdict, len(before), *told, float(p[-1]), detectable)
 
 
-def _test(before: NDArray[np.float64], change: float) -> tuple[float, float]:
-    """p of a change of one further observation, and the smallest slowdown to be found."""
+def _test(
+    before: NDArray[np.float64], changes: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """p of each change of one further observation, and the smallest slowdown to be found."""
     from scipy import special
 
     n = len(before)
     if n < MIN_NIGHTS:
-        return 1.0, math.inf
+        return np.ones(len(changes)), math.inf
     error = float(np.std(before, ddof=1)) * math.sqrt(1 + 1 / n)
     if error == 0:
-        return float(change == 0), MIN_CHANGE
+        return (changes == 0).astype(np.float64), MIN_CHANGE
     quantile = partial(special.stdtrit, n - 1)
     least = max(float(quantile(1 - LEVEL / 2)) * error, math.log1p(MIN_CHANGE))
-    detectable = math.expm1(least + float(quantile(POWER)) * error)
-    return 2 * float(special.stdtr(n - 1, -abs(change) / error)), detectable
+    detectable = math.expm1(least + float(quantile(math.sqrt(POWER))) * error)
+    return 2 * special.stdtr(n - 1, -np.abs(changes) / error), detectable
 
 
 def since_last_change(x: NDArray[np.float64]) -> NDArray[np.float64]:

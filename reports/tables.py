@@ -21,7 +21,13 @@ STYLES = {
     Outcome.CANCELLED: "dim",
 }
 _VERDICT_STYLES = {"exact": "green", "differs": "red", "assumed": "yellow", "unknown": "yellow"}
-_CHANGE_STYLES = {"slower": "red", "faster": "green", "steady": "", "underpowered": "dim"}
+_CHANGE_STYLES = {
+    "slower": "red",
+    "faster": "green",
+    "suspect": "yellow",
+    "steady": "",
+    "underpowered": "dim",
+}
 _SHOWN_TENSORS = 10
 _SHOWN_OPS = 5
 _BAR_CHARS = 40

@@ -60,7 +60,9 @@ def latency_change(found: Change) -> str:
     told = f"{found.verdict}: {found.ratio:+.1%} against {before}"
     if found.nights < MIN_NIGHTS:
         return f"{told}; a verdict needs {MIN_NIGHTS}"
-    if found.verdict == "underpowered":
+    if found.verdict == "suspect":
+        told += "; another such night confirms it"
+    if found.underpowered and found.verdict not in {"slower", "faster"}:
         return f"{told}; only {percent(found.detectable)} or more would surely be seen"
     return f"{told}; p = {found.p:.2g}"
 
