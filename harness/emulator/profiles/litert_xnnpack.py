@@ -21,6 +21,78 @@ _TRIED_CORES = (
 )
 
 
+_INT8_WEIGHTS = (
+    Entry(
+        ("CONV_2D", "DEPTHWISE_CONV_2D"),
+        ("int8",),
+        "S5:single",
+        Evidence.MEASURED,
+        f"{_X}/operators/convolution-nhwc.c, {_X}/qs8-qc8w-gemm, {_X}/qs8-qc8w-dwconv",
+        delegation.takes_weights,
+        "delegated: constant weights and bias",
+    ),
+    Entry(
+        ("FULLY_CONNECTED",),
+        ("int8",),
+        "S5:single",
+        Evidence.MEASURED,
+        f"{_X}/operators/fully-connected-nc.c, {_X}/qs8-qc8w-gemm",
+        delegation.takes_fully_connected,
+        "delegated: constant weights",
+        weights=("int8",),
+    ),
+)
+
+_SUM = Entry(
+    ("ADD", "SUB"),
+    ("int8", "uint8"),
+    "xnnpack",
+    Evidence.MEASURED,
+    f"{_X}/microparams-init.c xnn_init_qs8_add_minmax_scalar_params, {_X}/qs8-vadd",
+    delegation.takes_sum,
+    "delegated: scales within [2^-10, 2^8) of the output's",
+)
+
+_WITHOUT_WEIGHTS = (
+    Entry(
+        ("MAX_POOL_2D",),
+        ("int8", "uint8"),
+        "xnnpack",
+        Evidence.MEASURED,
+        f"{_X}/subgraph/max-pooling-2d.c",
+        delegation.takes_maximum,
+        "delegated: stride within the window",
+    ),
+    Entry(
+        ("QUANTIZE",),
+        ("float32",),
+        "affine-even",
+        Evidence.MEASURED,
+        f"{_X}/f32-qs8-vcvt, {_X}/f32-qu8-vcvt",
+        delegation.takes_eight_bit_output,
+        "delegated: 8-bit output, per tensor",
+    ),
+    Entry(
+        ("QUANTIZE",),
+        ("int8", "uint8"),
+        "rescale-8-bits",
+        Evidence.MEASURED,
+        f"{_X}/microparams-init.c xnn_init_qs8_cvt_scalar_params, {_X}/qs8-vcvt",
+        delegation.takes_rescale,
+        "delegated: equal dtypes, scales within [2^-8, 2^7] of each other",
+    ),
+    Entry(
+        ("DEQUANTIZE",),
+        ("int8", "uint8"),
+        "affine",
+        Evidence.MEASURED,
+        f"{_X}/qs8-f32-vcvt, {_X}/qu8-f32-vcvt",
+        delegation.takes_eight_bit_input,
+        "delegated: per tensor",
+    ),
+)
+
+
 def delegated_entries(
     uint8_gemm: str,
     uint8_depthwise: str,
@@ -38,63 +110,9 @@ def delegated_entries(
     tried = _TRIED_CORES if uint8_gemm_evidence is Evidence.ASSUMED else ""
     return (
         *transpose_conv_delegated(uint8_gemm, uint8_gemm_evidence, tried),
-        Entry(
-            ("CONV_2D", "DEPTHWISE_CONV_2D"),
-            ("int8",),
-            "S5:single",
-            Evidence.MEASURED,
-            f"{_X}/operators/convolution-nhwc.c, {_X}/qs8-qc8w-gemm, {_X}/qs8-qc8w-dwconv",
-            delegation.takes_weights,
-            "delegated: constant weights and bias",
-        ),
-        Entry(
-            ("FULLY_CONNECTED",),
-            ("int8",),
-            "S5:single",
-            Evidence.MEASURED,
-            f"{_X}/operators/fully-connected-nc.c, {_X}/qs8-qc8w-gemm",
-            delegation.takes_fully_connected,
-            "delegated: constant weights",
-            weights=("int8",),
-        ),
-        Entry(
-            ("CONV_2D", "DEPTHWISE_CONV_2D"),
-            ("uint8",),
-            uint8_depthwise,
-            Evidence.MEASURED,
-            f"{_X}/configs/dwconv-config.c init_qu8_dwconv_config, {_X}/qu8-dwconv",
-            delegation.uses_depthwise_kernel,
-            "delegated: one channel a group, window <= 25",
-        ),
-        Entry(
-            ("CONV_2D", "DEPTHWISE_CONV_2D"),
-            ("uint8",),
-            uint8_gemm,
-            uint8_gemm_evidence,
-            f"{_X}/configs/gemm-config.c init_qu8_gemm_config, {_X}/qu8-igemm",
-            delegation.takes_weights,
-            "delegated: constant weights and bias",
-            tried=tried,
-        ),
-        Entry(
-            ("FULLY_CONNECTED",),
-            ("uint8",),
-            uint8_gemm,
-            uint8_gemm_evidence,
-            f"{_X}/configs/gemm-config.c init_qu8_gemm_config, {_X}/qu8-gemm",
-            delegation.takes_fully_connected,
-            "delegated: constant weights",
-            tried=tried,
-        ),
-        Entry(
-            ("ADD", "SUB"),
-            ("int8", "uint8"),
-            "xnnpack",
-            Evidence.MEASURED,
-            f"{_X}/microparams-init.c xnn_init_qs8_add_minmax_scalar_params, {_X}/qs8-vadd",
-            delegation.takes_sum,
-            "delegated: scales within [2^-10, 2^8) of the output's",
-        ),
+        *_INT8_WEIGHTS,
+        *_uint8_weights(uint8_gemm, uint8_depthwise, uint8_gemm_evidence, tried),
+        _SUM,
         Entry(
             ("MEAN",),
             ("int8", "uint8"),
@@ -104,41 +122,42 @@ def delegated_entries(
             delegation.takes_reduction,
             "delegated: constant axes",
         ),
+        *_WITHOUT_WEIGHTS,
+    )
+
+
+def _uint8_weights(
+    gemm: str, depthwise: str, gemm_evidence: Evidence, tried: str
+) -> tuple[Entry, ...]:
+    return (
         Entry(
-            ("MAX_POOL_2D",),
-            ("int8", "uint8"),
-            "xnnpack",
+            ("CONV_2D", "DEPTHWISE_CONV_2D"),
+            ("uint8",),
+            depthwise,
             Evidence.MEASURED,
-            f"{_X}/subgraph/max-pooling-2d.c",
-            delegation.takes_maximum,
-            "delegated: stride within the window",
+            f"{_X}/configs/dwconv-config.c init_qu8_dwconv_config, {_X}/qu8-dwconv",
+            delegation.uses_depthwise_kernel,
+            "delegated: one channel a group, window <= 25",
         ),
         Entry(
-            ("QUANTIZE",),
-            ("float32",),
-            "affine-even",
-            Evidence.MEASURED,
-            f"{_X}/f32-qs8-vcvt, {_X}/f32-qu8-vcvt",
-            delegation.takes_eight_bit_output,
-            "delegated: 8-bit output, per tensor",
+            ("CONV_2D", "DEPTHWISE_CONV_2D"),
+            ("uint8",),
+            gemm,
+            gemm_evidence,
+            f"{_X}/configs/gemm-config.c init_qu8_gemm_config, {_X}/qu8-igemm",
+            delegation.takes_weights,
+            "delegated: constant weights and bias",
+            tried=tried,
         ),
         Entry(
-            ("QUANTIZE",),
-            ("int8", "uint8"),
-            "rescale-8-bits",
-            Evidence.MEASURED,
-            f"{_X}/microparams-init.c xnn_init_qs8_cvt_scalar_params, {_X}/qs8-vcvt",
-            delegation.takes_rescale,
-            "delegated: equal dtypes, scales within [2^-8, 2^7] of each other",
-        ),
-        Entry(
-            ("DEQUANTIZE",),
-            ("int8", "uint8"),
-            "affine",
-            Evidence.MEASURED,
-            f"{_X}/qs8-f32-vcvt, {_X}/qu8-f32-vcvt",
-            delegation.takes_eight_bit_input,
-            "delegated: per tensor",
+            ("FULLY_CONNECTED",),
+            ("uint8",),
+            gemm,
+            gemm_evidence,
+            f"{_X}/configs/gemm-config.c init_qu8_gemm_config, {_X}/qu8-gemm",
+            delegation.takes_fully_connected,
+            "delegated: constant weights",
+            tried=tried,
         ),
     )
 
