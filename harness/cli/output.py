@@ -46,7 +46,7 @@ def print_rows(title: str, rows: Sequence[Mapping[str, object]], *, as_json: boo
         return
     table = Table(title=title, title_justify="left")
     for key in rows[0] if rows else ():
-        table.add_column(key)
+        table.add_column(key, overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row.values()))
     stdout.print(table if rows else f"{title}: none")
