@@ -224,8 +224,9 @@ def bind_tile(call: Call) -> Run:
         x, times = required(values[0]), integers(values, 1)
         if len(times) != x.ndim:
             raise CannotRun(f"{times} repetitions of {x.ndim} dimensions")
-        check_size([d * t for d, t in zip(x.shape, times, strict=True)])
-        return (np.tile(x, times),)
+        shape = check_size([d * t for d, t in zip(x.shape, times, strict=True)])
+        # numpy repeats along the other axes before it finds that nothing is left
+        return (np.tile(x, times) if 0 not in shape else np.zeros(shape, x.dtype),)
 
     return run
 
