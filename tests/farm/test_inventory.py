@@ -157,6 +157,13 @@ def test_a_changed_entry_keeps_its_lab_host_and_its_comments(path: Path) -> None
         assert comment in path.read_text()
 
 
+def test_a_key_that_an_entry_has_no_more_goes(path: Path) -> None:
+    add_device(path, BOARD)
+    put_device(path, replace(BOARD, tags=(), core=None))
+    assert load_inventory(path).get_device(BOARD.name) == replace(BOARD, tags=(), core=None)
+    assert "tags" not in path.read_text()
+
+
 def test_names_are_taken_once(path: Path) -> None:
     add_device(path, BOARD)
     with pytest.raises(UsageError, match="edgefarm device remove kitchen-pi"):

@@ -11,7 +11,7 @@ from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError, UsageError
-from tests.oracle.build import Builder, options, per_tensor
+from tests.oracle.build import Builder, Quant, options, per_tensor
 from tests.oracle.catalogue import draw
 from tests.oracle.networks import residual
 
@@ -90,6 +90,23 @@ def test_an_option_that_the_schema_does_not_know() -> None:
     builder.op("MAX_POOL_2D", [x], [y], pooling)
     with pytest.raises(ModelError, match="option padding is 77"):
         read_tflite(builder.finish([x], [y]))
+
+
+def test_as_many_zero_points_as_scales() -> None:
+    builder = Builder()
+    x = builder.tensor([1, 3], "int8", Quant((0.5, 0.5, 0.5), (0, 0), 1))
+    y = builder.tensor([1, 3], "int8", per_tensor(0.5))
+    builder.op("RELU", [x], [y])
+    with pytest.raises(ModelError, match="3 scales and 2 zero points"):
+        read_tflite(builder.finish([x], [y]))
+
+
+def test_a_file_beyond_the_formats_limit(tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    with path.open("wb") as stream:
+        stream.truncate((1 << 31) + 1)  # sparse: it takes no room
+    with pytest.raises(ModelError, match="larger than 2147483648 bytes"):
+        read_tflite(path)
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
