@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 Int64 = npt.NDArray[np.int64]
 
-INT32_MIN = -(1 << 31)
 INT32_MAX = (1 << 31) - 1
 
 

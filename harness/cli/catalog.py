@@ -9,9 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cli.output import JsonOption, print_json, print_rows, stdout
-from harness.cli.vendor import vendor_profiles
+from harness.cli.vendor import vendor_profiles, vendor_target
 from harness.emulator.profiles import PROFILES, get_profile
 from harness.emulator.promises import matrix_text, update
+from harness.errors import UsageError
 from harness.recipe import RECIPES
 from harness.target import Target
 from targets import all_targets
@@ -112,6 +113,11 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the entries of one profile, with their evidence."""
+    if (target := vendor_target(name)) is not None:
+        raise UsageError(
+            f"profile {name}: the vendor's own emulator computes it, there are no entries of ours; "
+            f"see `edgefarm targets`, {target.name}"
+        )
     rows = [
         {
             "ops": list(entry.ops),

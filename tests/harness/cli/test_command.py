@@ -44,6 +44,12 @@ def test_a_defect_of_ours_is_one_line_and_a_file(
     assert "planted" in log.read_text()
 
 
+def test_a_vendors_profile_has_no_entries_to_show(edgefarm: Edgefarm) -> None:
+    ended = edgefarm("profiles", "show", "htp@SM8650")
+    assert ended.code == 2
+    assert "the vendor's own emulator computes it" in ended.err
+
+
 def test_errors_are_json_for_machines(edgefarm: Edgefarm) -> None:
     ended = edgefarm("profiles", "show", "abacus", "--json")
     assert ended.code == 2
