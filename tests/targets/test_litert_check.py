@@ -65,5 +65,5 @@ def test_bad_input(tmp_path: Path) -> None:
         check(HOST, tmp_path / "model.pte")
     with pytest.raises(UsageError, match="leave out --soc"):
         check(HOST, written(tmp_path, conv().data), "SM8650")
-    with pytest.raises(ModelError, match="No such file"):
+    with pytest.raises(UsageError, match="No such file"):
         check(HOST, tmp_path / "absent.tflite")
