@@ -36,9 +36,15 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the longest time limits come first: a file is one worker's, and none shall be
+    left alone with a long one at the end."""
+    limits: dict[Path, float] = {}
     for item in items:
         if _BOARD_FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("board")
+        limit = item.get_closest_marker("timeout")
+        limits[item.path] = max(limits.get(item.path, 0), limit.args[0] if limit else 0)
+    items.sort(key=lambda item: -limits[item.path])
 
 
 @pytest.fixture(scope="session")
