@@ -140,9 +140,13 @@ def _parsed(entry: str) -> Device:
     return _DEVICE.validate_json(entry)
 
 
+def first_token() -> int:
+    """Where a new device's tokens begin: with the clock, so that they go on rising on a device
+    that an earlier, lost database has used; a shell there counts to 2^31."""
+    return int(time.time()) - _TOKENS_SINCE
+
+
 def _insert(connection: sa.Connection, name: str, entry: str, host: str | None) -> None:
-    """A new device. Its tokens begin with the clock, so that they go on rising on a device that
-    an earlier, lost database has used; a shell there counts to 2^31."""
     connection.execute(
         DEVICES.insert().values(
             name=name,
@@ -150,6 +154,6 @@ def _insert(connection: sa.Connection, name: str, entry: str, host: str | None) 
             entry=entry,
             health_since=now(),
             next_probe=now(),
-            token=int(time.time()) - _TOKENS_SINCE,
+            token=first_token(),
         )
     )

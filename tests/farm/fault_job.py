@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from farm.devices import first_token
 from farm.fence import claim
 from farm.transports import connect
 from harness.artifact import Artifact, Manifest, TensorSpec, sha256_file
@@ -111,7 +112,8 @@ class FaultJob:
         if phase == "connect":
             strike()
         with connect(phone.device) as transport:
-            token = self._tokens[phone.name] = self._tokens.get(phone.name, 0) + 1
+            token = self._tokens.get(phone.name, first_token()) + 1
+            self._tokens[phone.name] = token
             claim(transport, token, "test")
             struck = Striking(transport, phase or "connect", strike, struck=phase is None)
             ran = run_job(struck, self._runner, self._artifact, (x,), NONE, timeout_s=TIMEOUT_S)
