@@ -55,7 +55,7 @@ def virtual_phone(home: Path) -> Iterator[VirtualPhone]:
             destroy_board(name, home=home)
 
 
-def wait_until(happened: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(happened: Callable[[], bool], seconds: float = 60.0) -> None:
     """Fail unless it happens in time."""
     deadline = time.monotonic() + seconds
     while not happened():
