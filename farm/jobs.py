@@ -273,7 +273,12 @@ def results(database: Database, job: str) -> list[Run]:
     query = sa.select(RUNS.c.document).where(RUNS.c.job == job).order_by(RUNS.c.part)
     with database.begin() as connection:
         documents = connection.execute(query).scalars().all()
-    return [parse_run(zlib.decompress(one), where=f"job {job}") for one in documents]
+    return [parse_document(one, where=f"job {job}") for one in documents]
+
+
+def parse_document(document: bytes, *, where: str) -> Run:
+    """A run as the table keeps it; ModelError when it is broken."""
+    return parse_run(zlib.decompress(document), where=where)
 
 
 def watch(

@@ -27,6 +27,8 @@ WANTED = 0.05
 POWER = 0.95
 WINDOW = 30
 """So many nights before the latest two are looked at."""
+NIGHTS = WINDOW + 2
+"""So many are looked at in all."""
 MIN_NIGHTS = 5
 """Fewer tell nothing about a device's noise."""
 _SPLIT_LEVEL = 0.001
@@ -73,7 +75,7 @@ def judge_latest(nights_ns: Sequence[float]) -> Change:
     Args:
         nights_ns: oldest first, at least one; all above 0.
     """
-    x = np.log(np.asarray(nights_ns[-WINDOW - 2 :], dtype=np.float64))
+    x = np.log(np.asarray(nights_ns[-NIGHTS:], dtype=np.float64))
     before, latest = since_last_change(x[:-2]), x[-2:]
     expected = float(np.mean(before if len(before) else x))
     changes = latest - expected

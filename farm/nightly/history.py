@@ -1,14 +1,14 @@
 """History: what nightly jobs measured on a device before."""
 
-import zlib
 from collections.abc import Mapping
 
 import sqlalchemy as sa
 
 from farm.database import Database
+from farm.jobs import parse_document
 from farm.nightly.night import JOB_PREFIX
 from farm.tables import PARTS, RUNS
-from harness.records import Run, parse_run
+from harness.records import Run
 
 
 def past_runs(database: Database, newest: Mapping[str, int]) -> list[Run]:
@@ -29,5 +29,5 @@ def past_runs(database: Database, newest: Mapping[str, int]) -> list[Run]:
         )
         with database.begin() as connection:
             rows = connection.execute(query).all()
-        found += [parse_run(zlib.decompress(row.document), where=f"run {row.id}") for row in rows]
+        found += [parse_document(row.document, where=f"run {row.id}") for row in rows]
     return found

@@ -135,7 +135,8 @@ def start_board(name: str, *, home: Path, progress: Progress = no_progress) -> B
             progress(f"starting {name}", 0, 1)
             ensure_registered(name)
             _launch_where_free(board)
-        _wait_until_up(board)
+        else:
+            _wait_until_up(board)
         progress(f"{name} is up", 1, 1)
     return find_board(name, home=home)
 

@@ -22,7 +22,7 @@ from harness.cli.output import JsonOption, print_json, print_rows, remark, stdou
 from harness.cli.queue import DatabaseOption, register_local_devices
 from reports import words
 from reports.html import write_report
-from reports.regressions import WINDOW, latest_changes
+from reports.regressions import NIGHTS, latest_changes
 from reports.store import save_run
 
 _group = typer.Typer(
@@ -112,7 +112,7 @@ def schema() -> None:
 def _timed(farm: Database, plan: Plan, summary: Summary) -> Summary:
     """The summary with every latency judged against the nights before."""
     on_device = Counter(row.device for row in summary.rows if row.device is not None)
-    newest = {device: rows * (WINDOW + 1) for device, rows in on_device.items()}
+    newest = {device: rows * NIGHTS for device, rows in on_device.items()}
     found = {one.run: one.change for one in latest_changes(past_runs(farm, newest))}
     fails = plan.nightly.slower == "fail"
     rows = [
