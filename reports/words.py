@@ -199,7 +199,8 @@ def mark_word(measured: Latency) -> str:
     """Why it says nothing about a device, in a word; empty when it does."""
     if measured.representative:
         return ""
-    return printable(measured.remark.split(maxsplit=1)[0].strip(":")) if measured.remark else "?"
+    words = measured.remark.split()
+    return printable(words[0].strip(":")) if words else "?"
 
 
 def traced(found: Exactness) -> str:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 from farm.transports import adb
 from farm.virtual.boards import create_board, destroy_board, device_of, list_boards, start_board
@@ -27,6 +28,14 @@ StartedBoard = Callable[[Core, RuntimeKind], Device]
 _BOARD_FIXTURES = {"started_board", "cortex_a53", "cortex_a76", "board_home", "new_phone"}
 # Read now, for a test may point EDGEFARM_HOME elsewhere before the first board is asked for.
 _HOME = Path(os.environ.get("EDGEFARM_TEST_HOME") or home())
+
+
+# The same examples every time: CI shall fail by a change, not by luck. New ones are looked for
+# with --hypothesis-profile=default, and what they find becomes a test.
+settings.register_profile(
+    "repeatable", derandomize=True, phases=[Phase.explicit, Phase.generate, Phase.shrink]
+)
+settings.load_profile("repeatable")
 
 
 def pytest_configure() -> None:

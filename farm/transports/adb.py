@@ -116,6 +116,17 @@ def start_server(device: str) -> int:
     return port
 
 
+def forget(serial: str) -> None:
+    """Have our adb server, if there is one, no longer look for a phone of the network that is gone.
+
+    It would try again for minutes, and on and on once something else listens where the phone did.
+    """
+    port = server_port()
+    if _listens(port):
+        with suppress(DeviceError):  # it did not know the phone
+            _request(port, f"host:disconnect:{serial}", serial)
+
+
 def _listens(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), _REQUEST_TIMEOUT_S):
         return True

@@ -5,6 +5,7 @@ and `board.json`. It starts in its own namespaces and outlives the process that 
 (`farm.virtual.phone`) is a board of another kind: an adb daemon in place of the sshd.
 """
 
+import contextlib
 import re
 import shutil
 import sys
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farm.phones import WORKDIR
+from farm.transports import adb
 from farm.virtual import processes
 from farm.virtual.binfmt import ensure_registered
 from farm.virtual.commands import host_faults
@@ -307,6 +309,10 @@ def _stop(folder: Path) -> None:
     pid = processes.find(folder)
     if pid is not None:
         processes.kill(pid)
+    with contextlib.suppress(UsageError):  # a broken record: nobody can be connected by it
+        record = read_record(folder)
+        if record.kind == "phone":
+            adb.forget(f"127.0.0.1:{record.port}")
 
 
 def _folder(name: str, home: Path) -> Path:

@@ -1,6 +1,6 @@
 """A board's folder: its record, its keys, its port, its writable layer."""
 
-import os
+import secrets
 import shutil
 import socket
 from collections.abc import Iterator
@@ -94,8 +94,9 @@ def write_record(folder: Path, record: Record) -> None:
 def free_port(home: Path) -> int:
     """A loopback port that nobody listens on and no other board of this home has."""
     taken = {read_record(file.parent).port for file in home.glob("boards/*/board.json")}
-    # Homes of other users start elsewhere in the range, so that theirs and ours seldom meet.
-    start = os.getpid() % len(_PORTS)
+    # By chance: a board of another home may be about to listen where nobody does yet, or be away
+    # for a moment, as a phone that starts again is.
+    start = secrets.randbelow(len(_PORTS))
     for offset in range(len(_PORTS)):
         port = _PORTS[(start + offset) % len(_PORTS)]
         if port not in taken and is_free(port):

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from farm.virtual.boards import create_board, destroy_board, device_of, set_fault, start_board
+from farm.virtual.phone.control import PID_FILE
 from farm.virtual.phone.faults import Fault, FaultKind
 from harness.device import Device
 from harness.errors import UsageError
@@ -33,6 +34,13 @@ class VirtualPhone:
     def folder(self) -> Path:
         """What is its own on this host."""
         return self.home / "boards" / self.name
+
+    def daemon(self) -> int | None:
+        """The number of its adb daemon's process, another one after each reboot; None without."""
+        try:
+            return int((self.folder / "run" / PID_FILE).read_text())
+        except FileNotFoundError:
+            return None
 
     def have(self, kind: FaultKind, **numbers: float) -> None:
         """Give it a fault."""

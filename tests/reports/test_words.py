@@ -100,6 +100,17 @@ def test_first_divergence_in_words(failing: Run) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("remark", "said"),
+    [("throttled: 81 °C", " (throttled)"), ("virtual", " (virtual)"), ("", " (?)"), (" ", " (?)")],
+)
+def test_a_time_that_says_nothing_is_marked(failing: Run, remark: str, said: str) -> None:
+    assert failing.latency is not None
+    measured = replace(failing.latency, representative=False, remark=remark)
+    assert words.mark(measured) == said
+    assert words.mark(replace(measured, representative=True)) == ""
+
+
 def test_traced_samples() -> None:
     def found(*samples: int) -> Exactness:
         return Exactness(

@@ -4,6 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,8 @@ def test_a_phones_life(new_phone: NewPhone) -> None:
         assert b"python" not in shell(transport, "ls /usr/bin /system/bin")
         stop_board(phone.name, home=phone.home)
         assert not traces(phone)
+        listed = ["adb", "-P", str(adb.server_port()), "devices"]  # to look for it again, if any
+        assert phone.serial not in subprocess.check_output(listed, text=True)
         with pytest.raises(TransportError):
             transport.run(["true"], timeout_s=2)
     with pytest.raises(DeviceError, match="is it running"):
@@ -123,11 +126,28 @@ def test_a_reboot_kills_all_and_keeps_files(new_phone: NewPhone) -> None:
         shell(transport, f"mkdir -p {WORKDIR}; echo kept > {WORKDIR}/file")
         shell(transport, f"setsid sleep {mark} >/dev/null 2>&1 & sleep 1")
         assert mark.encode() in shell(transport, "ps -A -o ARGS")
+        before = phone.daemon()
         phone.have("reboot", seconds=0.5)
-        wait_until((phone.folder / "run/adbd.pid").exists)
+        wait_until(lambda: phone.daemon() not in (before, None))
         with connect(phone.device) as again:
             assert shell(again, f"cat {WORKDIR}/file") == b"kept\n"
             assert mark.encode() not in shell(again, "ps -A -o ARGS")
+
+
+def test_a_reboot_waits_for_no_command(new_phone: NewPhone) -> None:
+    phone = new_phone()
+    with connect(phone.device) as transport:
+        shell(transport, f"mkdir -p {WORKDIR}")
+        with ThreadPoolExecutor(1) as threads:
+            running = threads.submit(
+                shell, transport, f"trap '' HUP; touch {WORKDIR}/on; sleep 300"
+            )
+            wait_until(lambda: b"on" in shell(transport, f"ls {WORKDIR}"))
+            before = phone.daemon()
+            phone.have("reboot", seconds=0.5)
+            with pytest.raises(TransportError):
+                running.result()
+        wait_until(lambda: phone.daemon() not in (before, None))
 
 
 def test_wrong_data_is_one_byte_once(new_phone: NewPhone) -> None:
