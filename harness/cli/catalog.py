@@ -75,18 +75,11 @@ def _emulator(target: Target) -> str:
 
 def recipes(as_json: JsonOption = False) -> None:
     """List the named recipes; a .json file of the same fields is a recipe too."""
-    rows = [
-        {
-            "recipe": recipe.name,
-            "mode": recipe.mode,
-            "weight bits": recipe.weight_bits,
-            "activation bits": recipe.activation_bits,
-            "weight scales per": recipe.weight_granularity if recipe.weight_bits else None,
-            "summary": recipe.summary,
-        }
-        for recipe in RECIPES.values()
-    ]
-    print_rows("Recipes", rows, as_json=as_json)
+    if as_json:
+        print_json(list(RECIPES.values()))
+        return
+    rows = [{"recipe": one.name, "what it makes": one.summary} for one in RECIPES.values()]
+    print_rows("Recipes", rows, as_json=False)
 
 
 profiles_app = typer.Typer(

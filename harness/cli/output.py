@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic_core import to_json
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -25,6 +26,9 @@ from harness.target import Progress as Report
 MACHINE_FAILED = 3
 EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1}
 """Of a run or a job that has ended; any other outcome is the machine's."""
+
+_LONGEST_NAME = 32
+"""Names in a table's first column are not broken up to this: they are there to be copied."""
 
 stdout = Console(markup=False, emoji=False)
 stderr = Console(stderr=True, markup=False, emoji=False)
@@ -44,9 +48,11 @@ def print_rows(title: str, rows: Sequence[Mapping[str, object]], *, as_json: boo
     if as_json:
         print_json(rows)
         return
-    table = Table(title=title, title_justify="left")
-    for key in rows[0] if rows else ():
-        table.add_column(key, overflow="fold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, key in enumerate(rows[0] if rows else ()):
+        longest = max(len(_cell(row[key])) for row in rows)
+        whole = number == 0 and longest <= _LONGEST_NAME
+        table.add_column(key, overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row.values()))
     stdout.print(table if rows else f"{title}: none")
