@@ -43,19 +43,34 @@ SEEDS = range(int(os.environ.get("EDGEFARM_TEST_SEEDS", "1")))
 FULL = len(SEEDS) > 1
 ZOO = [
     f"{network}/{recipe}"
-    for network in ("digits-cnn", "efficientnet-lite0")
-    for recipe in RECIPES
+    for network, recipes in (
+        ("digits-cnn", RECIPES),
+        ("efficientnet-lite0", RECIPES),
+        ("minilm", ("dynamic_wi8_afp32", "static_wi8_ai8")),
+    )
+    for recipe in recipes
     if FULL or (network, recipe) == ("digits-cnn", RECIPES[0])
 ]
-INTEGER = [model for model in (*MODELS, *ZOO) if not model.endswith("afp32")]
+INTEGER = [
+    model
+    for model in (*MODELS, *ZOO)
+    if not model.endswith("afp32") and not model.startswith("minilm")
+]
 KERNELS: tuple[Kernels, ...] = ("reference", "builtin", "xnnpack")
 CORES = ("cortex-a53", "cortex-a76")
+ON_BOARDS_QUICKLY = (
+    ("cortex-a53", "ad01_int8", "xnnpack"),
+    ("cortex-a53", "mobilenet_v1_0.25_128_uint8", "xnnpack"),
+    ("cortex-a76", "mobilenet_v1_0.25_128_uint8", "xnnpack"),
+    ("cortex-a76", "vww_96_int8", "xnnpack"),
+    ("cortex-a76", "vww_96_int8", "builtin"),
+)
 ON_BOARDS = [
     (core, model, kernels)
     for core in CORES
     for model in (*MODELS, *ZOO)
     for kernels in KERNELS[1:]
-    if FULL or (model in MODELS[:3] and (kernels == "xnnpack" or model == "vww_96_int8"))
+    if FULL or (core, model, kernels) in ON_BOARDS_QUICKLY
 ]
 PROFILES = {
     "reference": "litert-ref",
@@ -158,7 +173,7 @@ def test_reference_kernels_on_a_board(path_of: Path, cortex_a76: Device) -> None
     assert_exact(path_of, check(path_of, cortex_a76, "reference"), "litert-ref-arm@cortex-a76")
 
 
-@pytest.mark.parametrize("model", INTEGER if FULL else MODELS[:2])
+@pytest.mark.parametrize("model", INTEGER if FULL else MODELS[:1])
 def test_tflite_runtime_on_a_board(path_of: Path, started_board: StartedBoard) -> None:
     report = check(path_of, started_board("cortex-a76", "tflite-runtime"), "builtin")
     assert_exact(path_of, report, "tflite-runtime-2.14-arm")

@@ -4,6 +4,7 @@ The split is fixed: the last fifth of a seeded shuffle is held out and never see
 calibration samples come from the training part.
 """
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,11 @@ _BATCH = 32
 
 def model() -> "tuple[torch.nn.Module, tuple[torch.Tensor, ...]]":
     """The trained network and one example; weights are trained once and cached."""
-    import sklearn
     import torch
 
     network = _network()
     cache = default_cache()
-    versions = {"torch": torch.__version__, "scikit-learn": sklearn.__version__}
+    versions = {"torch": torch.__version__, "scikit-learn": version("scikit-learn")}
     key = content_key({"source": Path(__file__).read_text("utf-8"), **versions})
     stored = cache.entry("zoo", key)
     if not stored.is_dir():
@@ -50,13 +50,23 @@ def data() -> Dataset:
 
 
 def _digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """All digits in a fixed shuffled order: (n, 1, 8, 8) in 0..1, and their classes."""
-    from sklearn.datasets import load_digits
+    """All digits in a fixed shuffled order: (n, 1, 8, 8) in 0..1, and their classes.
 
-    digits: Any = load_digits()
-    order = np.random.default_rng(0).permutation(len(digits.target))
-    x = (digits.images[order, None] / 16).astype(np.float32)
-    return x, digits.target[order].astype(np.int64)
+    They are cached because it takes seconds to import scikit-learn, in each process that asks.
+    """
+    cache = default_cache()
+    key = content_key({"data": "digits", "scikit-learn": version("scikit-learn")})
+    stored = cache.entry("zoo", key)
+    if not stored.is_dir():
+        from sklearn.datasets import load_digits
+
+        digits: Any = load_digits()
+        with cache.fill("zoo", key) as folder:
+            np.savez(folder / "digits.npz", images=digits.images, labels=digits.target)
+    with np.load(stored / "digits.npz") as digits:
+        images, labels = digits["images"], digits["labels"]
+    order = np.random.default_rng(0).permutation(len(labels))
+    return (images[order, None] / 16).astype(np.float32), labels[order].astype(np.int64)
 
 
 def _network() -> "torch.nn.Module":
