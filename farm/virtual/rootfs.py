@@ -25,7 +25,7 @@ RuntimeKind = Literal["ai-edge-litert", "tflite-runtime", "none"]
 RootfsKind = RuntimeKind | Literal["phone"]
 
 SITE_PACKAGES = "usr/local/lib/python3.11/dist-packages"
-_FORMAT = 1  # raise it when a change of this package makes old root file systems unfit
+_FORMAT = 2  # raise it when a change of this package makes old root file systems unfit
 _SUITE = "bookworm"
 _PLATFORMS = tuple(f"manylinux{name}_aarch64" for name in ("_2_34", "_2_28", "_2_27", "2014"))
 _SERVER = ("busybox", "libgcc-s1", "libstdc++6", "openssh-server", "tini")
@@ -75,7 +75,7 @@ SPECS: dict[RootfsKind, RootfsSpec] = {
     ),
     "none": RootfsSpec("none", _SERVER),
     "phone": RootfsSpec(
-        "phone", ("libgcc-s1", "libstdc++6", "mksh", "toybox"), format_version=_FORMAT + 2
+        "phone", ("libgcc-s1", "libstdc++6", "mksh", "toybox"), format_version=_FORMAT + 1
     ),
 }
 
@@ -169,7 +169,8 @@ def _load_once(spec: RootfsSpec, root: Path, lock: int) -> None:
     run_tool(
         [
             *(*DIES_WITH_CREATOR, "qemu-aarch64-static", "-cpu", "cortex-a53", "-L", str(root)),
-            *(str(root / "usr/bin/python3"), "-c"),
+            # Isolated from our environment, which may say that no byte code is to be written.
+            *(str(root / "usr/bin/python3"), "-I", "-c"),
             f"import sys; sys.path.append({str(root / SITE_PACKAGES)!r}); "
             f"import argparse, ctypes, hashlib, json, platform, resource, {spec.loads}",
         ],
