@@ -26,6 +26,11 @@ class Quantization:
     zero_points: npt.NDArray[np.int64]
     axis: int = 0
 
+    @property
+    def zero_points_are_int32(self) -> bool:
+        """Whether runtimes can keep the zero points; files have 64 bits for them."""
+        return bool(np.all(self.zero_points == self.zero_points.astype(np.int32)))
+
 
 @dataclass(frozen=True, eq=False)
 class Blocks:

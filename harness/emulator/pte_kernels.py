@@ -196,9 +196,9 @@ def _softmax(arguments: Arguments) -> None:
 def _quantization(arguments: Arguments, tensor: int) -> str | None:
     """Attach the scale and zero point of a call; the reason when the tensor has others."""
     scale, zero_point = np.float32(arguments.real_at(1)), arguments.integer_at(2)
-    if not np.isfinite(scale) or scale < 0 or abs(zero_point) > 1 << 31:
-        raise ReadError(f"a scale of {scale} and a zero point of {zero_point}")
     found = Quantization(np.asarray([scale]), np.asarray([zero_point], np.int64))
+    if not np.isfinite(scale) or scale < 0 or not found.zero_points_are_int32:
+        raise ReadError(f"a scale of {scale} and a zero point of {zero_point}")
     return None if arguments.builder.quantize(tensor, found) else "with a second quantization"
 
 

@@ -191,9 +191,10 @@ class _Reader:
         axis = int(found.QuantizedDimension())
         if count > 1 and not (0 <= axis < len(shape) and shape[axis] == count):
             raise ReadError(f"{where} has {count} scales along axis {axis} of {list(shape)}")
-        if np.any(np.abs(zero_points) > 1 << 31):
+        quantization = Quantization(scales, zero_points, axis)
+        if not quantization.zero_points_are_int32:
             raise ReadError(f"{where} has a zero point outside int32")
-        return Quantization(scales, zero_points, axis)
+        return quantization
 
     def _blocks(
         self, stored: schema.Tensor, tensor: Tensor, tensors: tuple[Tensor, ...]

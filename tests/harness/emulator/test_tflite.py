@@ -101,6 +101,17 @@ def test_as_many_zero_points_as_scales() -> None:
         read_tflite(builder.finish([x], [y]))
 
 
+@pytest.mark.parametrize("zero_point", [-(1 << 63), -(1 << 31) - 1, 1 << 31, (1 << 63) - 1])
+def test_a_zero_point_that_no_runtime_can_keep(zero_point: int) -> None:
+    """-2^63 is its own magnitude in int64, and so "smaller" than any limit."""
+    builder = Builder()
+    x = builder.tensor([1, 3], "int8", Quant((0.5,), (zero_point,), 0))
+    y = builder.tensor([1, 3], "int8", per_tensor(0.5))
+    builder.op("RELU", [x], [y])
+    with pytest.raises(ModelError, match="a zero point outside int32"):
+        read_tflite(builder.finish([x], [y]))
+
+
 def test_a_file_beyond_the_formats_limit(tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     with path.open("wb") as stream:
