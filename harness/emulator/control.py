@@ -19,6 +19,8 @@ from harness.records import Promise
 
 MAX_DEPTH = 16
 MAX_CALLED_NODES = 1 << 16
+NODES_PER_BINDING = 8
+"""What binding a node to new shapes counts as: it takes about as long as running that many."""
 MAX_VARIABLES = 4096
 _MOST_CALLEES = 64
 
@@ -80,9 +82,7 @@ class Session:
             NoDefinition: an output is unknown.
         """
         graph = self._graph(index, inputs)
-        self._spent += 1 + len(graph.nodes)
-        if self._spent > MAX_CALLED_NODES:
-            raise CannotRun(f"called graphs run more than {MAX_CALLED_NODES} nodes")
+        self._spend(1 + len(graph.nodes))
         if self._depth == MAX_DEPTH:
             raise CannotRun(f"calls nest deeper than {MAX_DEPTH}")
         self._depth += 1
@@ -95,6 +95,14 @@ class Session:
         if any(y is None for y in outputs):
             raise NoDefinition(f"in graph {graph.name!r}: {reason}")
         return [np.asarray(y)[0] for y in outputs], promise
+
+    def _spend(self, nodes: int) -> None:
+        self._spent += nodes
+        if self._spent > MAX_CALLED_NODES:
+            raise CannotRun(
+                f"called graphs run more than {MAX_CALLED_NODES} nodes, one at new shapes counted "
+                f"as {NODES_PER_BINDING}"
+            )
 
     def _graph(self, index: int, inputs: Sequence[Array]) -> Graph:
         if not 0 <= index < len(self.graphs):
@@ -115,6 +123,7 @@ class Session:
         shapes = tuple(x.shape for x in inputs)
         key = (index, shapes)
         if key not in self._callees:
+            self._spend((NODES_PER_BINDING - 1) * (1 + len(graph.nodes)))
             if len(self._callees) == _MOST_CALLEES:
                 self._callees.clear()
             fitted = resized(graph, dict(zip(graph.inputs, shapes, strict=True)))

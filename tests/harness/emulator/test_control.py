@@ -5,7 +5,7 @@ import platform
 import numpy as np
 import pytest
 
-from harness.emulator.control import MAX_CALLED_NODES, MAX_DEPTH
+from harness.emulator.control import MAX_CALLED_NODES, MAX_DEPTH, NODES_PER_BINDING
 from harness.emulator.interpreter import Emulator, emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.shapes import with_batch
@@ -104,6 +104,15 @@ def test_an_endless_loop_ends_in_a_model_error() -> None:
     graph = read_tflite(control.loop(endless=True)).main
     with pytest.raises(ModelError, match=str(MAX_CALLED_NODES)):
         emulate(graph, REF, [np.array(1, np.int32), samples(1, 5)])
+
+
+def test_a_loop_that_grows_ends_sooner() -> None:
+    """Nodes are bound anew in each round, which takes far longer than running them."""
+    graph = read_tflite(control.growing()).main
+    rounds, nodes = 2000, 5
+    assert rounds * nodes < MAX_CALLED_NODES < rounds * nodes * NODES_PER_BINDING
+    with pytest.raises(ModelError, match=f"new shapes counted as {NODES_PER_BINDING}"):
+        emulate(graph, REF, [np.array(rounds, np.int32), samples(2)])
 
 
 def test_a_graph_that_calls_itself_ends_in_a_model_error() -> None:
