@@ -31,14 +31,14 @@ class QuantizedRows:
     """Rows quantized at run time: ``real = scale * (value - zero_point)``.
 
     Attributes:
-        values: (rows, elements), within int8.
+        values: (rows, elements), integral, within int8.
         scales: (rows, 1).
-        zero_points: (rows, 1), within int8.
+        zero_points: (rows, 1), integral, within int8.
     """
 
-    values: Int64
+    values: Float32
     scales: Float32
-    zero_points: Int64
+    zero_points: Float32
 
 
 def quantize_qd8(rows: Float32) -> QuantizedRows:
@@ -73,12 +73,9 @@ def _quantize_qx8(rows: Float32, round_values: RoundRows) -> QuantizedRows:
     below, above = low * inverse, high * inverse
     from_low = (_LOW + below) + (_HIGH + above) > 0
     zero_points = np.rint(np.clip(np.where(from_low, _LOW - below, _HIGH - above), _LOW, _HIGH))
-    values = round_values(rows * inverse).astype(np.float64) + zero_points
-    return QuantizedRows(
-        np.clip(values, _LOW, _HIGH).astype(np.int64),
-        np.asarray(np.float32(1) / inverse, np.float32),
-        zero_points.astype(np.int64),
-    )
+    values = round_values(rows * inverse) + zero_points
+    scales = np.asarray(np.float32(1) / inverse, np.float32)
+    return QuantizedRows(np.clip(values, _LOW, _HIGH), scales, zero_points)
 
 
 def quantize_symmetric(rows: Float32, round_rows: RoundRows) -> QuantizedRows:
@@ -91,8 +88,7 @@ def quantize_symmetric(rows: Float32, round_rows: RoundRows) -> QuantizedRows:
     largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
     safe = np.where(largest == 0, np.float32(127), largest).astype(np.float32)
     values = np.clip(round_rows(rows * (np.float32(127) / safe)), -127, 127)
-    zero_points = np.zeros(safe.shape, np.int64)
-    return QuantizedRows(values.astype(np.int64), safe / np.float32(127), zero_points)
+    return QuantizedRows(values, safe / np.float32(127), np.zeros_like(safe))
 
 
 def quantize_asymmetric(rows: Float32, round_rows: RoundRows) -> QuantizedRows:
@@ -111,10 +107,10 @@ def quantize_asymmetric(rows: Float32, round_rows: RoundRows) -> QuantizedRows:
     below, above = low / step, high / step
     from_low = 128 + np.abs(below) < 127 + np.abs(above)
     zero_points = round_half_away(np.where(from_low, -128 - below, 127 - above))
-    zero_points = np.where(empty, 0, np.clip(zero_points, -128, 127)).astype(np.int64)
+    zero_points = np.where(empty, 0, np.clip(zero_points, -128, 127)).astype(np.float32)
     scales = step.astype(np.float32)
-    values = round_rows(rows * (np.float32(1) / scales)).astype(np.float64) + zero_points
-    return QuantizedRows(np.clip(values, -128, 127).astype(np.int64), scales, zero_points)
+    values = round_rows(rows * (np.float32(1) / scales)) + zero_points
+    return QuantizedRows(np.clip(values, _LOW, _HIGH), scales, zero_points)
 
 
 def round_rows_away(x: Float32) -> Float32:
@@ -131,9 +127,10 @@ def round_rows_half_added(x: Float32) -> Float32:
     Source: LiteRT kernels/internal/optimized/neon_tensor_utils.cc, RoundToNearest before Armv8,
     which x86 takes through SSE; TfLiteRound.
     """
-    half = np.where(x < 0, np.float32(-0.5), np.float32(0.5))
-    body = np.arange(x.shape[-1]) < x.shape[-1] // 8 * 8
-    return np.where(body, np.trunc(x + half), round_half_away(x)).astype(np.float32)
+    body = x.shape[-1] // 8 * 8
+    y = np.trunc(x + np.copysign(np.float32(0.5), x))
+    y[..., body:] = round_half_away(x[..., body:])
+    return np.asarray(y)
 
 
 def scale_qd8(acc: Integers, row_scales: Float32, weight_scales: Float32, bias: Float32) -> Float32:

@@ -5,6 +5,7 @@ import numpy as np
 from harness.emulator.definitions import Call, CannotRun, Run, Values, define, required
 from harness.emulator.graph import Array
 from harness.emulator.ops.shape import MOVE, check_size, integers, same_quantization
+from harness.emulator.ops.windows import surround
 
 
 def _image(x: Array) -> tuple[int, int, int, int]:
@@ -84,7 +85,7 @@ def bind_space_to_batch(call: Call) -> Run:
             raise CannotRun(f"blocks of {block} on {x.ndim} dimensions")
         widths = [(0, 0), *pads, *[(0, 0)] * (x.ndim - 1 - axes)]
         check_size([d + b + a for d, (b, a) in zip(x.shape, widths, strict=True)])
-        padded = np.pad(x, widths, constant_values=zero)
+        padded = surround(x, widths, zero)
         batch, rest = x.shape[0], x.shape[1 + axes :]
         split = [
             n for d, b in zip(padded.shape[1 : 1 + axes], block, strict=True) for n in (d // b, b)

@@ -25,7 +25,10 @@ def bind_conv(call: Call) -> Products:
 
     def one_group(x: Array, w: Array) -> Array:
         matrix = w.reshape(w.shape[0], -1).T
-        sums = [rows @ matrix for _, _, rows in patches(x, windows)]
+        sums = [
+            (rows.reshape(-1, len(matrix)) @ matrix).reshape(*rows.shape[:3], -1)
+            for _, _, rows in patches(x, windows)
+        ]
         return np.concatenate(sums, axis=1)
 
     def products(x: Array, w: Array) -> Array:

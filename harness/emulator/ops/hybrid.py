@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.arithmetic import dynamic
 from harness.arithmetic.dynamic import Float32, QuantizedRows
-from harness.arithmetic.fixed_point import wrap_int32
+from harness.arithmetic.fixed_point import INT32_MAX, wrap_int32
 from harness.emulator.definitions import (
     Call,
     NoDefinition,
@@ -94,15 +94,19 @@ def define_hybrid(
         if bias_tensor is not None and bias_tensor.shape != (channels,):
             raise ValueError(f"bias of shape {list(bias_tensor.shape)}, allowed: [{channels}]")
         constant = call.input(1).data
-        prepared = None if constant is None else constant.astype(np.float64)
+        largest = math.inf if constant is None else _largest_sum(constant, axis)
+        dtype = np.float32 if largest <= 1 << 24 else np.float64
+        prepared = None if constant is None else constant.astype(dtype)
 
         def run(values: Values) -> tuple[Array]:
             image, weights, bias = pick(values, places)
             x = required(image)
             q = quantize(x.reshape(-1, n))
-            centred = (q.values - q.zero_points).astype(np.float64).reshape(x.shape)
-            w = required(weights).astype(np.float64) if prepared is None else prepared
-            acc = wrap_int32(products(centred, w).astype(np.int64))
+            centred = (q.values - q.zero_points).astype(dtype).reshape(x.shape)
+            w = required(weights).astype(dtype) if prepared is None else prepared
+            acc = products(centred, w)
+            if largest > INT32_MAX:
+                acc = wrap_int32(acc.astype(np.int64))
             y = expression(
                 acc.reshape(len(q.scales), -1, channels),
                 q.scales[:, :, np.newaxis],
@@ -112,6 +116,13 @@ def define_hybrid(
             return (clamp_float(y.reshape(acc.shape), activation),)
 
         return run
+
+
+def _largest_sum(weights: Array, axis: int) -> float:
+    """What no sum of products of an output channel exceeds, nor any part of it: an activation is at
+    most 255 from its zero point. Up to 2^24, sums are exact in float32 too, in any order."""
+    others = tuple(i for i in range(weights.ndim) if i != axis)
+    return 255.0 * float(np.abs(weights.astype(np.float64)).sum(axis=others).max(initial=0))
 
 
 def _check_weights(call: Call) -> None:

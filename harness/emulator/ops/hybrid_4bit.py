@@ -39,7 +39,8 @@ def bind_four_bits(call: Call) -> Run:
         x = required(values[0])
         q = dynamic.quantize_symmetric(x.reshape(-1, depth), dynamic.round_rows_away)
         acc = products(q.values.astype(np.float64).reshape(x.shape), unsigned)
-        first = (-_OFFSET * q.values.sum(axis=1, keepdims=True)).astype(np.float32) * q.scales
+        row_sums = q.values.sum(axis=1, keepdims=True, dtype=np.float64)
+        first = (-_OFFSET * row_sums).astype(np.float32) * q.scales
         second = acc.reshape(-1, units).astype(np.float32) * q.scales
         bias = values[2] if len(values) > 2 else None
         start = first * scales

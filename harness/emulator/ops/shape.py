@@ -18,6 +18,7 @@ from harness.emulator.definitions import (
     scale_and_zero_point,
 )
 from harness.emulator.graph import Array, Tensor
+from harness.emulator.ops.windows import surround
 from harness.emulator.tflite import MAX_ELEMENTS, stored_dtype
 
 MOVE = "move"
@@ -120,12 +121,13 @@ def bind_pad(call: Call) -> Run:
 
     def run(values: Values) -> tuple[Array]:
         x = required(values[0])
-        widths = np.asarray(integers(values, 1)).reshape(-1, 2)
-        if len(widths) != x.ndim or np.any(widths < 0):
-            raise CannotRun(f"paddings {widths.tolist()} on {x.ndim} dimensions")
-        check_size([d + int(b) + int(a) for d, (b, a) in zip(x.shape, widths, strict=True)])
+        flat = integers(values, 1)
+        widths = list(zip(flat[::2], flat[1::2], strict=True))
+        if len(widths) != x.ndim or min(flat, default=0) < 0:
+            raise CannotRun(f"paddings {widths} on {x.ndim} dimensions")
+        check_size([d + b + a for d, (b, a) in zip(x.shape, widths, strict=True)])
         fill = values[2].reshape(-1)[0] if len(values) > 2 and values[2] is not None else zero
-        return (np.pad(x, widths, constant_values=fill),)
+        return (surround(x, widths, fill),)
 
     return run
 

@@ -1,7 +1,7 @@
 """Windows of 2-D convolutions and pools over NHWC arrays."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,16 @@ def pad(x: Array, windows: Windows, fill: float) -> Array:
         raise CannotRun(
             f"its padded input has shape {padded}, allowed: {_PADDED_ELEMENTS} elements"
         )
-    return np.pad(x, widths, constant_values=fill)
+    return surround(x, widths, fill)
+
+
+def surround(x: Array, widths: Sequence[tuple[int, int]], fill: float) -> Array:
+    """`x` with a border of one value: (before, after) for each axis. As np.pad, but without the
+    tenth of a millisecond that one needs to find out what is wanted."""
+    shape = [before + size + after for size, (before, after) in zip(x.shape, widths, strict=True)]
+    y = np.full(shape, fill, x.dtype)
+    y[tuple(slice(b, b + size) for size, (b, _) in zip(x.shape, widths, strict=True))] = x
+    return y
 
 
 def taps(x: Array, windows: Windows, fill: float) -> Iterator[tuple[int, int, Array]]:

@@ -31,6 +31,23 @@ def test_rows_on_ties(profile: str) -> None:
         assert_exact(model, x, answer, profile)
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("depth", [512, 519, 521, 4099])
+def test_sums_that_float32_cannot_hold(profile: str, depth: int) -> None:
+    """Rows of one sign at the ends of the range, so that sums lie beyond 2^24 and are odd."""
+    rng = np.random.default_rng(depth)
+    builder = Builder()
+    x, y = builder.tensor((4, depth), "float32"), builder.tensor((4, 3), "float32")
+    values = rng.integers(120, 128, (3, depth))
+    weights = builder.constant(values, "int8", Quant((0.5, 0.25, 2.0), (0, 0, 0), 0))
+    builder.op("FULLY_CONNECTED", [x, weights, -1], [y], options("FullyConnected"), version=9)
+    data = builder.finish([x], [y])
+    rows = rng.uniform(120, 127, (4, depth)).astype(np.float32)
+    emulation = emulate(read_tflite(data).main, get_profile(profile), [rows])
+    (answer,) = run_all([Request(data, (rows,), PROFILES[profile])])
+    np.testing.assert_array_equal(emulation.outputs[0], answer.tensors[y])
+
+
 @pytest.mark.parametrize(("lowest", "known"), [(-127, True), (-128, False)])
 def test_a_weight_whose_sign_the_kernel_cannot_turn_is_not_promised(
     lowest: int, known: bool
