@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from rich.console import Console
 from rich.table import Table
@@ -25,7 +24,8 @@ from harness.emulator import core
 from harness.emulator.graph import Array, Graph
 from harness.emulator.interpreter import Emulator
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite, stored_dtype
+from harness.emulator.tflite import read_tflite
+from harness.random_inputs import EXTREMES, random_inputs
 
 CONSOLE = Console()
 REFERENCE, PRODUCTION = "LiteRT BUILTIN_REF", "LiteRT XNNPACK"
@@ -46,27 +46,17 @@ class Engine:
         return statistics.median(self.ms)
 
 
-def random_inputs(graph: Graph, samples: int) -> list[Array]:
-    """Inputs for a number of samples, each of the file's batch."""
-    rng = np.random.default_rng(0)
-    inputs = []
-    for index in graph.inputs:
-        tensor = graph.tensors[index]
-        shape = (samples * tensor.shape[0], *tensor.shape[1:])
-        dtype = stored_dtype(tensor.dtype)
-        if dtype is not None and dtype.kind in "iu":
-            limits = np.iinfo(dtype)
-            inputs.append(rng.integers(limits.min, limits.max, shape, dtype, endpoint=True))
-        else:
-            inputs.append(rng.standard_normal(shape).astype(dtype))
-    return inputs
+def inputs_for(graph: Graph, samples: int) -> list[Array]:
+    """Random inputs for a number of samples, each of the file's batch."""
+    drawn = random_inputs(graph, range(samples))
+    return [x[: len(x) * samples // (samples + EXTREMES)] for x in drawn]
 
 
 def emulator_engines(graph: Graph, profile: str, batches: list[int]) -> Iterator[Engine]:
     """The emulator, prepared once, at each batch."""
     emulator = Emulator(graph, get_profile(profile))
     for batch in batches:
-        inputs = random_inputs(graph, batch)
+        inputs = inputs_for(graph, batch)
         yield Engine(f"edgefarm, batch {batch}", batch, lambda x=inputs: emulator.run(x))
 
 
@@ -79,7 +69,7 @@ def litert_engine(
     )
     interpreter.allocate_tensors()
     details = interpreter.get_input_details()
-    for detail, x in zip(details, random_inputs(graph, 1), strict=True):
+    for detail, x in zip(details, inputs_for(graph, 1), strict=True):
         interpreter.set_tensor(detail["index"], x)
     return Engine(name, 1, interpreter.invoke)
 
@@ -90,7 +80,7 @@ def tflm_engine(path: Path, graph: Graph) -> Engine | None:
         from tflite_micro.python.tflite_micro import runtime
 
         interpreter = runtime.Interpreter.from_file(str(path), arena_size=64 << 20)
-        for position, x in enumerate(random_inputs(graph, 1)):
+        for position, x in enumerate(inputs_for(graph, 1)):
             interpreter.set_input(x, position)
         interpreter.invoke()
         return Engine("TFLM", 1, interpreter.invoke)
@@ -149,7 +139,7 @@ def show(path: Path, engines: list[Engine]) -> None:
 
 def show_breakdown(graph: Graph, profile: str, batch: int, rounds: int) -> None:
     """Where the emulator's time goes: per op, the least of some runs."""
-    emulator, inputs = Emulator(graph, get_profile(profile)), random_inputs(graph, batch)
+    emulator, inputs = Emulator(graph, get_profile(profile)), inputs_for(graph, batch)
     runs = [emulator.run(inputs).node_ns for _ in range(rounds + 1)][1:]
     least_ns = [min(times) for times in zip(*runs, strict=True)]
     per_op: dict[str, list[int]] = defaultdict(list)

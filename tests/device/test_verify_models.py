@@ -23,6 +23,7 @@ from harness.verify import VerifyReport, standing_for, verify
 from targets.arm_neon import ARM_NEON_LITERT
 from targets.host import HOST_LITERT
 from tests.conftest import StartedBoard
+from tests.device.verifying import FULL, SEEDS, quantized, show
 from tests.harness.cli.command import Edgefarm, command
 
 MODELS = (
@@ -39,8 +40,6 @@ RECIPES = (
     "weight_only_wi8_afp32",
 )
 FOLDER = os.environ.get("EDGEFARM_TEST_MODELS")
-SEEDS = range(int(os.environ.get("EDGEFARM_TEST_SEEDS", "1")))
-FULL = len(SEEDS) > 1
 ZOO = [
     f"{network}/{recipe}"
     for network, recipes in (
@@ -90,16 +89,11 @@ def zoo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def path_of(edgefarm: Edgefarm, zoo_folder: Path, model: str) -> Path:
     """The file of a shared model, or of a network of the zoo in a recipe."""
-    network, _, recipe = model.partition("/")
-    if not recipe:
-        if FOLDER is None:
-            pytest.skip("EDGEFARM_TEST_MODELS names no folder of models")
-        return Path(FOLDER) / f"{model}.tflite"
-    folder = zoo_folder / f"{network}-{recipe}"
-    if not folder.exists():
-        where = ("--target", "host-litert", "--recipe", recipe, "--out", folder)
-        assert edgefarm("quantize", f"zoo:{network}", *where).code == 0
-    return folder / "model.tflite"
+    if "/" in model:
+        return quantized(edgefarm, zoo_folder, model, HOST_LITERT.name) / "model.tflite"
+    if FOLDER is None:
+        pytest.skip("EDGEFARM_TEST_MODELS names no folder of models")
+    return Path(FOLDER) / f"{model}.tflite"
 
 
 @pytest.fixture
@@ -121,18 +115,6 @@ def check(path: Path, device: Device, kernels: Kernels) -> VerifyReport:
         )
     show(path, report)
     return report
-
-
-def show(path: Path, report: VerifyReport) -> None:
-    exact = [row for row in report.rows if row.promise == "exact"]
-    print(
-        f"\n{path.parent.name[-45:] if path.stem == 'model' else path.stem:46}"
-        f" {report.profile:31} {report.invocations:2} inputs"
-        f" {sum(row.nodes for row in exact):3} of {sum(row.nodes for row in report.rows):3} nodes"
-        f" exact, {sum(row.elements for row in exact):9} elements"
-        f" {sum(row.differing or 0 for row in exact)} differing,"
-        f" end to end {report.end_to_end.verdict}"
-    )
 
 
 def assert_exact(path: Path, report: VerifyReport, profile: str) -> None:
