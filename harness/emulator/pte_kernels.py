@@ -50,6 +50,12 @@ class Arguments:
         """A tensor argument."""
         return self.tensor(self.indices[position])
 
+    def tensor_or(self, position: int, number: float) -> int:
+        """A tensor argument; a float32 constant of one element for None."""
+        if self.value(self.indices[position])[0] != _NULL:
+            return self.tensor_at(position)
+        return self.builder.constant("none", np.asarray([number], np.float32))
+
     def tensors_at(self, position: int) -> list[int]:
         """A list of tensors."""
         kind, table = self.value(self.indices[position])
@@ -151,13 +157,59 @@ def _concatenate(arguments: Arguments) -> None:
     arguments.node("CONCATENATION", tensors, options)
 
 
-def _mean(arguments: Arguments) -> None:
+def _reduce(op: str) -> Read:
+    def read(arguments: Arguments) -> None:
+        x = arguments.tensor_at(0)
+        rank = len(arguments.builder[x].shape)
+        axes = arguments.integers_at(1) or list(range(rank))
+        constant = arguments.builder.constant("axes", np.asarray(axes, np.int32))
+        options = {"keep_dims": bool(arguments.integer_at(2))}
+        arguments.node(op, (x, constant), options)
+
+    return read
+
+
+def _cast(arguments: Arguments) -> None:
+    arguments.node("CAST", (arguments.tensor_at(0),), {})
+
+
+def _expand(arguments: Arguments) -> None:
+    shape = np.asarray(arguments.builder[arguments.result].shape, np.int32)
+    inputs = (arguments.tensor_at(0), arguments.builder.constant("shape", shape))
+    arguments.node("BROADCAST_TO", inputs, {})
+
+
+def _slice(arguments: Arguments) -> None:
+    """The result's shape says where it ends; with steps, see the name."""
     x = arguments.tensor_at(0)
-    rank = len(arguments.builder[x].shape)
-    axes = arguments.integers_at(1) or list(range(rank))
-    constant = arguments.builder.constant("axes", np.asarray(axes, np.int32))
-    options = {"keep_dims": bool(arguments.integer_at(2))}
-    arguments.node("MEAN", (x, constant), options)
+    shape, size = arguments.builder[x].shape, arguments.builder[arguments.result].shape
+    if not shape:
+        raise ReadError("a slice of a scalar")
+    axis, start = arguments.integer_at(1) % len(shape), arguments.integer_at(2)
+    begin = [0] * len(shape)
+    begin[axis] = min(max(start + shape[axis] if start < 0 else start, 0), shape[axis])
+    places = [np.asarray(value, np.int32) for value in (begin, size)]
+    inputs = (x, *(arguments.builder.constant("place", value) for value in places))
+    steps = arguments.integer_at(4, 1)
+    arguments.node("SLICE" if steps == 1 else "SLICE with steps", inputs, {})
+
+
+def _embedding(arguments: Arguments) -> None:
+    inputs = (arguments.tensor_at(0), arguments.tensor_at(1))
+    arguments.node("GATHER", inputs, {"axis": 0})
+
+
+def _gather(arguments: Arguments) -> None:
+    inputs = (arguments.tensor_at(0), arguments.tensor_at(2))
+    arguments.node("GATHER_ELEMENTS", inputs, {"axis": arguments.integer_at(1)})
+
+
+def _layer_norm(arguments: Arguments) -> None:
+    """Three results: the values, and the means and inverse deviations that they were made with."""
+    inputs = [arguments.tensor_at(0), arguments.tensor_or(2, 1), arguments.tensor_or(3, 0)]
+    outputs = [arguments.tensor_at(i) for i in (5, 6, 7)]
+    options = {"axes": len(arguments.integers_at(1)), "epsilon": arguments.real_at(4)}
+    arguments.builder.node("LAYER_NORM", inputs, outputs, {**options, "portable": True})
 
 
 def _pad(arguments: Arguments) -> None:
@@ -224,7 +276,14 @@ _KERNELS: dict[str, Read] = {
     "quantized_decomposed::dequantize_per_tensor.out": _dequantize,
     "aten::permute_copy.out": _permute,
     "aten::cat.out": _concatenate,
-    "aten::mean.out": _mean,
+    "aten::mean.out": _reduce("MEAN"),
+    "aten::sum.IntList_out": _reduce("SUM"),
+    "aten::native_layer_norm.out": _layer_norm,
+    "aten::expand_copy.out": _expand,
+    "aten::slice_copy.Tensor_out": _slice,
+    "aten::embedding.out": _embedding,
+    "aten::gather.out": _gather,
+    "dim_order_ops::_to_dim_order_copy.out": _cast,
     "aten::constant_pad_nd.out": _pad,
     "aten::clamp.out": _clamp,
     "aten::hardtanh.out": _clamp,

@@ -1,8 +1,8 @@
 """Every value inside `.pte` programs, on this host and on a board, against the emulator.
 
 ``EDGEFARM_TEST_SEEDS=5 pytest tests/device/test_verify_programs.py -s`` prints the table for the
-zoo's networks; the board, a Cortex-A76, gets its runtime first: 165 MB. By default there is a small
-program on this host.
+zoo's networks; the board, a Cortex-A76, gets its runtime first: 165 MB. By default there are two
+small programs on this host.
 """
 
 import platform
@@ -26,7 +26,7 @@ from tests.oracle.programs import GOLDEN
 
 NODES = 12
 NOT_EXACT_ON_ARM = {"elu": "unknown"}
-SMALL = "small"
+SMALL = ("network", "beside")
 ZOO = [
     f"{network}/{recipe}"
     for network in ("digits-cnn", "efficientnet-lite0", "minilm")
@@ -45,8 +45,8 @@ def programs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def program(edgefarm: Edgefarm, programs_folder: Path, model: str) -> Path:
-    if model == SMALL:
-        return GOLDEN.with_suffix(".pte")
+    if model in SMALL:
+        return GOLDEN.with_name(f"{model}.pte")
     return quantized(edgefarm, programs_folder, model, HOST_EXECUTORCH.name) / "model.pte"
 
 
@@ -78,7 +78,7 @@ def check(path: Path, device: Device) -> VerifyReport:
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="kernels of x86-64")
-@pytest.mark.parametrize("model", [SMALL, *ZOO])
+@pytest.mark.parametrize("model", [*SMALL, *ZOO])
 def test_on_this_host(program: Path, tmp_path: Path) -> None:
     pytest.importorskip("executorch.runtime")
     host = Device("host", "local", workdir=str(tmp_path / "work"), python=sys.executable)
@@ -87,7 +87,7 @@ def test_on_this_host(program: Path, tmp_path: Path) -> None:
 
 if FULL:
 
-    @pytest.mark.parametrize("model", [SMALL, *ZOO])
+    @pytest.mark.parametrize("model", [*SMALL, *ZOO])
     def test_on_a_board(program: Path, with_executorch: Device) -> None:
         assert_exact(program, with_executorch, "executorch-xnnpack-arm@cortex-a76")
 

@@ -28,8 +28,7 @@ _WORDS = (0, 1, -1, 2, 127, 128, 255, 1 << 15, 1 << 16, 1 << 24, (1 << 31) - 1, 
 
 @cache
 def corpus() -> tuple[bytes, ...]:
-    """One whole file of every family of the catalogue, small networks and a program."""
-    program = programs.GOLDEN.with_suffix(".pte").read_bytes()
+    """One whole file of every family of the catalogue, small networks and programs."""
     networks = (
         control.branches(),
         control.loop(),
@@ -42,7 +41,8 @@ def corpus() -> tuple[bytes, ...]:
     )
     return (
         residual(),
-        program,
+        programs.GOLDEN.with_suffix(".pte").read_bytes(),
+        programs.BESIDE.read_bytes(),
         *networks,
         *(draw(family, 1, seed=7)[0].data for family in sorted(FAMILIES)),
     )

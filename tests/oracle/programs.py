@@ -14,6 +14,7 @@ from tests.oracle.build import Array
 
 GOLDEN = Path(__file__).parents[1] / "golden/programs/network"
 """``.pte``, and ``.npz`` with ``in`` and ``out0``, ``out1`` of several samples."""
+BESIDE = GOLDEN.with_name("beside.pte")
 
 
 def lower(
@@ -107,14 +108,49 @@ def network() -> tuple[Any, list[tuple[int, ...]]]:
     return Network(), [(1, 3, 16, 16)]
 
 
+def beside() -> tuple[Any, list[tuple[int, ...]]]:
+    """What transformers have beside linear layers, and the delegate leaves out: eight results that
+    are copies or sums, then three of float arithmetic."""
+    import torch
+
+    class Beside(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.norm = torch.nn.Embedding(11, 5), torch.nn.LayerNorm((3, 5))
+            self.register_buffer("rows", torch.tensor([[0, 10, 3], [7, 7, 1]]))
+            self.register_buffer(
+                "few", torch.tensor([[1 << 24], [(1 << 24) + 1]], dtype=torch.int32)
+            )
+            self.register_buffer("places", torch.tensor([[[2, 0, 1, 1]], [[0, 0, 2, 1]]]))
+
+        def forward(self, x: Any) -> Any:
+            return (
+                self.table(self.rows),
+                torch.gather(x, 1, self.places),
+                self.rows[:, -2:],
+                self.rows[:, 1:2].expand(2, 4),
+                self.rows.to(torch.float32),
+                self.few.to(torch.float32),
+                x.sum(dim=(1, 2)),
+                x.sum(dim=1, keepdim=True),
+                self.norm(x),
+                torch.nn.functional.layer_norm(x, (5,)),
+                torch.clamp(x, -0.5, 0.25),
+            )
+
+    torch.manual_seed(4)
+    return Beside(), [(2, 3, 5)]
+
+
 def main() -> None:
-    """Write the golden program."""
+    """Write the golden programs."""
     program = lower(*network())
     inputs = (np.random.default_rng(5).normal(size=(6, 3, 16, 16)) * 2).astype(np.float32)
     outputs = zip(*run(program, [[x[None]] for x in inputs]), strict=True)
     arrays: dict[str, Array] = {f"out{i}": np.concatenate(y) for i, y in enumerate(outputs)}
     GOLDEN.parent.mkdir(exist_ok=True)
     GOLDEN.with_suffix(".pte").write_bytes(program)
+    BESIDE.write_bytes(lower(*beside(), quantized=False))
     np.savez_compressed(GOLDEN.with_suffix(".npz"), **{"in": inputs, **arrays})
 
 

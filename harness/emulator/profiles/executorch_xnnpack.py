@@ -67,12 +67,42 @@ _PORTABLE = (
     ),
     _portable("DEQUANTIZE", "int8", "affine", "quantized/cpu/op_dequantize.cpp"),
     _portable("DEQUANTIZE", "uint8", "affine", "quantized/cpu/op_dequantize.cpp"),
-    _portable(
-        "MEAN",
-        "float32",
-        "in-order",
-        "portable/cpu/op_mean.cpp mean_dim_out",
-        lambda s: s.output == "float32",
+    *(
+        _portable(
+            op,
+            "float32",
+            "in-order",
+            f"portable/cpu/op_{op.lower()}.cpp {op.lower()}_dim_out",
+            lambda s: s.output == "float32",
+        )
+        for op in ("MEAN", "SUM")
+    ),
+    *(
+        _portable(
+            "CAST",
+            dtype,
+            "cast",
+            "portable/cpu/op__to_dim_order_copy.cpp",
+            lambda s: s.output == "float32",
+        )
+        for dtype in ("int32", "int64")
+    ),
+    Entry(
+        ("SLICE", "GATHER", "GATHER_ELEMENTS", "BROADCAST_TO", "RESHAPE"),
+        ("int64", "float32"),
+        "move",
+        Evidence.MEASURED,
+        f"values are copied, not computed: {_ET} kernels/portable/cpu/op_slice_copy.cpp, "
+        "op_embedding.cpp, op_gather.cpp, op_expand_copy.cpp, op_view_copy.cpp",
+        lambda s: not _delegated(s),
+        "portable kernel",
+    ),
+    Entry(
+        ("LAYER_NORM", "CLAMP"),
+        ("float32",),
+        "float",
+        Evidence.ASSUMED,
+        f"{_ET} kernels/portable/cpu/op_native_layer_norm.cpp; {_X}/f32-vclamp",
     ),
 )
 

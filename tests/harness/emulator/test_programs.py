@@ -88,3 +88,15 @@ def test_a_dynamically_quantized_network_is_exact() -> None:
     assert promises == ["exact"]
     expected = np.concatenate([y[0] for y in programs.run(program, batches)])
     np.testing.assert_array_equal(expected, found.outputs[0])
+
+
+def test_portable_kernels_are_exact() -> None:
+    program = programs.BESIDE.read_bytes()
+    x = np.random.default_rng(3).normal(size=(2, 3, 5)).astype(np.float32)
+    (expected,) = programs.run(program, [[x]])
+    promises, found = emulated(program, [x])
+    assert promises == ["exact"] * 8 + ["float"] * 3
+    for y, got in zip(expected[:8], found.outputs, strict=False):
+        np.testing.assert_array_equal(y, got)
+    for y, got in zip(expected[8:], found.outputs[8:], strict=True):
+        np.testing.assert_allclose(y, got, rtol=1e-4, atol=1e-5)
