@@ -116,9 +116,10 @@ def matrix_text(profiles: Sequence[ArithmeticProfile]) -> str:
     by_name = {p.name: letter for letter, p in zip(letters, profiles, strict=True)}
     text += "\nWhat is not exact, and what was tried:\n\n"
     text += _listed(profiles, Evidence.ASSUMED, by_name, "tried")
+    if not any(entries_of(profiles, Evidence.SOURCE)):
+        return text + "\nNothing is called exact from its source alone: all of it was run.\n"
     text += "\nRead in the source, exact by that, and not run on the machine:\n\n"
-    text += _listed(profiles, Evidence.SOURCE, by_name, "reference")
-    return text
+    return text + _listed(profiles, Evidence.SOURCE, by_name, "reference")
 
 
 def update(file: Path) -> bool:

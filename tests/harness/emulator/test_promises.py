@@ -1,11 +1,12 @@
 """The table of promises: what it says of entries, and that the documented one is up to date."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
-from harness.emulator.profiles import PROFILES
+from harness.emulator.profiles import PROFILES, get_profile
 from harness.emulator.promises import BEGIN, END, matrix_text, update
 from harness.errors import UsageError
 
@@ -93,7 +94,15 @@ def test_update_changes_what_is_between_the_markers_only(tmp_path: Path) -> None
     assert not update(file)
     text = file.read_text()
     assert text.startswith(f"before\n{BEGIN}\n- **A** `litert-ref`")
-    assert text.endswith(f"|\n{END}\nafter\n")
+    assert text.endswith(f"\n{END}\nafter\n")
+
+
+def test_entries_from_the_source_alone_are_listed() -> None:
+    read = replace(get_profile("litert-ref"), entries=(entry("ADD", "S1", Evidence.SOURCE),))
+    heading = "Read in the source"
+    assert heading not in matrix_text((get_profile("litert-ref"),))
+    listed = matrix_text((read,)).partition(heading)[2]
+    assert "| ADD |" in listed
 
 
 def test_a_file_without_markers_is_refused(tmp_path: Path) -> None:
