@@ -21,8 +21,9 @@ from harness.emulator.ops.add import broadcast_shape
 
 
 def _gelu(x: Array) -> Array:
-    arguments = (x.reshape(-1) * math.sqrt(0.5)).tolist()
-    return np.asarray(0.5 * x * (1 + np.asarray([math.erf(a) for a in arguments]).reshape(x.shape)))
+    from scipy import special
+
+    return np.asarray(0.5 * x * (1 + special.erf(x * np.float32(math.sqrt(0.5)))))
 
 
 def _gelu_approximate(x: Array) -> Array:
