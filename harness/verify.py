@@ -116,7 +116,7 @@ def verify(
     timeout_s: float = 600.0,
     progress: Progress = no_progress,
 ) -> VerifyReport:
-    """Run a `.tflite` file on a device and hold every node of it against a profile.
+    """Run a `.tflite` or `.pte` file on a device and hold every node of it against a profile.
 
     Args:
         path: the file; untrusted.

@@ -29,6 +29,16 @@ def moved_behind(model: bytes) -> bytes:
     return _packed(tree) + behind
 
 
+def moved_inside(model: bytes) -> bytes:
+    """The same model with all buffers in the flatbuffer, where TensorFlow Lite Micro looks."""
+    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    for buffer in tree.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return _packed(tree)
+
+
 def _packed(tree: schema.ModelT) -> bytes:
     packer = flatbuffers.Builder(1024)
     packer.Finish(tree.Pack(packer), b"TFL3")
@@ -41,6 +51,10 @@ def test_constants_are_read() -> None:
     assert constants
     for tensor in constants:
         np.testing.assert_array_equal(after.tensors[tensor.index].data, tensor.data)
+
+
+def test_there_and_back() -> None:
+    assert moved_inside(moved_behind(residual())) == moved_inside(residual())
 
 
 @pytest.mark.parametrize("kernels", ["reference", "builtin", "xnnpack"])
