@@ -37,7 +37,7 @@ from harness.records import Promise
 from harness.target import Progress, no_progress
 
 if TYPE_CHECKING:
-    from harness.emulator.core.chains import Chain
+    from harness.emulator.core.plans import Plan
 
 _IMPOSSIBLE = (CannotRun, ValueError, IndexError, ZeroDivisionError, OverflowError, MemoryError)
 """What a definition raises on a graph that contradicts itself; the file is at fault."""
@@ -174,7 +174,7 @@ class Emulator:
         self._promises: dict[int, Promise] = dict.fromkeys(graph.inputs, "exact")
         self._unknown: dict[int, Undefined] = {}
         self._node_ns = np.zeros(len(graph.nodes), np.int64)
-        self._chains: tuple[set[int], dict[int, Chain]] | None = None
+        self._plans: tuple[set[int], dict[int, Plan]] | None = None
 
     def run(
         self,
@@ -188,16 +188,18 @@ class Emulator:
         if fitted is not self._graph:
             self._resize(fitted)
         count, stacked = stack_inputs(self._graph, inputs)
-        at_once = self._at_once
         keep = set(self._graph.outputs)
         if all_tensors:
             keep |= {*self._graph.inputs, *(o for n in self._graph.nodes for o in n.outputs)}
             keep = {i for i in keep if stored_dtype(self._graph.tensors[i].dtype) is not None}
         collected: dict[int, list[Array]] = {}
         self._node_ns = np.zeros(len(self._graph.nodes), np.int64)
-        for done in range(0, count, at_once):
+        done = 0
+        while done < count:
             progress("emulate", done, count)
-            batches = self._advance([array[done : done + at_once] for array in stacked], keep)
+            end = done + self._at_once
+            batches = self._advance([array[done:end] for array in stacked], keep)
+            done = end
             for values in batches:
                 for index in keep & values.keys():
                     collected.setdefault(index, []).append(values[index])
@@ -208,7 +210,7 @@ class Emulator:
         """Run at other input shapes from now on; what was bound for others does not hold."""
         self._graph, self._at_once = graph, steps_at_once(graph)
         self._bound.clear()
-        self._chains = None
+        self._plans = None
 
     def _called(self, graph: Graph) -> "Emulator":
         """A graph that this one calls."""
@@ -240,10 +242,10 @@ class Emulator:
         values: dict[int, Array] = dict(zip(self._graph.inputs, inputs, strict=True))
         values |= {index: value[np.newaxis] for index, value in self._state.items()}
         count = len(inputs[0]) if inputs else 1
-        chains = self._find_chains(keep)
+        plans = self._find_plans(keep)
         position = 0
         while position < len(self._graph.nodes):
-            end = position + self._run_chain(chains.get(position), position, values)
+            end = position + self._run_plan(plans.get(position), position, values)
             if end == position:
                 end, node = position + 1, self._graph.nodes[position]
                 started = time.perf_counter_ns()
@@ -256,24 +258,27 @@ class Emulator:
             position = end
         return values
 
-    def _find_chains(self, keep: set[int]) -> dict[int, "Chain"]:
-        """Chains among the nodes bound so far; found once for what is to be kept."""
-        if self._chains is None or self._chains[0] != keep:
-            self._chains = (keep, core.join_nodes(self._graph, self._bound, keep))
-        return self._chains[1]
+    def _find_plans(self, keep: set[int]) -> dict[int, "Plan"]:
+        """Plans of the nodes bound so far; found once for what is to be kept."""
+        if self._plans is None or self._plans[0] != keep:
+            self._plans = (keep, core.plan_nodes(self._graph, self._bound, keep))
+            self._at_once = steps_at_once(self._graph, self._plans[1])
+        return self._plans[1]
 
-    def _run_chain(self, chain: "Chain | None", position: int, values: dict[int, Array]) -> int:
-        """Run the chain if it fits the values; how many nodes that were."""
-        if chain is None or chain.takes not in values:
+    def _run_plan(self, plan: "Plan | None", position: int, values: dict[int, Array]) -> int:
+        """Run the plan if it fits the values; how many nodes that were."""
+        if plan is None:
             return 0
-        x, node = values[chain.takes], self._graph.nodes[position]
-        if x.shape[1:] != self._bound[node.index][0][0]:
+        inputs = [values[index] for index, _shape in plan.takes if index in values]
+        shapes = [shape for _index, shape in plan.takes]
+        if [x.shape[1:] for x in inputs] != shapes:
             return 0
         try:
-            values[chain.gives] = chain.run(x, self._node_ns[position : position + chain.length])
+            values |= plan.run(inputs, self._node_ns[position : position + plan.length])
         except MemoryError as error:
+            node = self._graph.nodes[position]
             raise ModelError(f"{where(self._graph, node)}: {error}") from error
-        return chain.length
+        return plan.length
 
     def _run(self, node: Node, values: dict[int, Array], count: int) -> None:
         arrays = node_values(self._graph, node, values)
@@ -339,7 +344,7 @@ class Emulator:
             if (node.op, entry.semantics) not in ROWWISE or not all(computed):
                 run = each_step(run, computed)
         self._bound[node.index] = (key, run)
-        self._chains = None
+        self._plans = None
         self._promise(node, entry)
         return run
 

@@ -4,7 +4,8 @@ The values of several steps are one array with one more leading axis, which coun
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -13,9 +14,16 @@ from harness.emulator.graph import Array, Graph, Node, Tensor
 from harness.emulator.tflite import stored_dtype
 from harness.errors import ModelError
 
-_MOST_STEPS = 32
+_MOST_STEPS = 64
 _BYTES_AT_ONCE = 8 << 20
 """What one node should read and write at a time: more would leave the caches."""
+
+
+class Planned(Protocol):
+    """Nodes that run as one call, such as `harness.emulator.core.plans.Plan`."""
+
+    length: int
+    step_bytes: int
 
 
 class Ragged(Exception):
@@ -86,13 +94,22 @@ def initial_state(graph: Graph) -> dict[int, Array]:
     return state
 
 
-def steps_at_once(graph: Graph) -> int:
+def steps_at_once(graph: Graph, plans: Mapping[int, Planned] | None = None) -> int:
     """How many steps run together: as many as the caches hold; one when the graph keeps state or
-    calls others."""
+    calls others.
+
+    Args:
+        graph: whose nodes.
+        plans: nodes that run as one, by the position of their first: what lies between them does
+            not count.
+    """
     if keeps_state(graph) or any(node.op in _ONE_BY_ONE for node in graph.nodes):
         return 1
-    largest = max((_computed_bytes(graph, node) for node in graph.nodes), default=1)
-    return max(1, min(_MOST_STEPS, _BYTES_AT_ONCE // max(1, largest)))
+    plans = plans or {}
+    inside = {at + i for at, plan in plans.items() for i in range(plan.length)}
+    sizes = [plan.step_bytes for plan in plans.values()]
+    sizes += [_computed_bytes(graph, n) for i, n in enumerate(graph.nodes) if i not in inside]
+    return max(1, min(_MOST_STEPS, _BYTES_AT_ONCE // max(1, *sizes, 1)))
 
 
 def _computed_bytes(graph: Graph, node: Node) -> int:

@@ -18,7 +18,7 @@ from harness.emulator.graph import Graph
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.emulator.core.chains import Chain
+    from harness.emulator.core.plans import Plan
 
 try:
     from harness.emulator.core import _core
@@ -67,17 +67,17 @@ def binder() -> Callable[[Call], Run | None]:
     return partial(bind, level=name)
 
 
-def join_nodes(
+def plan_nodes(
     graph: Graph,
     bound: Mapping[int, tuple[Sequence[tuple[int, ...]], Run]],
     keep: Collection[int],
-) -> "dict[int, Chain]":
-    """As `core.chains.find_chains`; none when the core is not built or switched off."""
+) -> "dict[int, Plan]":
+    """As `core.plans.find_plans`; none when the core is not built or switched off."""
     if level() is None:
         return {}
-    from harness.emulator.core.chains import find_chains
+    from harness.emulator.core.plans import find_plans
 
-    return find_chains(graph, bound, keep)
+    return find_plans(graph, bound, keep)
 
 
 def threads() -> int:

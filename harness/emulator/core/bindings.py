@@ -13,6 +13,7 @@ import numpy as np
 from harness.arithmetic.requantize import Requantization
 from harness.emulator.core.kernels import (
     Accumulation,
+    Elementwise,
     Kernel,
     Layer,
     Terms,
@@ -143,17 +144,31 @@ def _accumulation(call: Call, axis: int) -> Accumulation:
 
 
 class LayerRun:
-    """A layer as a `Run`; several that follow each other make a chain (`core.chains`)."""
+    """A kernel over images as a `Run`; several nodes that follow each other make a plan
+    (`core.plans`)."""
 
-    def __init__(self, layer: Layer, shape: tuple[int, ...]) -> None:
-        self.layer = layer
+    arity = 1
+
+    def __init__(self, kernel: Layer, shape: tuple[int, ...]) -> None:
+        self.kernel = kernel
         self.shape = shape
         """Of one step's output."""
 
     def __call__(self, values: Values) -> tuple[Array]:
         """As a `Run`."""
         x = required(values[0])
-        return (self.layer.run(x, (len(x), *self.shape)),)
+        return (self.kernel.run(x, (len(x), *self.shape)),)
+
+
+class ElementwiseRun:
+    """A kernel over arrays of one shape as a `Run`; likewise."""
+
+    def __init__(self, kernel: Elementwise, shape: tuple[int, ...], arity: int) -> None:
+        self.kernel, self.shape, self.arity = kernel, shape, arity
+
+    def __call__(self, values: Values) -> tuple[Array]:
+        """As a `Run`."""
+        return (self.kernel(*map(required, values)),)
 
 
 def _over_images(call: Call, layer: Layer) -> LayerRun:
@@ -200,9 +215,9 @@ def _bind_max_pool(call: Call, _level: str) -> Run:
     _require(x.dtype in _BYTES and call.output.dtype == x.dtype)
     low, high = integer_clamp(call)
     limits = np.iinfo(x.dtype)
-    pool = make_max_pool(_window(pool_windows(call), (x.shape[-1], x.shape[-1])))
+    pool = make_max_pool(_window(pool_windows(call), (x.shape[-1], x.shape[-1])), x.dtype)
     if (low, high) == (limits.min, limits.max):
-        return _run_images(pool)
+        return _over_images(call, pool)
     return _run_images(lambda image: np.clip(pool(image), low, high))
 
 
@@ -247,7 +262,7 @@ def _bind_addition(call: Call, level: str) -> Run:
     input_zeros = scale_and_zero_point(a)[1], scale_and_zero_point(b)[1]
     terms = (*xnnpack_multipliers(call), *input_zeros, zero_point, *clamp)
     add = make_addition(level, Terms(*terms), a.dtype, y.dtype)
-    return lambda values: (add(required(values[0]), required(values[1])),)
+    return ElementwiseRun(add, a.shape, 2)
 
 
 # Element-wise ops as tables of their definitions -------------------------------------------------
@@ -270,14 +285,14 @@ def _bind_elementwise(call: Call, _level: str) -> Run:
 
 def _bind_unary(call: Call) -> Run:
     look_up = make_look_up(_fill(call, _ALL_BYTES.view(call.input(0).dtype)))
-    return lambda values: (look_up(required(values[0])),)
+    return ElementwiseRun(look_up, call.input(0).shape, 1)
 
 
 def _bind_pair(call: Call) -> Run:
     a = np.repeat(_ALL_BYTES, 256).view(call.input(0).dtype)
     b = np.tile(_ALL_BYTES, 256).view(call.input(1).dtype)
     look_up = make_look_up_pair(_fill(call, a, b))
-    return lambda values: (look_up(required(values[0]), required(values[1])),)
+    return ElementwiseRun(look_up, call.input(0).shape, 2)
 
 
 def _fill(call: Call, *domain: Array) -> Array:

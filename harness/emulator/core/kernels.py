@@ -65,7 +65,7 @@ class Layer:
         workers: how many threads.
     """
 
-    kernels: tuple[_core.Convolution | _core.Depthwise, ...]
+    kernels: tuple[_core.Convolution | _core.Depthwise | _core.MaxPool, ...]
     image: tuple[int, int, int]
     dtype: str
     workers: int
@@ -82,23 +82,26 @@ class Layer:
         return out
 
 
-def chain_layers(layers: Sequence[Layer]) -> Callable[[Array, tuple[int, ...], Array], Array]:
-    """Layers that feed each other as one call: (x, shape of the output, ns) to the output.
+@dataclass(frozen=True, eq=False)
+class Elementwise:
+    """A kernel over 8-bit arrays of one shape, element by element.
 
-    The nanoseconds that each layer took are added to `ns`, int64.
-
-    Raises:
-        ValueError: a layer does not take what the one before it gives.
+    Attributes:
+        kernels: prepared; one.
+        dtype: of the output.
+        workers: how many threads.
     """
-    chain = _core.Chain([layer.kernels for layer in layers])
-    dtype, workers = layers[-1].dtype, layers[-1].workers
 
-    def run(x: Array, shape: tuple[int, ...], ns: Array) -> Array:
-        out = np.empty(shape, dtype)
-        chain(np.ascontiguousarray(x), out, workers, ns)
+    kernels: tuple[_core.Addition | _core.Table | _core.PairTable]
+    dtype: str
+    workers: int
+
+    def __call__(self, *inputs: Array) -> Array:
+        """The output for inputs of any one shape."""
+        out = np.empty(inputs[0].shape, self.dtype)
+        kernel: Callable[..., None] = self.kernels[0]
+        kernel(*map(np.ascontiguousarray, inputs), out, self.workers)
         return out
-
-    return run
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,57 +182,43 @@ def make_depthwise(
     return _layer(prepared, window, layer)
 
 
-def make_max_pool(window: Window) -> Kernel:
-    """MAX_POOL_2D without its clamp: the largest value of each window, padding left out."""
-    return _pooled(_core.max_pool, window, None)
+def make_max_pool(window: Window, dtype: str) -> Layer:
+    """MAX_POOL_2D of 8-bit images without its clamp: the largest value of each window, padding
+    left out."""
+    pool = _core.MaxPool(astuple(window), dtype == "uint8")
+    return Layer((pool,), (window.out_h, window.out_w, window.out_c), dtype, threads())
 
 
 def make_sum_pool(window: Window) -> Kernel:
     """The int32 sum of each window, padding left out."""
-    return _pooled(_core.sum_pool, window, np.int32)
+    image, workers, sizes = (window.out_h, window.out_w, window.out_c), threads(), astuple(window)
+
+    def run(x: Array) -> Array:
+        out = np.empty((len(x), *image), np.int32)
+        _core.sum_pool(sizes, np.ascontiguousarray(x), out, workers)
+        return out
+
+    return run
 
 
-def make_addition(
-    level: str, terms: Terms, dtype: str, output_dtype: str
-) -> Callable[[Array, Array], Array]:
+def make_addition(level: str, terms: Terms, dtype: str, output_dtype: str) -> Elementwise:
     """ADD and SUB of two 8-bit arrays of one shape and dtype.
 
     Raises:
         ValueError: a sum may leave 32 bits, or a value its type.
     """
     prepared = _core.make_addition(level, astuple(terms), dtype == "uint8", output_dtype == "uint8")
-    workers = threads()
-
-    def run(a: Array, b: Array) -> Array:
-        out = np.empty(a.shape, output_dtype)
-        prepared(np.ascontiguousarray(a), np.ascontiguousarray(b), out, workers)
-        return out
-
-    return run
+    return Elementwise((prepared,), output_dtype, threads())
 
 
-def make_look_up(table: Array) -> Kernel:
+def make_look_up(table: Array) -> Elementwise:
     """``table[x]`` for 8-bit x; `table` is ordered by x's bits read as unsigned."""
-    workers = threads()
-
-    def run(x: Array) -> Array:
-        out = np.empty(x.shape, table.dtype)
-        _core.look_up(table, np.ascontiguousarray(x), out, workers)
-        return out
-
-    return run
+    return Elementwise((_core.Table(table),), table.dtype.name, threads())
 
 
-def make_look_up_pair(table: Array) -> Callable[[Array, Array], Array]:
+def make_look_up_pair(table: Array) -> Elementwise:
     """``table[256 * a + b]`` for 8-bit a and b of one shape, their bits read as unsigned."""
-    workers = threads()
-
-    def run(a: Array, b: Array) -> Array:
-        out = np.empty(a.shape, table.dtype)
-        _core.look_up_pair(table, np.ascontiguousarray(a), np.ascontiguousarray(b), out, workers)
-        return out
-
-    return run
+    return Elementwise((_core.PairTable(table),), table.dtype.name, threads())
 
 
 def _layer(
@@ -237,22 +226,6 @@ def _layer(
 ) -> Layer:
     image = (window.out_h, window.out_w, window.out_c)
     return Layer(kernels, image, layer.output_dtype, threads())
-
-
-def _pooled(
-    pool: Callable[[Sequence[int], Array, Array, int], None],
-    window: Window,
-    dtype: npt.DTypeLike | None,
-) -> Kernel:
-    image, workers = (window.out_h, window.out_w, window.out_c), threads()
-    sizes = astuple(window)
-
-    def run(x: Array) -> Array:
-        out = np.empty((len(x), *image), dtype or x.dtype)
-        pool(sizes, np.ascontiguousarray(x), out, workers)
-        return out
-
-    return run
 
 
 def _boundary(layer: Accumulation) -> _core.Boundary:

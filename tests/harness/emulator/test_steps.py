@@ -12,7 +12,7 @@ from harness.emulator.tflite import read_tflite
 from tests.oracle.networks import residual
 
 PROFILE = get_profile("litert-ref")
-SAMPLES = 70
+SAMPLES = 150
 LEVELS = ("none", *core.available_levels())
 
 

@@ -4,18 +4,20 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <chrono>
-#include <functional>
-#include <memory>
+#include <array>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "pack.h"
+#include "plan.h"
 #include "run.h"
 
 namespace nb = nanobind;
@@ -90,23 +92,47 @@ const Level& level_named(const std::string& name) {
   return *level;
 }
 
+Window pool_window(const WindowSizes& sizes) {
+  const Window w = window_of(sizes);
+  check_window(w);
+  if (w.in_c != w.out_c) throw std::invalid_argument("a pool keeps the number of channels");
+  return w;
+}
+
 // A packed layer with the level it is packed for.
 template <class Layer>
-struct Prepared {
+struct Prepared final : Kernel {
   const Level& level;
   Layer layer;
-  bool input_unsigned, output_unsigned;
+  bool from_unsigned, to_unsigned;
+
+  Prepared(const Level& level, Layer layer, const Boundary& boundary)
+      : level(level),
+        layer(std::move(layer)),
+        from_unsigned(boundary.input_unsigned),
+        to_unsigned(boundary.output_unsigned) {}
+
+  int64_t in_size() const override { return layer.window.in_size(); }
+  int64_t out_size() const override { return layer.window.out_size(); }
+  std::optional<bool> input_unsigned() const override { return from_unsigned; }
+  bool output_unsigned() const override { return to_unsigned; }
+  int64_t work(int64_t out_size) const override {
+    return out_size * (int64_t)layer.weights.size() / std::max(1, layer.window.out_c);
+  }
+  void run(const uint8_t* const* in, uint8_t* out, int64_t items, int64_t,
+           int threads) const override {
+    edgefarm::run(level, layer, in[0], out, items, threads);
+  }
 
   void operator()(const Source& in, const Target& out, int threads) const {
-    require_bytes(in, input_unsigned, "the input");
-    require_bytes(Source(out), output_unsigned, "the output");
-    const Window& w = layer.window;
-    const int64_t batch = batch_of(in, w.in_size(), out.size(), w.out_size());
+    require_bytes(in, from_unsigned, "the input");
+    require_bytes(Source(out), to_unsigned, "the output");
+    const int64_t batch = batch_of(in, in_size(), out.size(), out_size());
     const auto* from = (const uint8_t*)in.data();
     auto* to = (uint8_t*)out.data();
     checked_threads(threads);
     nb::gil_scoped_release release;
-    run(level, layer, from, to, batch, threads);
+    run(&from, to, batch, out_size(), threads);
   }
   size_t packed_bytes() const {
     const Requantization& q = layer.requantization;
@@ -119,99 +145,168 @@ struct Prepared {
 using PreparedConvolution = Prepared<Convolution>;
 using PreparedDepthwise = Prepared<Depthwise>;
 
-// Layers that feed each other: one call, and no array of Python's between them. Several kernels of
-// one link fill its output together, each its channels.
-class Chain {
- public:
-  explicit Chain(const std::vector<std::vector<nb::object>>& links) {
-    if (links.empty()) throw std::invalid_argument("a chain has at least one link");
-    for (const auto& kernels : links) {
-      if (kernels.empty()) throw std::invalid_argument("a link has at least one kernel");
-      Link link;
-      for (const nb::object& kernel : kernels) {
-        if (nb::isinstance<PreparedConvolution>(kernel)) {
-          add(link, nb::cast<const PreparedConvolution&>(kernel), kernel);
-        } else {
-          add(link, nb::cast<const PreparedDepthwise&>(kernel), kernel);
-        }
+// An op on bytes element by element: every array has one size.
+template <int kInputs>
+struct Elementwise : Kernel {
+  int inputs() const override { return kInputs; }
+  int64_t work(int64_t out_size) const override { return out_size; }
+
+  void call(const std::array<const Source*, kInputs>& in, const Target& out, int threads) const {
+    std::array<const uint8_t*, kInputs> from;
+    for (int i = 0; i < kInputs; ++i) {
+      const auto wants = input_unsigned();
+      if (is_unsigned(*in[i]) != wants.value_or(is_unsigned(*in[i]))) {
+        throw std::invalid_argument("an input has the wrong signedness");
       }
-      if (!links_.empty() && (links_.back().out_size != link.in_size ||
-                              links_.back().output_unsigned != link.input_unsigned)) {
-        throw std::invalid_argument("a link does not take what the one before it gives");
-      }
-      links_.push_back(std::move(link));
+      if (in[i]->size() != out.size()) throw std::invalid_argument("all arrays need one size");
+      from[i] = (const uint8_t*)in[i]->data();
     }
-  }
-
-  // Adds the nanoseconds of each link to `ns`.
-  void operator()(const Source& in, const Target& out, int threads, const Times& ns) const {
-    require_bytes(in, links_.front().input_unsigned, "the input");
-    require_bytes(Source(out), links_.back().output_unsigned, "the output");
-    if (ns.size() != links_.size()) throw std::invalid_argument("a time for each link");
-    const int64_t batch =
-        batch_of(in, links_.front().in_size, out.size(), links_.back().out_size);
-    int64_t largest = 0;
-    for (const Link& link : links_) largest = std::max(largest, link.out_size);
-    checked_threads(threads);
-    const auto* from = (const uint8_t*)in.data();
-    auto* const last = (uint8_t*)out.data();
-    int64_t* time = ns.data();
-    nb::gil_scoped_release release;
-    std::unique_ptr<uint8_t[]> between[2];
-    for (size_t i = 0; i < links_.size(); ++i) {
-      const auto started = std::chrono::steady_clock::now();
-      auto& buffer = between[i % 2];
-      const bool is_last = i + 1 == links_.size();
-      if (!is_last && !buffer) buffer.reset(new uint8_t[batch * largest]);
-      uint8_t* to = is_last ? last : buffer.get();
-      for (const auto& kernel : links_[i].kernels) kernel(from, to, batch, threads);
-      from = to;
-      time[i] += std::chrono::nanoseconds(std::chrono::steady_clock::now() - started).count();
-    }
-  }
-
- private:
-  struct Link {
-    std::vector<std::function<void(const uint8_t*, uint8_t*, int64_t, int)>> kernels;
-    int64_t in_size, out_size;
-    bool input_unsigned, output_unsigned;
-  };
-
-  template <class Layer>
-  void add(Link& link, const Prepared<Layer>& kernel, const nb::object& owner) {
-    link.in_size = kernel.layer.window.in_size();
-    link.out_size = kernel.layer.window.out_size();
-    link.input_unsigned = kernel.input_unsigned;
-    link.output_unsigned = kernel.output_unsigned;
-    link.kernels.push_back([&kernel](const uint8_t* in, uint8_t* out, int64_t batch, int threads) {
-      run(kernel.level, kernel.layer, in, out, batch, threads);
-    });
-    owners_.push_back(owner);
-  }
-
-  std::vector<Link> links_;
-  std::vector<nb::object> owners_;  // keeps the kernels alive
-};
-
-struct PreparedAddition {
-  const Level& level;
-  Addition layer;
-  bool inputs_unsigned, output_unsigned;
-
-  void operator()(const Source& x1, const Source& x2, const Target& out, int threads) const {
-    require_bytes(x1, inputs_unsigned, "the first input");
-    require_bytes(x2, inputs_unsigned, "the second input");
-    require_bytes(Source(out), output_unsigned, "the output");
-    if (x1.size() != out.size() || x2.size() != out.size()) {
-      throw std::invalid_argument("all arrays need one size");
-    }
-    const auto *a = (const uint8_t*)x1.data(), *b = (const uint8_t*)x2.data();
+    require_bytes(Source(out), output_unsigned(), "the output");
     auto* to = (uint8_t*)out.data();
     const auto size = (int64_t)out.size();
     checked_threads(threads);
     nb::gil_scoped_release release;
-    run(level, layer, a, b, to, size, threads);
+    run(from.data(), to, 1, size, threads);
   }
+};
+
+struct PreparedAddition final : Elementwise<2> {
+  const Level& level;
+  Addition layer;
+  bool inputs_unsigned, to_unsigned;
+
+  PreparedAddition(const Level& level, const Addition& layer, bool inputs_unsigned,
+                   bool to_unsigned)
+      : level(level), layer(layer), inputs_unsigned(inputs_unsigned), to_unsigned(to_unsigned) {}
+
+  std::optional<bool> input_unsigned() const override { return inputs_unsigned; }
+  bool output_unsigned() const override { return to_unsigned; }
+  void run(const uint8_t* const* in, uint8_t* out, int64_t items, int64_t size,
+           int threads) const override {
+    edgefarm::run(level, layer, in[0], in[1], out, items * size, threads);
+  }
+};
+
+// out = table[bits of the inputs], of one input or of a pair.
+template <int kInputs>
+struct Table final : Elementwise<kInputs> {
+  std::vector<uint8_t> entries;
+  bool to_unsigned;
+
+  explicit Table(const Source& table) : to_unsigned(is_unsigned(table)) {
+    if (table.size() != (kInputs == 1 ? 256 : 65536)) {
+      throw std::invalid_argument("a table has 256 entries, for pairs 65,536");
+    }
+    const auto* first = (const uint8_t*)table.data();
+    entries.assign(first, first + table.size());
+  }
+  bool output_unsigned() const override { return to_unsigned; }
+  void run(const uint8_t* const* in, uint8_t* out, int64_t items, int64_t size,
+           int threads) const override {
+    if constexpr (kInputs == 1) {
+      look_up(entries.data(), in[0], out, items * size, threads);
+    } else {
+      look_up_pair(entries.data(), in[0], in[1], out, items * size, threads);
+    }
+  }
+};
+
+struct MaxPool final : Kernel {
+  Window window;
+  bool bytes_unsigned;
+
+  MaxPool(const WindowSizes& sizes, bool bytes_unsigned)
+      : window(pool_window(sizes)), bytes_unsigned(bytes_unsigned) {}
+
+  int64_t in_size() const override { return window.in_size(); }
+  int64_t out_size() const override { return window.out_size(); }
+  std::optional<bool> input_unsigned() const override { return bytes_unsigned; }
+  bool output_unsigned() const override { return bytes_unsigned; }
+  int64_t work(int64_t out_size) const override {
+    return out_size * window.kernel_h * window.kernel_w;
+  }
+  void run(const uint8_t* const* in, uint8_t* out, int64_t items, int64_t,
+           int threads) const override {
+    max_pool(window, !bytes_unsigned, in[0], out, items, threads);
+  }
+  void operator()(const Source& in, const Target& out, int threads) const {
+    require_bytes(in, bytes_unsigned, "the input");
+    require_bytes(Source(out), bytes_unsigned, "the output");
+    const int64_t batch = batch_of(in, in_size(), out.size(), out_size());
+    const auto* from = (const uint8_t*)in.data();
+    auto* to = (uint8_t*)out.data();
+    checked_threads(threads);
+    nb::gil_scoped_release release;
+    run(&from, to, batch, out_size(), threads);
+  }
+};
+
+// A plan with the kernels that it calls; arrays are checked against its slots.
+class BoundPlan {
+ public:
+  // Each link: its kernels, the slots that it takes, the slot that it fills.
+  using Links = std::vector<std::tuple<std::vector<nb::object>, std::vector<int>, int>>;
+
+  BoundPlan(const Links& links, std::vector<int64_t> sizes, std::vector<int> takes,
+            std::vector<int> gives)
+      : plan_(kernels_of(links), std::move(sizes), std::move(takes), std::move(gives)) {
+    for (const auto& link : links) {
+      for (const nb::object& kernel : std::get<0>(link)) owners_.push_back(kernel);
+    }
+  }
+
+  void operator()(const std::vector<Source>& in, const std::vector<Target>& out, int threads,
+                  const Times& ns) const {
+    if (in.size() != plan_.takes().size() || out.size() != plan_.gives().size()) {
+      throw std::invalid_argument("an array for each slot that the plan takes and gives");
+    }
+    if (ns.size() != plan_.links().size()) throw std::invalid_argument("a time for each link");
+    int64_t items = -1;
+    std::vector<const uint8_t*> from;
+    std::vector<uint8_t*> to;
+    for (size_t i = 0; i < in.size(); ++i) {
+      check(in[i], plan_.takes()[i], items);
+      from.push_back((const uint8_t*)in[i].data());
+    }
+    for (size_t i = 0; i < out.size(); ++i) {
+      check(Source(out[i]), plan_.gives()[i], items);
+      to.push_back((uint8_t*)out[i].data());
+    }
+    checked_threads(threads);
+    int64_t* const time = ns.data();
+    nb::gil_scoped_release release;
+    plan_.run(from, to, items, threads, time);
+  }
+  int64_t arena_bytes() const { return plan_.arena_bytes(); }
+
+ private:
+  static std::vector<Link> kernels_of(const Links& links) {
+    std::vector<Link> found;
+    for (const auto& [kernels, inputs, output] : links) {
+      Link link;
+      for (const nb::object& kernel : kernels) {
+        link.kernels.push_back(nb::cast<const Kernel*>(kernel));
+      }
+      link.inputs = inputs;
+      link.output = output;
+      found.push_back(std::move(link));
+    }
+    return found;
+  }
+  void check(const Source& array, int slot, int64_t& items) const {
+    const bool has = is_unsigned(array);
+    if (plan_.is_unsigned(slot).value_or(has) != has) {
+      throw std::invalid_argument("an array has the wrong signedness");
+    }
+    const int64_t size = plan_.sizes()[(size_t)slot], count = (int64_t)array.size();
+    if (count % size != 0 || (items >= 0 && count / size != items)) {
+      throw std::invalid_argument("the arrays do not hold the same number of items");
+    }
+    items = count / size;
+  }
+
+  Plan plan_;
+  std::vector<nb::object> owners_;  // keeps the kernels alive
 };
 
 PreparedAddition make_addition(const std::string& level_name, const std::vector<int32_t>& terms,
@@ -233,7 +328,7 @@ PreparedConvolution make_convolution(const std::string& level_name, const Window
   return {level,
           pack_convolution(level, w, groups, weights_of(weights, weight_zero, expected),
                            bias_of(bias, w.out_c), boundary, parameters),
-          boundary.input_unsigned, boundary.output_unsigned};
+          boundary};
 }
 
 PreparedDepthwise make_depthwise(const std::string& level_name, const WindowSizes& sizes,
@@ -247,54 +342,7 @@ PreparedDepthwise make_depthwise(const std::string& level_name, const WindowSize
           pack_depthwise(level, w, first_channel, last_channel,
                          weights_of(weights, weight_zero, expected), bias_of(bias, w.out_c),
                          boundary, parameters),
-          boundary.input_unsigned, boundary.output_unsigned};
-}
-
-void look_up_checked(const Source& table, const Source& x, const Target& out, int threads) {
-  is_unsigned(table), is_unsigned(x), is_unsigned(out);
-  if (table.size() != 256 || x.size() != out.size()) {
-    throw std::invalid_argument("a table has 256 entries, and the output the input's size");
-  }
-  const auto *t = (const uint8_t*)table.data(), *from = (const uint8_t*)x.data();
-  auto* to = (uint8_t*)out.data();
-  const auto size = (int64_t)x.size();
-  checked_threads(threads);
-  nb::gil_scoped_release release;
-  look_up(t, from, to, size, threads);
-}
-
-void look_up_pair_checked(const Source& table, const Source& a, const Source& b, const Target& out,
-                          int threads) {
-  is_unsigned(table), is_unsigned(a), is_unsigned(b), is_unsigned(out);
-  if (table.size() != 65536 || a.size() != out.size() || b.size() != out.size()) {
-    throw std::invalid_argument("a table has 65,536 entries, and all arrays one size");
-  }
-  const auto *t = (const uint8_t*)table.data(), *x = (const uint8_t*)a.data(),
-             *y = (const uint8_t*)b.data();
-  auto* to = (uint8_t*)out.data();
-  const auto size = (int64_t)out.size();
-  checked_threads(threads);
-  nb::gil_scoped_release release;
-  look_up_pair(t, x, y, to, size, threads);
-}
-
-Window pool_window(const WindowSizes& sizes) {
-  const Window w = window_of(sizes);
-  check_window(w);
-  if (w.in_c != w.out_c) throw std::invalid_argument("a pool keeps the number of channels");
-  return w;
-}
-
-void max_pool_checked(const WindowSizes& sizes, const Source& in, const Target& out, int threads) {
-  const Window w = pool_window(sizes);
-  const bool is_signed = !is_unsigned(in);
-  require_bytes(Source(out), !is_signed, "the output");
-  const int64_t batch = batch_of(in, w.in_size(), out.size(), w.out_size());
-  const auto* from = (const uint8_t*)in.data();
-  auto* to = (uint8_t*)out.data();
-  checked_threads(threads);
-  nb::gil_scoped_release release;
-  max_pool(w, is_signed, from, to, batch, threads);
+          boundary};
 }
 
 void sum_pool_checked(const WindowSizes& sizes, const Source& in, const Target& out, int threads) {
@@ -337,21 +385,46 @@ NB_MODULE(_core, m) {
           },
           "number"_a, "multiplier"_a, "shift"_a, "scale"_a, "zero_point"_a, "low"_a, "high"_a);
 
-  nb::class_<PreparedConvolution>(m, "Convolution")
+  nb::class_<Kernel>(m, "Kernel");
+  nb::class_<PreparedConvolution, Kernel>(m, "Convolution")
       .def("__call__", &PreparedConvolution::operator(), "x"_a.noconvert(), "out"_a.noconvert(),
            "threads"_a)
       .def_prop_ro("packed_bytes", &PreparedConvolution::packed_bytes);
-  nb::class_<PreparedDepthwise>(m, "Depthwise")
+  nb::class_<PreparedDepthwise, Kernel>(m, "Depthwise")
       .def("__call__", &PreparedDepthwise::operator(), "x"_a.noconvert(), "out"_a.noconvert(),
            "threads"_a)
       .def_prop_ro("packed_bytes", &PreparedDepthwise::packed_bytes);
-  nb::class_<Chain>(m, "Chain")
-      .def(nb::init<const std::vector<std::vector<nb::object>>&>(), "links"_a)
-      .def("__call__", &Chain::operator(), "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a,
-           "ns"_a.noconvert());
-  nb::class_<PreparedAddition>(m, "Addition")
-      .def("__call__", &PreparedAddition::operator(), "x1"_a.noconvert(), "x2"_a.noconvert(),
-           "out"_a.noconvert(), "threads"_a);
+  nb::class_<MaxPool, Kernel>(m, "MaxPool")
+      .def(nb::init<const WindowSizes&, bool>(), "window"_a, "is_unsigned"_a)
+      .def("__call__", &MaxPool::operator(), "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
+  nb::class_<Table<1>, Kernel>(m, "Table")
+      .def(nb::init<const Source&>(), "table"_a.noconvert())
+      .def(
+          "__call__",
+          [](const Table<1>& self, const Source& x, const Target& out, int threads) {
+            self.call({&x}, out, threads);
+          },
+          "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
+  nb::class_<Table<2>, Kernel>(m, "PairTable")
+      .def(nb::init<const Source&>(), "table"_a.noconvert())
+      .def(
+          "__call__",
+          [](const Table<2>& self, const Source& a, const Source& b, const Target& out,
+             int threads) { self.call({&a, &b}, out, threads); },
+          "a"_a.noconvert(), "b"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
+  nb::class_<PreparedAddition, Kernel>(m, "Addition")
+      .def(
+          "__call__",
+          [](const PreparedAddition& self, const Source& a, const Source& b, const Target& out,
+             int threads) { self.call({&a, &b}, out, threads); },
+          "a"_a.noconvert(), "b"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
+  nb::class_<BoundPlan>(m, "Plan")
+      .def(nb::init<const BoundPlan::Links&, std::vector<int64_t>, std::vector<int>,
+                    std::vector<int>>(),
+           "links"_a, "sizes"_a, "takes"_a, "gives"_a)
+      .def("__call__", &BoundPlan::operator(), "inputs"_a.noconvert(), "outputs"_a.noconvert(),
+           "threads"_a, "ns"_a.noconvert())
+      .def_prop_ro("arena_bytes", &BoundPlan::arena_bytes);
   m.def("make_addition", &make_addition, "level"_a, "terms"_a, "inputs_unsigned"_a,
         "output_unsigned"_a);
   m.def("make_convolution", &make_convolution, "level"_a, "window"_a, "groups"_a,
@@ -361,12 +434,6 @@ NB_MODULE(_core, m) {
         "last_channel"_a, "weights"_a.noconvert(), "weight_zero"_a, "bias"_a.noconvert().none(),
         "boundary"_a, "parameters"_a);
 
-  m.def("look_up", &look_up_checked, "table"_a.noconvert(), "x"_a.noconvert(), "out"_a.noconvert(),
-        "threads"_a);
-  m.def("look_up_pair", &look_up_pair_checked, "table"_a.noconvert(), "a"_a.noconvert(),
-        "b"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
-  m.def("max_pool", &max_pool_checked, "window"_a, "x"_a.noconvert(), "out"_a.noconvert(),
-        "threads"_a);
   m.def("sum_pool", &sum_pool_checked, "window"_a, "x"_a.noconvert(), "out"_a.noconvert(),
         "threads"_a);
 }

@@ -129,10 +129,10 @@ def test_terms_that_do_not_fit(terms: tuple[int, ...]) -> None:
 CALLS: dict[str, Callable[[Any, Any], None]] = {
     "convolution": lambda x, y: convolution()(x, y, 1),
     "addition": lambda x, y: _core.make_addition(LEVEL, TERMS, False, False)(x, x, y, 1),
-    "max pool": lambda x, y: _core.max_pool(POOL, x, y, 1),
+    "max pool": lambda x, y: _core.MaxPool(POOL, False)(x, y, 1),
     "sum pool": lambda x, y: _core.sum_pool(POOL, x, y, 1),
-    "table": lambda x, y: _core.look_up(np.zeros(256, np.int8), x, y, 1),
-    "pair table": lambda x, y: _core.look_up_pair(np.zeros(65536, np.int8), x, x, y, 1),
+    "table": lambda x, y: _core.Table(np.zeros(256, np.int8))(x, y, 1),
+    "pair table": lambda x, y: _core.PairTable(np.zeros(65536, np.int8))(x, x, y, 1),
 }
 SHAPES = st.lists(st.integers(0, 5), max_size=5).map(tuple)
 DTYPES = st.sampled_from(["int8", "uint8", "int16", "int32", "float32", "bool", "complex64"])
