@@ -275,7 +275,11 @@ def _bind_elementwise(call: Call, _level: str) -> Run:
     _require(len(tensors) == len(call.inputs) <= 2)
     _require(all(t.dtype in _BYTES for t in tensors))
     block = ELEMENTWISE[call.node.op, call.semantics]
-    _require(math.prod(tensors[0].shape) % block == 0 == len(_ALL_BYTES) % block)
+    rest = math.prod(tensors[0].shape) % block
+    _require(len(_ALL_BYTES) % block == 0)
+    if len(tensors) == 1 and tensors[0].data is None and rest:
+        return _bind_unary_with_rest(call, rest)
+    _require(not rest)
     if len(tensors) == 1 and tensors[0].data is None:
         return _bind_unary(call)
     same = len(tensors) == 2 and tensors[0].shape == tensors[1].shape
@@ -286,6 +290,22 @@ def _bind_elementwise(call: Call, _level: str) -> Run:
 def _bind_unary(call: Call) -> Run:
     look_up = make_look_up(_fill(call, _ALL_BYTES.view(call.input(0).dtype)))
     return ElementwiseRun(look_up, call.input(0).shape, 1)
+
+
+def _bind_unary_with_rest(call: Call, rest: int) -> Run:
+    """Whole blocks by one table; the elements behind them, by their place, by tables of theirs."""
+    dtype = call.input(0).dtype
+    look_up = make_look_up(_fill(call, _ALL_BYTES.view(dtype)))
+    alone = [_fill(call, np.full(rest, byte, np.uint8).view(dtype)) for byte in _ALL_BYTES]
+    tables, places = np.stack(alone), np.arange(rest)  # (256, rest)
+
+    def run(values: Values) -> tuple[Array]:
+        x = required(values[0])
+        y, behind = look_up(x), x.reshape(len(x), -1)[:, -rest:].view(np.uint8)
+        y.reshape(len(x), -1)[:, -rest:] = tables[behind, places]
+        return (y,)
+
+    return run
 
 
 def _bind_pair(call: Call) -> Run:

@@ -21,9 +21,9 @@ struct ConvolutionKernels {
 
   // acc[row][panel] = start + sum over k of a[row][k] * b[k][panel's lanes]
   template <int kRows, int kPanels>
-  static void multiply(const Activation* a, int64_t row_stride, const int8_t* b,
-                       int64_t panel_stride, int steps, const int32_t* start, int32_t* to) {
-    I32 acc[kRows][kPanels];
+  static inline __attribute__((always_inline)) void accumulate(
+      I32 (&acc)[kRows][kPanels], const Activation* a, int64_t row_stride, const int8_t* b,
+      int64_t panel_stride, int steps, const int32_t* start) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
@@ -42,6 +42,14 @@ struct ConvolutionKernels {
       a += V::kGroup;
       b += V::kLanes * V::kGroup;
     }
+  }
+
+  // The accumulators of a block that has fewer rows than the registers hold.
+  template <int kRows, int kPanels>
+  static void multiply(const Activation* a, int64_t row_stride, const int8_t* b,
+                       int64_t panel_stride, int steps, const int32_t* start, int32_t* to) {
+    I32 acc[kRows][kPanels];
+    accumulate<kRows, kPanels>(acc, a, row_stride, b, panel_stride, steps, start);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
@@ -191,24 +199,35 @@ struct ConvolutionKernels {
     const int left = layer.group_out - in_group;
     const int count = left < kPanels * V::kLanes ? left : kPanels * V::kLanes;
     out += group * layer.group_out + in_group;
-    alignas(64) int32_t acc[V::kRows * kPanels * V::kLanes];
-    for (int row = 0; row < rows; row += V::kRows) {
-      const int height = rows - row < V::kRows ? rows - row : V::kRows;
-      multiply_for<kPanels>(height, std::make_integer_sequence<int, V::kRows>())(
-          a + (int64_t)row * layer.padded_depth, layer.padded_depth,
-          layer.weights.data() + panel * panel_stride, panel_stride, layer.padded_depth / V::kGroup,
-          layer.start.data() + lane, acc);
-      for (int r = 0; r < height; ++r) {
-        I32 x[kPanels];
+    const int8_t* weights = layer.weights.data() + panel * panel_stride;
+    const int32_t* start = layer.start.data() + lane;
+    const int steps = layer.padded_depth / V::kGroup;
+    const auto finish = [&](I32 (&x)[kPanels], int row) {
 #pragma GCC unroll 8
-        for (int p = 0; p < kPanels; ++p) {
-          x[p] = V::load(acc + (r * kPanels + p) * V::kLanes);
-          if (correction) x[p] = V::sub(x[p], V::splat(correction[row + r]));
-          x[p] = Finish::template requantize<R>(x[p], q, lane + p * V::kLanes, cap);
-        }
-        V::template store_row<kPanels>(x, output, out + (int64_t)(row + r) * layer.window.out_c,
-                                       count);
+      for (int p = 0; p < kPanels; ++p) {
+        if (correction) x[p] = V::sub(x[p], V::splat(correction[row]));
+        x[p] = Finish::template requantize<R>(x[p], q, lane + p * V::kLanes, cap);
       }
+      V::template store_row<kPanels>(x, output, out + (int64_t)row * layer.window.out_c, count);
+    };
+    int row = 0;
+    for (; row + V::kRows <= rows; row += V::kRows) {  // from the registers to the output
+      I32 acc[V::kRows][kPanels];
+      accumulate<V::kRows, kPanels>(acc, a + (int64_t)row * layer.padded_depth, layer.padded_depth,
+                                    weights, panel_stride, steps, start);
+#pragma GCC unroll 16
+      for (int r = 0; r < V::kRows; ++r) finish(acc[r], row + r);
+    }
+    if (row == rows) return;
+    alignas(64) int32_t rest[V::kRows * kPanels * V::kLanes];
+    multiply_for<kPanels>(rows - row, std::make_integer_sequence<int, V::kRows>())(
+        a + (int64_t)row * layer.padded_depth, layer.padded_depth, weights, panel_stride, steps,
+        start, rest);
+    for (int r = 0; row < rows; ++row, ++r) {
+      I32 x[kPanels];
+#pragma GCC unroll 8
+      for (int p = 0; p < kPanels; ++p) x[p] = V::load(rest + (r * kPanels + p) * V::kLanes);
+      finish(x, row);
     }
   }
 

@@ -75,8 +75,8 @@ struct DepthwiseKernels {
 
   template <Rounding R, int kPairs>
   static void depthwise_pixels(const Depthwise& layer, const uint8_t* const* taps, int pixels,
-                               const typename V::Output& output, float cap, uint8_t* narrow,
-                               uint8_t* __restrict out) {
+                               const typename V::Output& output, float cap, bool may_read_on,
+                               uint8_t* narrow, uint8_t* __restrict out) {
     const Window& w = layer.window;
     const int pairs = (w.kernel_h * w.kernel_w + 1) / 2;
     for (int block = 0; block < layer.blocks; ++block) {
@@ -87,11 +87,12 @@ struct DepthwiseKernels {
       for (int x = 0; x < pixels; ++x) {
         const uint8_t* const* own = taps + (int64_t)x * 2 * pairs;
         uint8_t* to = out + (int64_t)x * w.out_c + channel;
-        if (left >= V::kChannels) {
+        if (left >= V::kChannels || may_read_on) {
           depthwise_block<R, kPairs>(layer, own, channel, lane, weights, output, cap, to,
-                                     V::kChannels);
+                                     left < V::kChannels ? left : V::kChannels);
         } else {
-          // Narrower than the vectors: the taps are copied to where reading on is harmless.
+          // Narrower than the vectors, at the end of the image: the taps are copied to where
+          // reading on is harmless.
           const uint8_t** copies = (const uint8_t**)narrow;
           uint8_t* bytes = narrow + 2 * pairs * sizeof(uint8_t*);
           for (int t = 0; t < 2 * pairs; ++t, bytes += V::kChannels) {
@@ -111,12 +112,14 @@ struct DepthwiseKernels {
     const int pairs = (w.kernel_h * w.kernel_w + 1) / 2;
     const int64_t pointers = (int64_t)2 * pairs * sizeof(uint8_t*);
     const int64_t narrow = pointers + (int64_t)2 * pairs * V::kChannels;
-    uint8_t* memory = scratch.at_least((kPixels + 1) * pointers + narrow + w.in_c);
+    uint8_t* memory = scratch.at_least((kPixels + 1) * pointers + narrow + w.in_c +
+                                       V::kChannels);
     auto** taps = (const uint8_t**)memory;
     auto* steps = (int64_t*)(memory + kPixels * pointers);
     uint8_t* copies = memory + (kPixels + 1) * pointers;
     uint8_t* padding = copies + narrow;
-    std::memset(padding, (uint8_t)layer.input_zero ^ layer.input_flip, (size_t)w.in_c);
+    std::memset(padding, (uint8_t)layer.input_zero ^ layer.input_flip,
+                (size_t)(w.in_c + V::kChannels));
     const typename V::Output output = Finish::output_of(layer.requantization, layer.output_flip);
     const float cap = Finish::cap_of(layer.requantization);
     // The usual windows, 3 x 3 and 5 x 5, are unrolled.
@@ -125,10 +128,16 @@ struct DepthwiseKernels {
                                    : &depthwise_pixels<R, 0>;
     for (int64_t row = first_row; row < last_row; ++row) {
       const uint8_t* image = in + row / w.out_h * w.in_size();
+      // Whether what a vector reads behind its channels is still of this image.
+      const int64_t bottom = row % w.out_h * w.stride_h - w.pad_top +
+                             (int64_t)(w.kernel_h - 1) * w.dilation_h;
+      const bool may_read_on =
+          (w.in_h - 1 - bottom) * w.in_w * w.in_c >= (int64_t)V::kChannels;
       for (int x = 0; x < w.out_w; x += kPixels) {
         const int last_x = x + kPixels < w.out_w ? x + kPixels : w.out_w;
         find_taps(w, image, (int)(row % w.out_h), x, last_x, padding, taps, steps);
-        run(layer, taps, last_x - x, output, cap, copies, out + (row * w.out_w + x) * w.out_c);
+        run(layer, taps, last_x - x, output, cap, may_read_on, copies,
+            out + (row * w.out_w + x) * w.out_c);
       }
     }
   }

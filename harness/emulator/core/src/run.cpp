@@ -115,7 +115,7 @@ void run(const Level& level, const Addition& layer, const uint8_t* x1, const uin
 
 void look_up(const uint8_t* table, const uint8_t* x, uint8_t* out, int64_t size, int threads) {
   for_slices(size, slice_of(size, threads), threads, [&](int64_t first, int64_t last, Scratch&) {
-    for (int64_t i = first; i < last; ++i) out[i] = table[x[i]];
+    look_up_here(table, x + first, out + first, last - first);
   });
 }
 

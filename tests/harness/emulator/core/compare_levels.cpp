@@ -166,6 +166,21 @@ void compare_addition(const Level& level, const Level& portable, int64_t& bytes,
   bytes += (int64_t)got.size();
 }
 
+// Tables of every size that leaves a tail, and of none.
+bool tables_agree() {
+  const std::vector<uint8_t> table = random_bytes(256);
+  for (int64_t size = 0; size < 300; ++size) {
+    const std::vector<uint8_t> x = random_bytes(size);
+    std::vector<uint8_t> y((size_t)size + 1, 0xAB);
+    look_up_here(table.data(), x.data(), y.data(), size);
+    for (int64_t i = 0; i < size; ++i) {
+      if (y[(size_t)i] != table[x[(size_t)i]]) return false;
+    }
+    if (y[(size_t)size] != 0xAB) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -190,6 +205,10 @@ int main(int argc, char** argv) {
     std::printf("%s: %d layers, %lld bytes, %lld differing\n", name, trials, (long long)bytes,
                 (long long)differing);
     equal = equal && differing == 0;
+  }
+  if (!tables_agree()) {
+    std::printf("a table is not looked up as it should\n");
+    return 1;
   }
   return equal ? 0 : 1;
 }

@@ -69,12 +69,25 @@ def test_a_broadcast_pair_is_left_to_the_definition() -> None:
     assert bind(make_call("ADD", "shifted-S1", (a, b), make_tensor((2, 8), "int8")), LEVEL) is None
 
 
-def test_blocks_that_are_not_whole_are_left_to_the_definition() -> None:
+@pytest.mark.parametrize("size", [5, 15, 16, 31, 16 * 17 + 9])
+def test_elements_behind_whole_blocks_are_as_defined(size: int) -> None:
+    """Every value at every place, before and behind the end of the last whole block."""
     semantics = "requantize-S2-blocks-of-16"
     assert ELEMENTWISE["QUANTIZE", semantics] == 16
-    for size, taken in ((32, True), (31, False)):
-        x, y = make_tensor((1, size), "int8", 0.1), make_tensor((1, size), "int8", 0.2)
-        assert (bind(make_call("QUANTIZE", semantics, (x,), y), LEVEL) is not None) == taken
+    x = make_tensor((1, size), "int8", 0.1, 3)
+    call = make_call("QUANTIZE", semantics, (x,), make_tensor((1, size), "int8", 0.21, -7))
+    values = (np.arange(256)[:, np.newaxis, np.newaxis] + np.arange(size)).astype(np.uint8)
+    steps = values.view(np.int8)
+    np.testing.assert_array_equal(run_core(call, LEVEL, (steps,)), define_each(call, (steps,)))
+
+
+def test_pairs_in_blocks_that_are_not_whole_are_left_to_the_definition() -> None:
+    paired = [key for key, block in ELEMENTWISE.items() if block > 1 and key[0] in {"ADD", "SUB"}]
+    assert paired
+    for op, semantics in paired:
+        tensors = make_tensor((1, 31), "int8", 0.1), make_tensor((1, 31), "int8", 0.2)
+        call = make_call(op, semantics, tensors, make_tensor((1, 31), "int8", 0.3))
+        assert bind(call, LEVEL) is None
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
