@@ -8,12 +8,34 @@ class ModelInput:
     """One input of a model.
 
     Attributes:
-        shape: in the model's own layout, as in its example inputs; the first dimension is the
-            batch.
+        shape: in the model's own layout, as in its example inputs.
         dtype: numpy name.
         quantized: integers with a scale (of a quantized ``.tflite``), so floats are taken as well.
+        batched: the first dimension is the batch; else the input is given whole with every
+            invocation (a table of positions, a scalar).
+        name: path in the example inputs, e.g. ``mask``; its position where it has no name.
     """
 
+    shape: tuple[int, ...]
+    dtype: str
+    quantized: bool = False
+    batched: bool = True
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """One output of a model.
+
+    Attributes:
+        name: path in what the module returns, e.g. ``logits`` or ``aux.0``; of a ``.tflite`` the
+            tensor's name.
+        shape: in the model's own layout, as for the example inputs.
+        dtype: numpy name.
+        quantized: integers with a scale.
+    """
+
+    name: str
     shape: tuple[int, ...]
     dtype: str
     quantized: bool = False
@@ -30,6 +52,8 @@ class Model:
         inputs: in order.
         quantized: a ``.tflite`` that came quantized; it takes no recipe.
         compiled: it came compiled for an accelerator as well; no runtime of a host opens it.
+        outputs: in order; the tensors of nested outputs, flattened.
+        notes: what the reader of a result should know, e.g. about outputs that are no tensors.
     """
 
     reference: str
@@ -38,3 +62,5 @@ class Model:
     inputs: tuple[ModelInput, ...]
     quantized: bool = False
     compiled: bool = False
+    outputs: tuple[ModelOutput, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -7,15 +7,17 @@ torch unpickles parts of a ``.pt2``, so both run with the caller's rights. A ``.
 
 import hashlib
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.artifact import sha256_file
 from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError, UsageError
 from harness.extras import require_extra
 from harness.isolate import run_isolated
-from harness.model import Model, ModelInput
+from harness.model import Model, ModelInput, ModelOutput
+from harness.sources.flat import flat_module, flatten
 from harness.sources.references import Reference, load_function, parse_reference
 from harness.target import Progress, no_progress
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     Module = tuple["torch.nn.Module", tuple["torch.Tensor", ...]]
+    Original = tuple["torch.nn.Module", tuple[Any, ...], Mapping[str, Any]]
 
 _TIMEOUT_S = 600.0
 _SUFFIXES = (".pt2", ".tflite")
@@ -46,31 +49,46 @@ def open_model(text: str, progress: Progress = no_progress) -> Model:
     if reference.kind != ".tflite":
         require_extra("litert", "torch")
     progress("loading the model", 0, None)
-    digest, inputs, quantized = run_isolated(
-        _describe, reference, what=text, timeout_s=_TIMEOUT_S, progress=progress
+    described: Model = run_isolated(
+        _describe, text, reference, what=text, timeout_s=_TIMEOUT_S, progress=progress
     )
-    compiled = reference.kind == ".tflite" and is_compiled(Path(str(reference)))
-    return Model(text, str(reference), digest, inputs, quantized, compiled)
+    return described
 
 
 def load_module(reference: Reference) -> "Module":
-    """The model in evaluation mode and its example inputs. Isolated only; not for ``.tflite``.
+    """The model in evaluation mode, and its example inputs. Isolated only; not for ``.tflite``.
+
+    It takes tensors and returns a tuple of tensors, whatever the submitter's module takes and
+    returns; see `harness.sources.flat`.
 
     Raises:
         UsageError: the function is missing or returns the wrong thing.
         ModelError: the ``.pt2`` is broken.
     """
+    module, args, kwargs = load_original(reference)
+    return flat_module(module, args, kwargs), _tensors(args, kwargs)
+
+
+def load_original(reference: Reference) -> "Original":
+    """The submitter's module in evaluation mode, and its positional and keyword example inputs.
+
+    Isolated only; not for ``.tflite``. Raises as `load_module`.
+    """
     if reference.kind == ".pt2" and reference.path is not None:
         return _load_exported(reference.path)
     if reference.kind == "zoo":
         module = importlib.import_module(f"harness.sources.zoo.{reference.name.replace('-', '_')}")
-        network, examples = _checked(module.model(), str(reference))
+        network, args, kwargs = _checked(module.model(), str(reference))
     else:
-        network, examples = _checked(load_function(reference)(), str(reference))
-    return network.eval(), examples
+        network, args, kwargs = _checked(load_function(reference)(), str(reference))
+    return network.eval(), args, kwargs
 
 
-def _checked(value: object, where: str) -> "Module":
+def _tensors(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple((flatten(args).tensors | flatten(kwargs).tensors).values())
+
+
+def _checked(value: object, where: str) -> "Original":
     import torch
 
     wanted = f"{where}: must return (torch.nn.Module, tuple of example tensors)"
@@ -81,15 +99,17 @@ def _checked(value: object, where: str) -> "Module":
         examples = (examples,)
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"{wanted}; the first of the pair is {_describe_value(module)}")
-    if not isinstance(examples, tuple | list) or not examples:
+    if not isinstance(examples, tuple | list | dict) or not examples:
         raise UsageError(f"{wanted}; the second of the pair is {_describe_value(examples)}")
-    for index, example in enumerate(examples):
-        if not isinstance(example, torch.Tensor) or example.ndim == 0:
+    args, kwargs = ((), examples) if isinstance(examples, dict) else (tuple(examples), {})
+    given = [flatten(side) for side in (args, kwargs)]
+    for path, example in (given[0].others | given[1].others).items():
+        if not isinstance(example, int | float | str | None) or not any(x.tensors for x in given):
             raise UsageError(
-                f"{wanted}; example {index} is {_describe_value(example)}, "
-                "not a tensor whose first axis is the batch"
+                f"{wanted}; example {path} is {_describe_value(example)}, not a tensor; "
+                "also taken: tuples, lists and dicts of tensors, a dict for keyword inputs"
             )
-    return module, tuple(examples)
+    return module, args, kwargs
 
 
 def _describe_value(value: object) -> str:
@@ -97,7 +117,7 @@ def _describe_value(value: object) -> str:
     return f"{type(value).__name__}{size}"
 
 
-def _load_exported(path: Path) -> "Module":
+def _load_exported(path: Path) -> "Original":
     import torch
 
     try:
@@ -106,20 +126,56 @@ def _load_exported(path: Path) -> "Module":
     except Exception as error:  # torch raises anything from KeyError to its own
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path}: not a readable torch.export program: {reason}") from error
-    if program.example_inputs is None or program.example_inputs[1]:
-        raise ModelError(f"{path}: was exported without positional example inputs")
-    return _checked((module, program.example_inputs[0]), str(path))
+    args, kwargs = program.example_inputs or ((), {})
+    if not _tensors(args, kwargs):
+        raise ModelError(f"{path}: was exported without example inputs")
+    return module, args, kwargs
 
 
-def _describe(
-    reference: Reference, _progress: Progress
-) -> tuple[str, tuple[ModelInput, ...], bool]:
+def _describe(text: str, reference: Reference, _progress: Progress) -> Model:
+    """Isolated only."""
     if reference.kind == ".tflite" and reference.path is not None:
-        return _describe_tflite(reference.path)
+        return _describe_tflite(text, reference.path)
     import torch
 
-    module, examples = load_module(reference)
-    program = torch.export.export(module, examples, strict=False)
+    module, args, kwargs = load_original(reference)
+    examples = flatten(args).tensors | flatten(kwargs).tensors
+    flat = flat_module(module, args, kwargs)
+    program = torch.export.export(flat, tuple(examples.values()), strict=False)
+    with torch.no_grad():
+        returned = flatten(module(*args, **kwargs))
+    inputs = tuple(
+        ModelInput(tuple(x.shape), _dtype(x), name="" if name.isdecimal() else name)
+        for name, x in examples.items()
+    )
+    outputs = tuple(
+        ModelOutput(name, tuple(x.shape), _dtype(x)) for name, x in returned.tensors.items()
+    )
+    if not outputs:
+        raise ModelError(f"{text}: returns no tensor, got {_kinds(returned.others)}")
+    notes = (f"outputs that are no tensors are left out: {_kinds(returned.others)}",)
+    return Model(
+        text,
+        str(reference),
+        _digest(program, inputs),
+        inputs,
+        outputs=outputs,
+        notes=notes if returned.others else (),
+    )
+
+
+def _dtype(x: "torch.Tensor") -> str:
+    return str(x.dtype).removeprefix("torch.")
+
+
+def _kinds(others: Mapping[str, object]) -> str:
+    return ", ".join(f"{path} ({type(value).__name__})" for path, value in others.items())
+
+
+def _digest(program: "torch.export.ExportedProgram", inputs: tuple[ModelInput, ...]) -> str:
+    """What names a model by its content: the graph, the weights and the inputs."""
+    import torch
+
     digest = hashlib.sha256(program.graph_module.code.encode())
     for name, tensor in sorted({**program.state_dict, **program.constants}.items()):
         digest.update(name.encode())
@@ -127,12 +183,8 @@ def _describe(
             array = tensor.detach().cpu().contiguous()
             digest.update(f"{array.dtype}{tuple(array.shape)}".encode())
             digest.update(array.flatten().view(torch.uint8).numpy().data)
-    inputs = tuple(
-        ModelInput(tuple(example.shape), str(example.dtype).removeprefix("torch."))
-        for example in examples
-    )
     digest.update(repr(inputs).encode())
-    return digest.hexdigest(), inputs, False
+    return digest.hexdigest()
 
 
 def is_compiled(path: Path) -> bool:
@@ -140,18 +192,24 @@ def is_compiled(path: Path) -> bool:
     return any(node.op in COMPILED_OPS for node in read_tflite(path).main.nodes)
 
 
-def _describe_compiled(path: Path) -> tuple[str, tuple[ModelInput, ...], bool]:
+def _describe_compiled(text: str, path: Path) -> Model:
     graph = read_tflite(path).main
-    tensors = [graph.tensors[index] for index in graph.inputs]
-    inputs = tuple(ModelInput(x.shape, x.dtype, x.quantization is not None) for x in tensors)
-    return sha256_file(path), inputs, True
+    takes, gives = (
+        [graph.tensors[index] for index in side] for side in (graph.inputs, graph.outputs)
+    )
+    inputs = tuple(ModelInput(x.shape, x.dtype, x.quantization is not None) for x in takes)
+    outputs = tuple(
+        ModelOutput(x.name, x.shape, x.dtype, x.quantization is not None) for x in gives
+    )
+    digest = sha256_file(path)
+    return Model(text, str(path), digest, inputs, quantized=True, compiled=True, outputs=outputs)
 
 
-def _describe_tflite(path: Path) -> tuple[str, tuple[ModelInput, ...], bool]:
+def _describe_tflite(text: str, path: Path) -> Model:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     if is_compiled(path):
-        return _describe_compiled(path)
+        return _describe_compiled(text, path)
     try:
         interpreter = Interpreter(
             str(path),
@@ -162,15 +220,20 @@ def _describe_tflite(path: Path) -> tuple[str, tuple[ModelInput, ...], bool]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path}: not a readable .tflite model: {reason}") from error
     inputs = tuple(
-        ModelInput(
-            tuple(int(size) for size in detail["shape"]),
-            detail["dtype"].__name__,
-            quantized=detail["quantization_parameters"]["scales"].size > 0,
-        )
+        ModelInput(_shape(detail), detail["dtype"].__name__, _has_scale(detail))
         for detail in interpreter.get_input_details()
     )
-    quantized = any(
-        detail["quantization_parameters"]["scales"].size > 0
-        for detail in interpreter.get_tensor_details()
+    outputs = tuple(
+        ModelOutput(detail["name"], _shape(detail), detail["dtype"].__name__, _has_scale(detail))
+        for detail in interpreter.get_output_details()
     )
-    return sha256_file(path), inputs, quantized
+    quantized = any(_has_scale(detail) for detail in interpreter.get_tensor_details())
+    return Model(text, str(path), sha256_file(path), inputs, quantized, outputs=outputs)
+
+
+def _shape(detail: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(int(size) for size in detail["shape"])
+
+
+def _has_scale(detail: Mapping[str, Any]) -> bool:
+    return bool(detail["quantization_parameters"]["scales"].size > 0)

@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 
 from harness.errors import ModelError, UsageError
-from harness.model import ModelInput
-from harness.sources.models import load_module, open_model, parse_model
+from harness.model import ModelInput, ModelOutput
+from harness.sources.flat import flatten
+from harness.sources.models import load_module, load_original, open_model, parse_model
 
 SOURCE = """
+import collections
+import dataclasses
+
 import torch
 
 class Net(torch.nn.Module):
@@ -34,13 +38,41 @@ def nothing(): return None
 def bare(): return make()[0]
 def not_a_module(): return make, (torch.zeros(1),)
 def not_tensors(): return make()[0], (1, 2)
-def scalar(): return make()[0], (torch.tensor(1.0),)
+def an_object(): return make()[0], {"x": object(), "index": torch.zeros(1)}
 def no_examples(): return make()[0], ()
 def raises(): raise RuntimeError("weights.bin is missing")
 def unexportable():
     class Dynamic(torch.nn.Module):
         def forward(self, x): return x if x.sum() > 0 else -x
     return Dynamic(), (torch.zeros(1, 2),)
+
+Pair = collections.namedtuple("Pair", "left right")
+
+@dataclasses.dataclass
+class Output:
+    logits: torch.Tensor
+    hidden: tuple
+    loss: object = None
+
+class Any(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 5)
+        self.function = function
+
+    def forward(self, x, **more):
+        return self.function(self.linear(x), **more)
+
+def nested(): return Any(lambda y: (y, (y[:, :1], [y[:, :2]]))), (torch.zeros(1, 4),)
+def mapping(): return Any(lambda y: {"logits": y, "aux": (y * 2, y > 0)}), (torch.zeros(1, 4),)
+def fields(): return Any(lambda y: Pair(y, torch.topk(y, 3))), (torch.zeros(1, 4),)
+def dataclass(): return Any(lambda y: Output(y, (y + 1, 7))), (torch.zeros(1, 4),)
+def no_tensor(): return Any(lambda y: {"count": 3}), (torch.zeros(1, 4),)
+def lstm(): return torch.nn.LSTM(4, 6, num_layers=2), (torch.zeros(5, 1, 4),)
+
+def keywords():
+    x, pair = torch.zeros(1, 4), {"scale": torch.ones(5), "by": torch.tensor(2.0), "on": True}
+    return Any(lambda y, pair: y * pair["scale"] + pair["by"]), {"x": x, "pair": pair}
 """
 
 
@@ -59,6 +91,7 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_is_described_and_named_by_its_content(source: Path, tmp_path: Path) -> None:
     model = open_model(f"{source}:make")
     assert model.inputs == (ModelInput((3, 4), "float32"), ModelInput((1,), "int64"))
+    assert model.outputs == (ModelOutput("0", (3,), "float32"),)
     assert not model.quantized
     assert open_model(f"{source}:other").sha256 != model.sha256
 
@@ -80,7 +113,7 @@ def test_a_model_is_described_and_named_by_its_content(source: Path, tmp_path: P
         ("bare", "got Net"),
         ("not_a_module", "the first of the pair is function"),
         ("not_tensors", "example 0 is int"),
-        ("scalar", "example 0 is Tensor, not a tensor whose first axis is the batch"),
+        ("an_object", "example x is object, not a tensor; also taken: tuples, lists and dicts"),
         ("no_examples", "the second of the pair is tuple of 0"),
     ],
 )
@@ -90,6 +123,45 @@ def test_a_function_that_returns_the_wrong_thing_is_told_what_to_return(
     wanted = r"must return \(torch\.nn\.Module, tuple of example tensors\)"
     with pytest.raises(UsageError, match=rf"net\.py:{function}: {wanted}.*{message}"):
         load_module(parse_model(f"{source}:{function}"))
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ("nested", {"0": (1, 5), "1.0": (1, 1), "1.1.0": (1, 2)}),
+        ("mapping", {"logits": (1, 5), "aux.0": (1, 5), "aux.1": (1, 5)}),
+        ("fields", {"left": (1, 5), "right.values": (1, 3), "right.indices": (1, 3)}),
+        ("dataclass", {"logits": (1, 5), "hidden.0": (1, 5)}),
+        ("lstm", {"0": (5, 1, 6), "1.0": (2, 1, 6), "1.1": (2, 1, 6)}),
+        ("keywords", {"0": (1, 5)}),
+    ],
+)
+def test_outputs_of_any_structure_are_tensors_with_names(
+    source: Path, function: str, expected: dict[str, tuple[int, ...]]
+) -> None:
+    module, args, kwargs = load_original(parse_model(f"{source}:{function}"))
+    found = flatten(module(*args, **kwargs)).tensors
+    assert {name: tuple(x.shape) for name, x in found.items()} == expected
+    module, examples = load_module(parse_model(f"{source}:{function}"))
+    assert [tuple(x.shape) for x in module(*examples)] == list(expected.values())
+
+
+def test_a_model_of_nested_outputs_is_described(source: Path) -> None:
+    model = open_model(f"{source}:dataclass")
+    assert model.outputs == (
+        ModelOutput("logits", (1, 5), "float32"),
+        ModelOutput("hidden.0", (1, 5), "float32"),
+    )
+    assert model.notes == (
+        "outputs that are no tensors are left out: hidden.1 (int), loss (NoneType)",
+    )
+    model = open_model(f"{source}:keywords")
+    assert [x.name for x in model.inputs] == ["x", "pair.scale", "pair.by"]
+
+
+def test_a_model_without_a_tensor_in_its_outputs_says_what_it_returns(source: Path) -> None:
+    with pytest.raises(ModelError, match=r"returns no tensor, got count \(int\)"):
+        open_model(f"{source}:no_tensor")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +211,9 @@ def test_a_damaged_tflite_never_takes_the_caller_along(tmp_path: Path) -> None:
         except ModelError as error:
             assert "damaged.tflite" in str(error)  # noqa: PT017  either way is right
     path.write_bytes(whole)
-    assert open_model(str(path)).inputs == (ModelInput((1, 8), "float32"),)
+    model = open_model(str(path))
+    assert model.inputs == (ModelInput((1, 8), "float32"),)
+    assert [(x.shape, x.dtype) for x in model.outputs] == [((1, 8), "float32")]
 
 
 def tiny_tflite() -> bytes:
