@@ -39,12 +39,14 @@ class TensorSpec:
 
     Attributes:
         name: the tensor's name in the artifact.
-        shape: as in the file; the first dimension is the batch.
+        shape: as in the file.
         dtype: numpy name, e.g. ``int8``.
         quantization: None for float tensors, and for integers that carry no scale (indices,
             labels).
         permutation: axes of the model's own layout in the artifact's order, e.g. ``(0, 2, 3, 1)``
             where an NCHW model became an NHWC artifact; None when they are the same.
+        batched: of an input: the first dimension is the batch; else the input is no sample's but
+            every invocation's, as `harness.model.ModelInput` has it.
     """
 
     name: str
@@ -52,6 +54,7 @@ class TensorSpec:
     dtype: str
     quantization: Quantization | None = None
     permutation: tuple[int, ...] | None = None
+    batched: bool = True
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,13 @@ def to_device(spec: TensorSpec, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
     Args:
         spec: the input.
-        x: samples, float or already of the spec's dtype; the first axis is the sample.
+        x: samples, float or already of the spec's dtype, or of another width; the first axis is
+            the sample. With one axis more than the spec: whole inputs, see `harness.slices`.
+
+    Raises:
+        UsageError: a value is outside what the artifact's dtype holds.
     """
+    x = join_whole(spec.shape, x)
     if spec.permutation is not None:
         x = np.transpose(x, spec.permutation)
     dtype = np.dtype(spec.dtype)
@@ -166,8 +174,42 @@ def to_device(spec: TensorSpec, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
         scaled = (
             np.rint(x.astype(np.float64) / spec.quantization.scale) + spec.quantization.zero_point
         )
-        x = np.clip(scaled, limits.min, limits.max)
-    return np.ascontiguousarray(x, dtype=dtype)
+        return np.ascontiguousarray(np.clip(scaled, limits.min, limits.max), dtype=dtype)
+    return np.ascontiguousarray(cast(x, dtype, f"input {spec.name!r}"))
+
+
+def join_whole(shape: tuple[int, ...], x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Whole inputs of that shape, with an axis that counts them, joined along their first axis;
+    samples as they are."""
+    if x.ndim == len(shape) + 1 and shape:
+        return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+    return x
+
+
+def cast(x: npt.NDArray[Any], dtype: np.dtype[Any], where: str) -> npt.NDArray[Any]:
+    """The values of `x` in another dtype.
+
+    Raises:
+        UsageError: a value does not fit; names it, with its place and what is allowed.
+    """
+    if x.dtype == dtype:
+        return x
+    with np.errstate(over="ignore", invalid="ignore"):
+        y = x.astype(dtype)
+    wrong = (y != x) if dtype.kind in "iub" else (np.isinf(y) & np.isfinite(x))
+    if wrong.any():
+        place = tuple(int(axis[0]) for axis in np.nonzero(np.atleast_1d(wrong)))
+        x = np.atleast_1d(x)
+        if dtype.kind == "b":
+            allowed = "0 and 1"
+        else:
+            limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+            allowed = f"{limits.min} to {limits.max}"
+        raise UsageError(
+            f"{where}: sample {place[0]}, element {place[1:]}: {x[place]} does not fit {dtype}; "
+            f"allowed: {allowed}"
+        )
+    return y
 
 
 def from_device(spec: TensorSpec, x_q: npt.NDArray[Any]) -> npt.NDArray[Any]:

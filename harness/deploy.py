@@ -122,8 +122,9 @@ def run_job(
         runner: the program that runs there.
         artifact: what to run.
         inputs: in the artifact's input order, of its dtypes (`harness.artifact.to_device`); the
-            first axis holds any number of samples. A last, partial batch is filled with copies of
-            its last sample, whose outputs are dropped.
+            first axis holds any number of samples, or one invocation's, which is then given with
+            every one. A last, partial batch is filled with copies of its last sample, whose
+            outputs are dropped.
         measure: how latency is measured.
         kernels: see `harness.protocol.Kernels`.
         threads: of the runtime.
@@ -162,9 +163,7 @@ def run_job(
     progress("run", len(plan), len(plan))
     results = [result for result, _ in (done[0], *done[len(ranges) :])]
     outputs = [arrays for _, arrays in done[: len(ranges)]]
-    return DeviceRun(
-        tuple(results), join_outputs(manifest, outputs, len(inputs[0])), tuple(session.notes)
-    )
+    return DeviceRun(tuple(results), join_outputs(manifest, outputs, inputs), tuple(session.notes))
 
 
 def choose_runner(transport: Transport, target: Target, wanted: RunnerName | None = None) -> Runner:

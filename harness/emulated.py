@@ -22,7 +22,7 @@ from harness.exposed import expose
 from harness.isolate import run_isolated
 from harness.records import Distance, Exactness, Proportion, TensorComparison
 from harness.scratch import scratch_folder
-from harness.slices import batch_of, count_slices, take_slices
+from harness.slices import count_slices, drop_filled, samples_at_once, take_slices
 from harness.target import Progress, Target, VendorEmulation, no_progress
 
 Array = npt.NDArray[Any]
@@ -121,7 +121,7 @@ class Emulators:
         compiled = compile_for(
             self.target, self.lowered, soc, cache=self.cache, progress=self.progress
         )
-        specs, samples = self.lowered.manifest.inputs, len(self.inputs[0])
+        specs = self.lowered.manifest.inputs
         done: VendorEmulation = run_isolated(
             vendor.emulate,
             compiled.path,
@@ -131,7 +131,8 @@ class Emulators:
             timeout_s=_TIMEOUT_S,
             progress=self.progress,
         )
-        return replace(done, outputs=tuple(x[:samples] for x in done.outputs))
+        outputs = drop_filled(specs, self.inputs, done.outputs, self.lowered.manifest.outputs)
+        return replace(done, outputs=outputs)
 
     def ours(self, profile: str) -> tuple[Emulated, str]:
         """What our emulator computes, and the profile with its promise."""
@@ -145,7 +146,7 @@ class Emulators:
             Exactness(profile, "unknown", reason=_NO_DEVICE),
             emulation.outputs,
             0,
-            batch_of(specs[0]),
+            samples_at_once(specs),
             {graph.tensors[i].name: real(graph.tensors[i], x) for i, x in traced.items()},
             emulation.elapsed_ns,
         )

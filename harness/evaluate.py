@@ -42,7 +42,8 @@ from harness.read_facts import read_facts
 from harness.readiness import throttling, wait_until_ready
 from harness.recipe import Recipe
 from harness.records import Failure, Latency, Outcome, QuantizationCost, Run
-from harness.slices import batch_of
+from harness.slices import take_slices
+from harness.sources.batches import sample_count, take_samples
 from harness.sources.data import load_data
 from harness.sources.models import open_model
 from harness.sources.split import Split, all_for_evaluation, split
@@ -147,8 +148,8 @@ def _walk(
 ) -> None:
     """The straight way itself, top to bottom."""
     model, samples = _open(request, progress)
-    record.add(samples=len(samples.evaluation[0]))
-    record.note(*samples.notes)
+    record.add(samples=sample_count(samples.evaluation))
+    record.note(*model.notes, *samples.notes)
 
     calibration = samples.calibration
     target, soc = request.target, request.soc
@@ -177,7 +178,7 @@ def _walk(
         record.add(host_latency=_host_latency(record, request, connect, artifact, inputs))
 
     in_float = float_outputs(model, samples.evaluation, cache=cache, progress=progress)
-    traced = tuple(x[emulated.start : emulated.stop] for x in samples.evaluation)
+    traced = take_samples(samples.evaluation, slice(emulated.start, emulated.stop))
     inner = float_tensors(model, traced, cache=cache, progress=progress) if emulated.tensors else {}
     record.add(
         accuracy=accuracy_of(
@@ -200,7 +201,7 @@ def _emulate_only(
         emulated_by=done.by,
         exactness=emulated.exactness,
         distances=done.distances,
-        emulator_ns=_per_sample(emulated, emulators.inputs),
+        emulator_ns=_per_sample(emulated, record.run.samples),
     )
     outputs = tuple(x for x in emulated.outputs if x is not None)
     if len(outputs) < len(emulated.outputs):
@@ -242,7 +243,7 @@ def _run_and_compare(
         threads=request.threads,
         progress=progress,
     )
-    record.add(exactness=emulated.exactness, emulator_ns=_per_sample(emulated, inputs))
+    record.add(exactness=emulated.exactness, emulator_ns=_per_sample(emulated, record.run.samples))
     return on_device.outputs, emulated
 
 
@@ -256,7 +257,7 @@ def _throttled(record: "_Record", transport: Transport) -> str:
 
 def _limited(samples: Split, most: int | None) -> Split:
     labels = None if samples.labels is None else samples.labels[:most]
-    return replace(samples, evaluation=tuple(x[:most] for x in samples.evaluation), labels=labels)
+    return replace(samples, evaluation=take_samples(samples.evaluation, slice(most)), labels=labels)
 
 
 def _real(artifact: Artifact, outputs: Sequence[Array]) -> list[Array]:
@@ -264,8 +265,8 @@ def _real(artifact: Artifact, outputs: Sequence[Array]) -> list[Array]:
     return [from_device(spec, x) for spec, x in zip(specs, outputs, strict=True)]
 
 
-def _per_sample(emulated: Emulated, inputs: Sequence[Array]) -> int | None:
-    return None if emulated.elapsed_ns is None else emulated.elapsed_ns // len(inputs[0])
+def _per_sample(emulated: Emulated, samples: int) -> int | None:
+    return None if emulated.elapsed_ns is None else emulated.elapsed_ns // max(1, samples)
 
 
 def _cost(
@@ -304,14 +305,13 @@ def _host_latency(
     """Time of the same artifact on this host; None, with a note, where it does not run here."""
     if request.host is None or request.host.name == request.device.name:
         return None
-    batch = batch_of(artifact.manifest.inputs[0])
     try:
         with connect(request.host) as transport:
             ran = run_job(
                 transport,
                 request.target.runner,
                 artifact,
-                [x[:batch] for x in inputs],
+                take_slices(artifact.manifest.inputs, inputs, 0, 1),
                 QUICK,
                 kernels=request.kernels,
                 threads=request.threads,

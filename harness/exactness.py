@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.arithmetic.profile import ArithmeticProfile
-from harness.artifact import Artifact
+from harness.artifact import Artifact, TensorSpec
 from harness.compare import compare
 from harness.emulator.graph import Graph, Tensor
 from harness.emulator.interpreter import Emulation, emulate
@@ -22,7 +22,13 @@ from harness.emulator.profiles.threads import for_threads
 from harness.exposed import expose
 from harness.records import Exactness
 from harness.scratch import scratch_folder
-from harness.slices import batch_of, count_slices, take_slices
+from harness.slices import (
+    batch_of,
+    count_slices,
+    drop_filled,
+    samples_at_once,
+    take_slices,
+)
 from harness.target import Progress, no_progress
 
 Array = npt.NDArray[Any]
@@ -86,8 +92,9 @@ def compare_with_emulator(
     over_all = compare(graph, expected, _by_index(graph.outputs, outputs), profile=profile)
 
     specs = artifact.manifest.inputs
-    start, stop = _batch_to_trace(batch_of(specs[0]), expected.outputs, outputs)
-    batch = take_slices(specs, inputs, start // batch_of(specs[0]), stop // batch_of(specs[0]))
+    number = _slice_to_trace(artifact.manifest.outputs, expected.outputs, outputs)
+    batch = take_slices(specs, inputs, number, number + 1)
+    start, stop = (one * samples_at_once(specs) for one in (number, number + 1))
     traced = emulate(graph, profile, batch, all_tensors=True)
     with scratch_folder() as folder:
         exposed = expose(artifact.path, folder)
@@ -129,24 +136,30 @@ def emulate_samples(
     progress: Progress,
 ) -> Emulation:
     """All samples; a last, partial batch is filled up and cut off as it is on the device."""
-    specs, samples = artifact.manifest.inputs, len(inputs[0])
+    specs = artifact.manifest.inputs
     whole = take_slices(specs, inputs, 0, count_slices(specs, inputs))
     emulation = emulate(graph, profile, whole, progress=progress)
-    outputs = tuple(x if x is None else x[:samples] for x in emulation.outputs)
+    known = [x for x in emulation.outputs if x is not None]
+    kept = [
+        spec
+        for spec, x in zip(artifact.manifest.outputs, emulation.outputs, strict=True)
+        if x is not None
+    ]
+    cut = iter(drop_filled(specs, inputs, known, kept))
+    outputs = tuple(x if x is None else next(cut) for x in emulation.outputs)
     return replace(emulation, outputs=outputs, tensors={})
 
 
-def _batch_to_trace(
-    batch: int, expected: Sequence[Array | None], got: Sequence[Array]
-) -> tuple[int, int]:
-    """First and one past the last sample of the first batch that differs, else of the first."""
+def _slice_to_trace(
+    specs: Sequence[TensorSpec], expected: Sequence[Array | None], got: Sequence[Array]
+) -> int:
+    """The first invocation that differs, else the first."""
     differing = [
-        int(np.flatnonzero((x != y).reshape(len(x), -1).any(axis=1))[0])
-        for x, y in zip(expected, got, strict=True)
+        int(np.flatnonzero((x != y).reshape(len(x), -1).any(axis=1))[0]) // batch_of(spec)
+        for spec, x, y in zip(specs, expected, got, strict=True)
         if x is not None and x.shape == y.shape and (x != y).any()
     ]
-    start = min(differing, default=0) // batch * batch
-    return start, start + batch
+    return min(differing, default=0)
 
 
 def real(tensor: Tensor, x: Array) -> Array:

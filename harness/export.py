@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.artifact import TensorSpec, to_device
+from harness.artifact import TensorSpec, join_whole, to_device
 from harness.cache import Cache
 from harness.isolate import run_isolated
 from harness.model import Model
 from harness.quantize import lower
 from harness.recipe import RECIPES
 from harness.sources.data import load_data
-from harness.sources.models import load_module, open_model, parse_model
+from harness.sources.flat import flat_module, flatten
+from harness.sources.models import load_original, open_model, parse_model
 from harness.sources.split import split
 from harness.target import Progress, Target, no_progress
 
@@ -55,7 +56,8 @@ def export(
     """
     opened = open_model(model, progress)
     dataset = load_data(data, opened, progress)
-    inputs, calibration = dataset.inputs, dataset.calibration
+    inputs = _as_given(opened, dataset.inputs)
+    calibration = dataset.calibration and _as_given(opened, dataset.calibration)
     source = Path(opened.resolved)
     file = folder / f"{_stem(opened)}{'.tflite' if target.suffix == '.tflite' else '.pt2'}"
     if source.suffix == file.suffix:
@@ -84,6 +86,11 @@ def _moved(specs: tuple[TensorSpec, ...], inputs: tuple[Array, ...]) -> tuple[Ar
     return tuple(to_device(spec, x) for spec, x in zip(specs, inputs, strict=True))
 
 
+def _as_given(model: Model, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Samples as a user gives them: an input given whole has its own shape."""
+    return tuple(join_whole(taken.shape, x) for taken, x in zip(model.inputs, inputs, strict=True))
+
+
 def _stem(model: Model) -> str:
     """A file name that says which model it is."""
     reference = parse_model(model.resolved)
@@ -95,5 +102,7 @@ def _save_pt2(model: Model, file: Path, _progress: Progress) -> None:
     """Isolated only: it runs the submitter's code."""
     import torch
 
-    module, examples = load_module(parse_model(model.resolved))
-    torch.export.save(torch.export.export(module, examples, strict=False), file)
+    module, args, kwargs = load_original(parse_model(model.resolved))
+    named = flat_module(module, args, kwargs, named=True)
+    examples = tuple((flatten(args).tensors | flatten(kwargs).tensors).values())
+    torch.export.save(torch.export.export(named, examples, strict=False), file)

@@ -71,7 +71,8 @@ def emulate_file(
     Args:
         emulator: what computes.
         graph: whose inputs and outputs those are.
-        inputs: has ``in0, in1, …``; the first axis holds any multiple of the graph's batch.
+        inputs: has ``in0, in1, …``; the first axis holds any multiple of the tensor's own, or once
+            that: such an input is given whole with every invocation.
         out: gets ``out0, out1, …`` and, with `all_tensors`, ``t<index>`` of every computed tensor.
         key: of everything the result depends on; an interrupted run of the same key goes on.
         part_bytes: bound on the values held at once, but for one batch.
@@ -88,52 +89,79 @@ def emulate_file(
                 f"the model {graph.name} takes {', '.join(expected)}"
             )
         columns = [arrays[name] for name in expected]
-        total = _samples(graph, columns)
-        step = _samples_at_once(graph, columns, part_bytes, all_tensors=all_tensors)
+        batches = [_batch(graph, index) for index in graph.inputs]
+        slices = [_slices(c, batch) for c, batch in zip(columns, batches, strict=True)]
+        total = _invocations(columns, batches, slices)
+        once = [count < total for count in slices]
+        batch = next((b for b, whole in zip(batches, once, strict=True) if not whole), 1)
+        step = _at_once(graph, columns, part_bytes, all_tensors=all_tensors)
         try:
             with _Partial(out, key, resumable=not keeps_state(graph)) as partial:
-                done = partial.state.samples
-                for column in columns if done else ():
-                    column.skip(done)
+                done = partial.state.samples // batch
+                given = [c.read_all() if w else None for c, w in zip(columns, once, strict=True)]
+                for column, whole, rows in zip(columns, once, batches, strict=True):
+                    if done and not whole:
+                        column.skip(done * rows)
                 while done < total:
-                    progress("emulate", done, total)
+                    progress("emulate", done * batch, total * batch)
                     count = min(step, total - done)
-                    taken = [c.read(count) if c.shape else c.read_all() for c in columns]
+                    taken = [
+                        _read(column, count * rows) if x is None else _repeat(x, count)
+                        for column, x, rows in zip(columns, given, batches, strict=True)
+                    ]
                     emulation = emulator.run(taken, all_tensors=all_tensors)
                     done += count
-                    partial.add(graph, emulation, done, all_tensors=all_tensors)
-                progress("emulate", done, total)
+                    partial.add(graph, emulation, done * batch, all_tensors=all_tensors)
+                progress("emulate", done * batch, total * batch)
                 partial.finish()
                 return partial.state
         except OSError as error:
             raise UsageError(f"{out}: cannot be written: {error.strerror}") from error
 
 
-def _samples(graph: Graph, columns: Sequence[NpzArray]) -> int:
-    counts = {column.shape[0] if column.shape else 1 for column in columns} or {1}
-    total, batch = max(counts), _batch(graph)
-    if len(counts) > 1 or not total or total % batch:
-        raise ModelError(
-            f"the inputs hold {' and '.join(map(str, sorted(counts)))} samples; "
-            f"allowed: one number for all inputs, a multiple of the model's batch of {batch}"
-        )
-    return total
-
-
-def _batch(graph: Graph) -> int:
-    shape = graph.tensors[graph.inputs[0]].shape if graph.inputs else ()
+def _batch(graph: Graph, index: int) -> int:
+    shape = graph.tensors[index].shape
     return max(1, shape[0]) if shape else 1
 
 
-def _samples_at_once(
+def _slices(column: NpzArray, batch: int) -> int:
+    rows = column.shape[0] if column.shape else 1
+    return 0 if rows % batch else rows // batch
+
+
+def _invocations(columns: Sequence[NpzArray], batches: Sequence[int], slices: Sequence[int]) -> int:
+    """How many invocations the columns are; one that holds a single one is given with every."""
+    several = set(slices) - {1}
+    if len(several) > 1 or 0 in several:
+        counts = {column.shape[0] if column.shape else 1 for column in columns}
+        raise ModelError(
+            f"the inputs hold {' and '.join(map(str, sorted(counts)))} samples; allowed: one "
+            "number for all inputs, a multiple of the model's batch of "
+            f"{' and '.join(map(str, sorted(set(batches))))}"
+        )
+    return several.pop() if several else 1
+
+
+def _read(column: NpzArray, rows: int) -> Array:
+    return column.read(rows) if column.shape else column.read_all()
+
+
+def _repeat(x: Array, count: int) -> Array:
+    """An input of one invocation, for as many."""
+    return np.tile(np.atleast_1d(x), (count, *(1,) * max(0, x.ndim - 1)))
+
+
+def _at_once(
     graph: Graph, columns: Sequence[NpzArray], part_bytes: int, *, all_tensors: bool
 ) -> int:
-    """As many whole batches as `part_bytes` holds, at least one."""
-    batch = _batch(graph)
+    """As many invocations as `part_bytes` holds, at least one."""
     kept = range(len(graph.tensors)) if all_tensors else graph.outputs
     values = sum(int(np.prod(graph.tensors[index].shape, dtype=object)) for index in kept)
-    rows = sum(int(np.prod(c.shape[1:], dtype=object)) * c.dtype.itemsize for c in columns)
-    return max(1, part_bytes // max(1, rows * batch + 4 * values)) * batch
+    taken = sum(
+        _batch(graph, index) * int(np.prod(c.shape[1:], dtype=object)) * c.dtype.itemsize
+        for index, c in zip(graph.inputs, columns, strict=True)
+    )
+    return max(1, part_bytes // max(1, taken + 4 * values))
 
 
 class _Partial:

@@ -24,6 +24,7 @@ from harness.pytest_plugin.session import DeviceTests
 from harness.quantize import lower
 from harness.recipe import load_recipe
 from harness.records import Exactness, Outcome, Run
+from harness.slices import count_slices, take_slices
 from harness.sources.data import check
 from harness.sources.dataset import Dataset
 from harness.sources.models import open_model
@@ -152,7 +153,7 @@ class Deploying:
 
         def work(held: Leased) -> tuple[Array | None, ...]:
             lowered = self._lower(held, model, inputs, recipe)
-            first = tuple(x[:1] for x in lowered.inputs)
+            first = take_slices(lowered.artifact.manifest.inputs, lowered.inputs, 0, 1)
             name = profile
             if name is None:
                 once = _Lowered(lowered.target, lowered.artifact, first)
@@ -163,7 +164,9 @@ class Deploying:
                     f"no profile stands for what runs on {held.device.name}; name one: profile=…"
                 )
             graph = read_tflite(lowered.artifact.path).main
-            return emulate(graph, get_profile(name), lowered.inputs).outputs
+            specs = lowered.artifact.manifest.inputs
+            whole = take_slices(specs, lowered.inputs, 0, count_slices(specs, lowered.inputs))
+            return emulate(graph, get_profile(name), whole).outputs
 
         return self._tests.attempt(work, device)
 

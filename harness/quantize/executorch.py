@@ -21,11 +21,12 @@ from harness.artifact import (
 from harness.emulator.pte import SCALAR_TYPES
 from harness.errors import UsageError
 from harness.extras import require_extra
+from harness.quantize.samples import model_batches
 from harness.quantize.tools import tool_versions
-from harness.quantize.trial import REFERENCE, first_batch
+from harness.quantize.trial import REFERENCE
 from harness.quantize.xnnpack_graph import fold_padding, quantizer
 from harness.recipe import Recipe
-from harness.sources.models import load_module, parse_model
+from harness.sources.models import load_float32, parse_model
 from harness.sources.npz import read_npz
 from harness.target import LoweringRequest, Progress
 
@@ -53,9 +54,9 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
     import torch
 
     progress("exporting", 0, None)
-    module, examples = load_module(parse_model(request.model.resolved))
-    samples = _batches(request.calibration, examples)
-    exported = torch.export.export(_wrapped(module), examples).module(check_guards=False)
+    module, examples = load_float32(parse_model(request.model.resolved))
+    samples = list(model_batches(request.model, read_npz(request.calibration), examples))
+    exported = torch.export.export(module, examples).module(check_guards=False)
     fold_padding(exported)
     if recipe.mode != "float":
         exported = _quantize(exported, recipe, samples, progress)
@@ -79,36 +80,6 @@ def _supported(recipe: Recipe | None) -> Recipe:
             "dynamic activations, or float"
         )
     return recipe
-
-
-def _wrapped(module: "torch.nn.Module") -> "torch.nn.Module":
-    """The module as a child of another: ExecuTorch cannot fold a batch normalization whose
-    parameter is called ``0.weight``, as in a bare ``nn.Sequential``."""
-    import torch
-
-    class Model(torch.nn.Module):  # type: ignore[misc]  # torch is untyped here
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = module
-
-        def forward(self, *inputs: torch.Tensor) -> Any:  # noqa: ANN401  whatever it returns
-            return self.model(*inputs)
-
-    return Model()
-
-
-def _batches(path: Path, examples: "Tensors") -> "list[Tensors]":
-    """Calibration samples in batches of the model's own size; a rest is left out."""
-    import torch
-
-    arrays = read_npz(path)
-    columns = [arrays[f"in{index}"] for index in range(len(examples))]
-    batch = examples[0].shape[0]
-    starts = range(0, max(len(columns[0]), batch) - batch + 1, batch)
-    return [
-        tuple(torch.from_numpy(first_batch(column[start:], batch)) for column in columns)
-        for start in starts
-    ]
 
 
 def _quantize(
@@ -232,7 +203,10 @@ def _described(
         target=request.target,
         recipe=request.recipe.name if request.recipe else "",
         model=request.model.reference,
-        inputs=tuple(_spec(f"in{i}", info, inputs.get(i)) for i, info in enumerate(ins)),
+        inputs=tuple(
+            replace(_spec(f"in{i}", info, inputs.get(i)), batched=taken.batched)
+            for i, (info, taken) in enumerate(zip(ins, request.model.inputs, strict=True))
+        ),
         outputs=tuple(_spec(f"out{i}", info, outputs.get(i)) for i, info in enumerate(outs)),
         tool_versions=tool_versions(),
         notes=notes,

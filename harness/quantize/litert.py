@@ -6,6 +6,7 @@ an isolated process.
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,17 @@ import numpy as np
 from harness.artifact import (
     Artifact,
     Manifest,
-    Quantization,
     TensorSpec,
     save_manifest,
     sha256_file,
 )
 from harness.cache import Cache, content_key
-from harness.errors import ModelError
 from harness.extras import require_extra
 from harness.model import Model
-from harness.quantize.litert_quantize import FloatModel, Permutation, quantize
+from harness.quantize.litert_quantize import FloatModel, quantize, read_specs
 from harness.quantize.tools import own_sources, tool_versions
 from harness.recipe import Recipe
-from harness.sources.models import load_module, parse_model
+from harness.sources.models import load_float32, parse_model
 from harness.target import LoweringRequest, Progress
 
 _NHWC = (0, 2, 3, 1)
@@ -76,13 +75,9 @@ def _convert(model: Model, folder: Path, progress: Progress) -> None:
     import litert_torch
     import torch
 
-    module, examples = load_module(parse_model(model.resolved))
+    module, examples = load_float32(parse_model(model.resolved))
     with torch.no_grad():
-        results = module(*examples)
-    flat = results if isinstance(results, tuple | list) else (results,)
-    if not all(isinstance(result, torch.Tensor) for result in flat):
-        kinds = ", ".join(type(result).__name__ for result in flat)
-        raise ModelError(f"{model.reference}: outputs must be tensors, got {kinds}")
+        flat = module(*examples)
     images = [index for index, x in enumerate(examples) if _is_image(x)]
     image_outputs = [index for index, x in enumerate(flat) if _is_image(x)]
     if images or image_outputs:
@@ -107,8 +102,15 @@ def _finish(request: LoweringRequest, converted: FloatModel, path: Path) -> Arti
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path))
-    inputs = _specs(interpreter.get_input_details(), converted.inputs)
-    outputs = _specs(interpreter.get_output_details(), converted.outputs)
+    inputs = tuple(
+        replace(spec, batched=taken.batched)
+        for spec, taken in zip(
+            read_specs(interpreter.get_input_details(), converted.inputs),
+            request.model.inputs,
+            strict=True,
+        )
+    )
+    outputs = read_specs(interpreter.get_output_details(), converted.outputs)
     artifact = Artifact(
         path,
         Manifest(
@@ -126,27 +128,6 @@ def _finish(request: LoweringRequest, converted: FloatModel, path: Path) -> Arti
     )
     save_manifest(artifact)
     return artifact
-
-
-def _specs(
-    details: list[dict[str, Any]], permutations: tuple[Permutation, ...]
-) -> tuple[TensorSpec, ...]:
-    specs = []
-    for index, detail in enumerate(details):
-        scales = detail["quantization_parameters"]["scales"]
-        zero_points = detail["quantization_parameters"]["zero_points"]
-        specs.append(
-            TensorSpec(
-                name=detail["name"],
-                shape=tuple(int(size) for size in detail["shape"]),
-                dtype=np.dtype(detail["dtype"]).name,
-                quantization=Quantization(float(scales[0]), int(zero_points[0]))
-                if scales.size == 1
-                else None,
-                permutation=permutations[index] if permutations else None,
-            )
-        )
-    return tuple(specs)
 
 
 def _boundary_notes(recipe: Recipe | None, specs: tuple[TensorSpec, ...]) -> tuple[str, ...]:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.artifact import Quantization, TensorSpec
 from harness.extras import require_extra
-from harness.quantize.trial import first_batch
+from harness.quantize.trial import samples_for
 from harness.recipe import Recipe
+from harness.slices import invocations
 from harness.sources.npz import read_npz
 from harness.target import Progress
 
@@ -129,22 +131,31 @@ def _batches(
     interpreter = Interpreter(model_content=bytes(source))
     order = [detail["index"] for detail in interpreter.get_input_details()]
     details = interpreter.get_signature_runner(signature).get_input_details()
-    arrays = read_npz(samples)
-    named = {
-        name: _moved(arrays, converted, order.index(detail["index"]))
-        for name, detail in details.items()
-    }
-    batch = int(next(iter(details.values()))["shape"][0])
-    count = max(len(arrays["in0"]), batch)
+    names = {order.index(detail["index"]): name for name, detail in details.items()}
+    specs = read_specs(interpreter.get_input_details(), converted.inputs)
     return [
-        {name: first_batch(x[start:], batch) for name, x in named.items()}
-        for start in range(0, count - batch + 1, batch)
+        {names[index]: x for index, x in enumerate(taken)}
+        for taken in invocations(specs, samples_for(specs, read_npz(samples)))
     ]
 
 
-def _moved(
-    arrays: dict[str, npt.NDArray[Any]], converted: FloatModel, index: int
-) -> npt.NDArray[Any]:
-    x = arrays[f"in{index}"]
-    permutation = converted.inputs[index] if converted.inputs else None
-    return x if permutation is None else np.transpose(x, permutation)
+def read_specs(
+    details: list[dict[str, Any]], permutations: tuple[Permutation, ...]
+) -> tuple[TensorSpec, ...]:
+    """Inputs or outputs of a file, from what LiteRT's interpreter says of them."""
+    specs = []
+    for index, detail in enumerate(details):
+        scales = detail["quantization_parameters"]["scales"]
+        zero_points = detail["quantization_parameters"]["zero_points"]
+        specs.append(
+            TensorSpec(
+                name=detail["name"],
+                shape=tuple(int(size) for size in detail["shape"]),
+                dtype=np.dtype(detail["dtype"]).name,
+                quantization=Quantization(float(scales[0]), int(zero_points[0]))
+                if scales.size == 1
+                else None,
+                permutation=permutations[index] if permutations else None,
+            )
+        )
+    return tuple(specs)

@@ -1,21 +1,28 @@
 """What the float model gives: what quantization is held against. Cached by content."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.artifact import TensorSpec
 from harness.cache import Cache, arrays_key, content_key
 from harness.isolate import run_isolated
 from harness.model import Model
 from harness.quantize.litert import float_model
-from harness.quantize.litert_quantize import FloatModel
+from harness.quantize.litert_quantize import FloatModel, read_specs
+from harness.quantize.samples import model_batches
 from harness.quantize.tools import own_sources, tool_versions
-from harness.quantize.trial import first_batch
+from harness.quantize.trial import samples_for
+from harness.slices import count_slices, drop_filled, invocations
+from harness.sources.batches import model_specs
 from harness.sources.models import load_module, parse_model
 from harness.sources.npz import read_npz
 from harness.target import Progress, no_progress
+
+if TYPE_CHECKING:
+    import torch
 
 Array = npt.NDArray[Any]
 
@@ -104,18 +111,23 @@ def _run_model(
     import torch
 
     module, examples = load_module(parse_model(model.resolved))
-    batch, count = examples[0].shape[0], len(inputs[0])
-    parts = []
+    named = {f"in{index}": x for index, x in enumerate(inputs)}
+    specs = model_specs(model)
+    given = samples_for(specs, named)
+    parts, slices = [], count_slices(specs, given)
     with torch.inference_mode():
-        for start in range(0, count, batch):
-            progress("running the float model", start, count)
-            given = [torch.from_numpy(first_batch(x[start:], batch)) for x in inputs]
-            outputs = module(*given)
-            parts.append(outputs if isinstance(outputs, tuple | list) else (outputs,))
-    return {
-        f"out{index}": np.concatenate([part.numpy() for part in column])[:count]
-        for index, column in enumerate(zip(*parts, strict=True))
-    }
+        for number, batch in enumerate(model_batches(model, named, examples)):
+            progress("running the float model", number, slices)
+            parts.append([np.atleast_1d(_array(x)) for x in module(*batch)])
+    outputs = [TensorSpec(x.name, x.shape, x.dtype) for x in model.outputs]
+    joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return {f"out{index}": x for index, x in enumerate(drop_filled(specs, given, joined, outputs))}
+
+
+def _array(x: "torch.Tensor") -> Array:
+    """In float32 where it is of any float type."""
+    array: Array = (x.float() if x.is_floating_point() else x).numpy()
+    return array
 
 
 def _run_tensors(
@@ -138,10 +150,8 @@ def _run_file(
     )
     interpreter.allocate_tensors()
     details = interpreter.get_input_details()
-    moved = [
-        x if permutation is None else np.transpose(x, permutation)
-        for x, permutation in zip(inputs, converted.inputs or (None,) * len(inputs), strict=True)
-    ]
+    specs = read_specs(details, converted.inputs)
+    given = samples_for(specs, {f"in{index}": x for index, x in enumerate(inputs)})
     wanted = {
         f"out{index}": detail["index"]
         for index, detail in enumerate(interpreter.get_output_details())
@@ -153,15 +163,15 @@ def _run_file(
             for detail in interpreter.get_tensor_details()
             if detail["index"] in made
         }
-    batch, count = int(details[0]["shape"][0]), len(inputs[0])
     parts: dict[str, list[Array]] = {name: [] for name in wanted}
-    for start in range(0, count, batch):
-        for detail, x in zip(details, moved, strict=True):
-            interpreter.set_tensor(detail["index"], first_batch(x[start:], batch))
+    for taken in invocations(specs, given):
+        for detail, x in zip(details, taken, strict=True):
+            interpreter.set_tensor(detail["index"], x)
         interpreter.invoke()
         for name, index in wanted.items():
             parts[name].append(np.atleast_1d(interpreter.get_tensor(index)))
-    return {
-        name: np.concatenate(columns) if everything else np.concatenate(columns)[:count]
-        for name, columns in parts.items()
-    }
+    joined = {name: np.concatenate(columns) for name, columns in parts.items()}
+    if everything:
+        return joined
+    outputs = read_specs(interpreter.get_output_details(), converted.outputs)
+    return dict(zip(joined, drop_filled(specs, given, list(joined.values()), outputs), strict=True))

@@ -1,13 +1,15 @@
 """Run an artifact once on this host: a lowering is not trusted until its product has run."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.artifact import Artifact, Manifest, from_device, to_device
+from harness.artifact import Artifact, Manifest, TensorSpec, from_device, to_device
 from harness.errors import ModelError
+from harness.slices import invocations
 from harness.sources.npz import read_npz
 from harness.target import Progress
 
@@ -27,10 +29,7 @@ def run_once(artifact: Artifact, samples: Path, _progress: Progress) -> None:
     """
     manifest = artifact.manifest
     arrays = read_npz(samples)
-    inputs = [
-        first_batch(to_device(spec, arrays[f"in{index}"]), spec.shape[0])
-        for index, spec in enumerate(manifest.inputs)
-    ]
+    inputs = next(invocations(manifest.inputs, samples_for(manifest.inputs, arrays)))
     run = run_litert if manifest.runtime == "litert" else run_executorch
     outputs = run(artifact.path, inputs)
     _check_outputs(manifest, outputs)
@@ -39,9 +38,9 @@ def run_once(artifact: Artifact, samples: Path, _progress: Progress) -> None:
         _check_values(manifest, outputs, read_npz(reference))
 
 
-def first_batch(x: Array, batch: int) -> Array:
-    """The first `batch` samples; repeated when there are fewer."""
-    return np.resize(x[:batch], (batch, *x.shape[1:]))
+def samples_for(specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> tuple[Array, ...]:
+    """Stored samples ``in0, in1, …`` as what takes `specs` takes them."""
+    return tuple(to_device(spec, arrays[f"in{index}"]) for index, spec in enumerate(specs))
 
 
 def run_litert(path: Path, inputs: list[Array]) -> list[Array]:

@@ -1,9 +1,11 @@
 """DATA references and what they hold: ``.npz``, a folder of images, ``file.py:function``, the zoo.
 
 - ``.npz``: arrays ``in0, in1, …`` in the model's own layout, first axis the samples (with one
-  input, any single name will do); ``labels`` (class of each sample), ``groups`` (samples of one
-  group, e.g. of one patient, never fall on both sides of the split) and ``calibration0, …`` (as the
-  inputs: samples for calibration only) are optional.
+  input, any single name will do; where the model's inputs have names, those do too); ``labels``
+  (class of each sample), ``groups`` (samples of one group, e.g. of one patient, never fall on both
+  sides of the split) and ``calibration0, …`` (as the inputs: samples for calibration only) are
+  optional. An input that is no batch (a mask for all samples, a table, a scalar) is given once, of
+  its own shape; `harness.sources.batches` says how that is known, and the run has a note of it.
 - folder: see `harness.sources.images`.
 - ``file.py:function``: yields batches: an array, a pair (array or tuple of arrays, labels), or a
   dict with the names of the ``.npz``.
@@ -16,9 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.artifact import cast
 from harness.errors import ModelError, UsageError
 from harness.isolate import run_isolated
 from harness.model import Model, ModelInput
+from harness.sources.batches import arrange, fits, sample_count
 from harness.sources.dataset import Dataset
 from harness.sources.images import load_images
 from harness.sources.npz import read_npz
@@ -43,12 +47,20 @@ def load_data(text: str, model: Model, progress: Progress = no_progress) -> Data
     if reference.kind == "folder" and reference.path is not None:
         dataset = load_images(reference.path, model)
     elif reference.kind == ".npz" and reference.path is not None:
-        dataset = from_arrays(read_npz(reference.path), text)
+        dataset = from_arrays(_by_position(read_npz(reference.path), model), text)
     else:
         dataset = run_isolated(
             _run_source, reference, what=text, timeout_s=_TIMEOUT_S, progress=progress
         )
     return check(dataset, model, text)
+
+
+def _by_position(arrays: dict[str, Array], model: Model) -> dict[str, Array]:
+    """Arrays that have the names of the model's inputs, as ``in0, in1, …``."""
+    places = {x.name: f"in{index}" for index, x in enumerate(model.inputs) if x.name}
+    if len(places) < len(model.inputs) or not places.keys() <= arrays.keys():
+        return arrays
+    return {places.get(name, name): array for name, array in arrays.items()}
 
 
 def from_arrays(arrays: dict[str, Array], where: str) -> Dataset:
@@ -123,8 +135,8 @@ def _batch_arrays(batch: object, where: str) -> dict[str, Array]:
 
 def check(dataset: Dataset, model: Model, where: str) -> Dataset:
     """The dataset with inputs in the model's dtypes, or ModelError naming what is wrong."""
-    count = len(dataset.inputs[0]) if dataset.inputs and dataset.inputs[0].ndim else 0
-    inputs = _check_inputs(dataset.inputs, model, where)
+    inputs, notes = _check_inputs(dataset.inputs, model, where)
+    count = sample_count(inputs)
     for name, column in (("labels", dataset.labels), ("groups", dataset.groups)):
         if column is not None and column.shape != (count,):
             raise ModelError(f"{where}: {name} has shape {column.shape}, expected ({count},)")
@@ -138,11 +150,15 @@ def check(dataset: Dataset, model: Model, where: str) -> Dataset:
         raise ModelError(f"{where}: groups are {dataset.groups.dtype}, expected integers or text")
     calibration = dataset.calibration
     if calibration is not None:
-        calibration = _check_inputs(calibration, model, f"{where} (calibration)")
-    return Dataset(inputs, dataset.labels, dataset.groups, calibration, dataset.notes)
+        calibration, _ = _check_inputs(calibration, model, f"{where} (calibration)")
+    notes = (*dataset.notes, *notes)
+    return Dataset(inputs, dataset.labels, dataset.groups, calibration, notes)
 
 
-def _check_inputs(arrays: tuple[Array, ...], model: Model, where: str) -> tuple[Array, ...]:
+def _check_inputs(
+    arrays: tuple[Array, ...], model: Model, where: str
+) -> tuple[tuple[Array, ...], tuple[str, ...]]:
+    """The arrays in the form of `harness.sources.batches`, and what was decided about them."""
     if len(arrays) != len(model.inputs):
         raise ModelError(
             f"{where}: has {len(arrays)} inputs, the model {model.reference} takes "
@@ -152,17 +168,11 @@ def _check_inputs(arrays: tuple[Array, ...], model: Model, where: str) -> tuple[
         _check_array(array, wanted, f"{where}: in{index}")
         for index, (array, wanted) in enumerate(zip(arrays, model.inputs, strict=True))
     )
-    counts = {len(array) for array in checked}
-    if len(counts) > 1 or 0 in counts:
-        raise ModelError(
-            f"{where}: numbers of samples are {', '.join(str(len(array)) for array in checked)}; "
-            "expected the same for every input, at least 1"
-        )
-    return checked
+    return arrange(checked, model.inputs, where)
 
 
 def _check_array(array: Array, wanted: ModelInput, where: str) -> Array:
-    if array.ndim == 0 or array.shape[1:] != wanted.shape[1:]:
+    if not fits(array, wanted):
         raise ModelError(
             f"{where}: each sample has shape {array.shape[1:]}, the model takes {wanted.shape[1:]}"
         )
@@ -177,9 +187,9 @@ def _check_array(array: Array, wanted: ModelInput, where: str) -> Array:
         return array
     if array.dtype.kind == "f" and (dtype.kind == "f" or wanted.quantized):
         return array.astype(np.float32 if wanted.quantized else dtype)
-    if array.dtype.kind in "iu" and dtype.kind in "iu" and not wanted.quantized:
-        limits = np.iinfo(dtype)
-        if array.size == 0 or (array.min() >= limits.min and array.max() <= limits.max):
-            return array.astype(dtype)
+    if array.dtype.kind in "biu" and dtype.kind in "biu" and not wanted.quantized:
+        return cast(array, dtype, where)
+    if array.dtype.kind == "b" and dtype.kind == "f":
+        return array.astype(dtype)
     allowed = f"{wanted.dtype} or float" if wanted.quantized or dtype.kind == "f" else wanted.dtype
     raise ModelError(f"{where}: dtype is {array.dtype}; allowed: {allowed}")

@@ -13,7 +13,8 @@ class Dataset:
     """Samples for one model.
 
     Attributes:
-        inputs: one array for each input of the model; the first axis is the sample.
+        inputs: one array for each input of the model, in the form of `harness.sources.batches`:
+            the first axis is the sample.
         labels: (n,) integers, class of each sample; None without.
         groups: (n,) integers or text; None without.
         calibration: samples meant for calibration only, as `inputs`; None to take some of

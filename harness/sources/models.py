@@ -8,6 +8,7 @@ torch unpickles parts of a ``.pt2``, so both run with the caller's rights. A ``.
 import hashlib
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from harness.errors import ModelError, UsageError
 from harness.extras import require_extra
 from harness.isolate import run_isolated
 from harness.model import Model, ModelInput, ModelOutput
+from harness.sources.batches import find_batch
 from harness.sources.flat import flat_module, flatten
 from harness.sources.references import Reference, load_function, parse_reference
 from harness.target import Progress, no_progress
@@ -67,6 +69,13 @@ def load_module(reference: Reference) -> "Module":
     """
     module, args, kwargs = load_original(reference)
     return flat_module(module, args, kwargs), _tensors(args, kwargs)
+
+
+def load_float32(reference: Reference) -> "Module":
+    """As `load_module`, with parameters and example inputs of any other float type in float32:
+    what is lowered."""
+    module, examples = load_module(reference)
+    return module.float(), tuple(x.float() if x.is_floating_point() else x for x in examples)
 
 
 def load_original(reference: Reference) -> "Original":
@@ -153,19 +162,44 @@ def _describe(text: str, reference: Reference, _progress: Progress) -> Model:
     )
     if not outputs:
         raise ModelError(f"{text}: returns no tensor, got {_kinds(returned.others)}")
-    notes = (f"outputs that are no tensors are left out: {_kinds(returned.others)}",)
     return Model(
         text,
         str(reference),
         _digest(program, inputs),
-        inputs,
+        _with_batch(inputs, outputs),
         outputs=outputs,
-        notes=notes if returned.others else (),
+        notes=_notes(module, examples, returned.others),
     )
 
 
+def _with_batch(
+    inputs: tuple[ModelInput, ...], outputs: tuple[ModelOutput, ...]
+) -> tuple[ModelInput, ...]:
+    """The inputs, marked whether they are batches."""
+    batch = find_batch([x.shape for x in inputs], [x.shape for x in outputs])
+    return tuple(replace(x, batched=x.shape[:1] == (batch,)) for x in inputs)
+
+
+def _notes(
+    module: "torch.nn.Module", examples: Mapping[str, Any], others: Mapping[str, object]
+) -> tuple[str, ...]:
+    """What the reader should know of a module: what is converted, what is left out."""
+    notes = []
+    tensors = (*module.parameters(), *module.buffers(), *examples.values())
+    kinds = {str(x.dtype).removeprefix("torch.") for x in tensors if x.is_floating_point()}
+    if other := sorted(kinds - {"float32"}):
+        notes.append(
+            f"parameters or inputs are {', '.join(other)}: lowered in float32, "
+            "and held against the model in its own type"
+        )
+    if others:
+        notes.append(f"outputs that are no tensors are left out: {_kinds(others)}")
+    return tuple(notes)
+
+
 def _dtype(x: "torch.Tensor") -> str:
-    return str(x.dtype).removeprefix("torch.")
+    """As numpy calls it, which has no bfloat16."""
+    return str(x.dtype).removeprefix("torch.").replace("bfloat16", "float32")
 
 
 def _kinds(others: Mapping[str, object]) -> str:
@@ -201,7 +235,7 @@ def _describe_compiled(text: str, path: Path) -> Model:
     outputs = tuple(
         ModelOutput(x.name, x.shape, x.dtype, x.quantization is not None) for x in gives
     )
-    digest = sha256_file(path)
+    inputs, digest = _with_batch(inputs, outputs), sha256_file(path)
     return Model(text, str(path), digest, inputs, quantized=True, compiled=True, outputs=outputs)
 
 
@@ -228,6 +262,7 @@ def _describe_tflite(text: str, path: Path) -> Model:
         for detail in interpreter.get_output_details()
     )
     quantized = any(_has_scale(detail) for detail in interpreter.get_tensor_details())
+    inputs = _with_batch(inputs, outputs)
     return Model(text, str(path), sha256_file(path), inputs, quantized, outputs=outputs)
 
 

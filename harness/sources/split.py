@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.sources.batches import sample_count, take_samples
 from harness.sources.dataset import Dataset
 
 DEFAULT_CALIBRATION = 64
@@ -39,13 +40,13 @@ def split(dataset: Dataset, calibration: int = DEFAULT_CALIBRATION) -> Split:
     note says so.
     """
     if dataset.calibration is not None:
-        chosen = tuple(x[:calibration] for x in dataset.calibration)
+        chosen = take_samples(dataset.calibration, slice(calibration))
         return Split(chosen, dataset.inputs, dataset.labels, dataset.notes)
-    count = len(dataset.inputs[0])
+    count = sample_count(dataset.inputs)
     units = _units(dataset, count)
     if len(units) == 1:
         note = "calibration and evaluation data overlap: there is only one sample or group"
-        limited = tuple(x[:calibration] for x in dataset.inputs)
+        limited = take_samples(dataset.inputs, slice(calibration))
         return Split(limited, dataset.inputs, dataset.labels, (*dataset.notes, note))
     wanted = max(1, min(calibration, count // 3))
     taken: list[int] = []
@@ -57,8 +58,8 @@ def split(dataset: Dataset, calibration: int = DEFAULT_CALIBRATION) -> Split:
     chosen_at[taken] = True
     labels = None if dataset.labels is None else dataset.labels[~chosen_at]
     return Split(
-        tuple(x[chosen_at] for x in dataset.inputs),
-        tuple(x[~chosen_at] for x in dataset.inputs),
+        take_samples(dataset.inputs, chosen_at),
+        take_samples(dataset.inputs, ~chosen_at),
         labels,
         dataset.notes,
     )
@@ -66,7 +67,7 @@ def split(dataset: Dataset, calibration: int = DEFAULT_CALIBRATION) -> Split:
 
 def all_for_evaluation(dataset: Dataset) -> Split:
     """Every sample is evaluated: for a model that came quantized and needs no calibration."""
-    first = tuple(x[:1] for x in dataset.inputs)
+    first = take_samples(dataset.inputs, slice(1))
     return Split(first, dataset.inputs, dataset.labels, dataset.notes)
 
 

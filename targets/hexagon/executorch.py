@@ -27,9 +27,11 @@ from harness.artifact import (
 from harness.errors import ModelError, UsageError
 from harness.extras import require_extra
 from harness.placement import PlacementReport
+from harness.quantize.samples import model_batches
 from harness.quantize.tools import tool_versions
-from harness.quantize.trial import first_batch, run_executorch
-from harness.sources.models import load_module, parse_model
+from harness.quantize.trial import run_executorch
+from harness.slices import count_slices, invocations
+from harness.sources.models import load_float32, parse_model
 from harness.sources.npz import read_npz
 from harness.target import LoweringRequest, Progress, VendorEmulation
 from targets.executorch_check import check_executorch
@@ -116,16 +118,14 @@ def lower_qnn(request: LoweringRequest, progress: Progress) -> Artifact:
     from executorch.backends.qualcomm.utils import utils
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    module, examples = load_module(parse_model(request.model.resolved))
+    module, examples = load_float32(parse_model(request.model.resolved))
     prepared = prepare_pt2e(
         torch.export.export(module, examples).module(check_guards=False), QnnQuantizer()
     )
-    arrays = read_npz(request.calibration)
-    batch = examples[0].shape[0]
-    for start in range(0, len(arrays["in0"]), batch):
-        progress("calibrating", start, len(arrays["in0"]))
-        taken = (first_batch(arrays[f"in{i}"][start:], batch) for i in range(len(examples)))
-        prepared(*(torch.from_numpy(x) for x in taken))
+    batches = list(model_batches(request.model, read_npz(request.calibration), examples))
+    for done, batch in enumerate(batches):
+        progress("calibrating", done, len(batches))
+        prepared(*batch)
     converted = convert_pt2e(prepared)
     outputs = converted(*examples)
     options = utils.generate_htp_compiler_spec(use_fp16=False)
@@ -176,11 +176,11 @@ def emulate_qnn(
     manifest = load_artifact(path).manifest
     if manifest.soc != soc:
         raise ModelError(f"{path}: compiled for {manifest.soc}, asked to run as {soc}")
-    batch, started = manifest.inputs[0].shape[0], time.perf_counter_ns()
+    started, slices = time.perf_counter_ns(), count_slices(manifest.inputs, inputs)
     rows = []
-    for start in range(0, len(inputs[0]), batch):
-        progress("emulating on the HTP emulator", start, len(inputs[0]))
-        rows.append(run_executorch(path, [x[start : start + batch] for x in inputs]))
+    for number, taken in enumerate(invocations(manifest.inputs, inputs)):
+        progress("emulating on the HTP emulator", number, slices)
+        rows.append([np.atleast_1d(x) for x in run_executorch(path, taken)])
     elapsed = time.perf_counter_ns() - started
     joined = tuple(np.concatenate(parts) for parts in zip(*rows, strict=True))
     return VendorEmulation(joined, elapsed, {"QAIRT": wanted_sdk()})

@@ -8,6 +8,7 @@ import pytest
 
 from harness.errors import ModelError, UsageError
 from harness.model import Model, ModelInput
+from harness.sources.batches import find_batch
 from harness.sources.data import check, from_arrays, load_data
 from harness.sources.dataset import Dataset
 
@@ -66,22 +67,97 @@ def with_value(value: float) -> Any:
 )
 def test_wrong_samples_are_named(inputs: tuple[Any, ...], message: str) -> None:
     arrays = tuple(np.asarray(x) for x in inputs)
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises((ModelError, UsageError), match=message):
         check(Dataset(arrays), VECTOR, "x.npz")
     right = (np.zeros((5, 3), np.float32),)
-    with pytest.raises(ModelError, match=r"x\.npz \(calibration\): " + message):
+    with pytest.raises((ModelError, UsageError), match=r"x\.npz \(calibration\): " + message):
         check(Dataset(right, calibration=arrays), VECTOR, "x.npz")
 
 
 def test_integers_must_fit_the_models_dtype() -> None:
     x = np.zeros((1, 3), np.float32)
     big = np.full((1, 2, 2), 1 << 40)
-    with pytest.raises(ModelError, match="in1: dtype is int64; allowed: int32"):
+    fits = (
+        r"in1: sample 0, element \(0, 0\): 1099511627776 does not fit int32; allowed: -2147483648"
+    )
+    with pytest.raises(UsageError, match=fits):
         check(Dataset((x, big)), TWO, "x")
     with pytest.raises(ModelError, match="in1: dtype is float64; allowed: int32"):
         check(Dataset((x, np.zeros((1, 2, 2)))), TWO, "x")
-    with pytest.raises(ModelError, match="numbers of samples are 1, 2"):
-        check(Dataset((x, np.zeros((2, 2, 2), np.int32))), TWO, "x")
+    with pytest.raises(UsageError, match="numbers of samples are 3, 2"):
+        check(Dataset((np.zeros((3, 3), "f4"), np.zeros((2, 2, 2), np.int32))), TWO, "x")
+    booleans = check(Dataset((x, np.ones((1, 2, 2), bool))), TWO, "x").inputs[1]
+    assert booleans.dtype == np.int32
+    mask = Model("m", "m", "", (ModelInput((1, 3), "bool"),))
+    assert check(Dataset((np.array([[0, 1, 1]]),)), mask, "x").inputs[0].dtype == np.bool_
+    with pytest.raises(UsageError, match="2 does not fit bool; allowed: 0 and 1"):
+        check(Dataset((np.array([[0, 1, 2]]),)), mask, "x")
+
+
+def test_an_input_that_is_no_batch_is_whole_and_noted() -> None:
+    x, table = np.zeros((5, 3), np.float32), np.ones((2, 4), np.float32)
+    model = Model(
+        "m",
+        "m",
+        "",
+        (
+            ModelInput((1, 3), "float32"),
+            ModelInput((2, 4), "float32", batched=False, name="table"),
+            ModelInput((), "float32", batched=False),
+        ),
+    )
+    data = check(Dataset((x, table, np.float32(3))), model, "x")
+    assert [array.shape for array in data.inputs] == [(5, 3), (1, 2, 4), (1,)]
+    assert data.notes == (
+        "in1 (table) of shape (2, 4) is given whole, one for all samples: it is no batch",
+        "in2 of shape () is given whole, one for all samples: it is no batch",
+    )
+    each = (x, np.concatenate([table] * 5), np.arange(5.0))
+    data = check(Dataset(each), model, "x")
+    assert [array.shape for array in data.inputs] == [(5, 3), (5, 2, 4), (5,)]
+    assert "one for each sample" in data.notes[0]
+    assert check(Dataset((x, each[1].reshape(5, 2, 4), np.ones(1))), model, "x").inputs[1].ndim == 3
+    for wrong, message in (
+        (np.ones((3, 4), "f4"), "has 3 rows, the model takes 2 at once"),
+        (np.ones((8, 4), "f4"), "numbers of samples are 5, 8, 1"),
+        (np.ones((2, 5), "f4"), r"the model takes \(4,\)"),
+    ):
+        with pytest.raises((UsageError, ModelError), match=message):
+            check(Dataset((x, wrong, np.ones(1))), model, "x")
+
+
+def test_a_batch_of_the_models_own_shape_beside_more_samples_is_whole() -> None:
+    both = (ModelInput((2, 3), "float32"), ModelInput((2, 4), "float32"))
+    model = Model("m", "m", "", both)
+    x, mask = np.zeros((5, 3), np.float32), np.ones((2, 4), np.float32)
+    assert check(Dataset((x, mask)), model, "x").inputs[1].shape == (1, 2, 4)
+    assert check(Dataset((x[:2], mask)), model, "x").inputs[1].shape == (2, 4)
+    bias = Model("m", "m", "", (both[0], ModelInput((3,), "float32", batched=False)))
+    with pytest.raises(UsageError, match=r"once for all of them: give it as \(3,\)"):
+        check(Dataset((x[:4], np.zeros((4, 3), np.float32))), bias, "x")
+
+
+def test_arrays_may_have_the_names_of_the_models_inputs(tmp_path: Path) -> None:
+    named = Model(
+        "m",
+        "m",
+        "",
+        (ModelInput((1,), "int64", name="ids"), ModelInput((1,), "int64", name="mask")),
+    )
+    np.savez(tmp_path / "d.npz", mask=np.zeros(4, int), ids=np.arange(4), labels=np.arange(4))
+    data = load_data(str(tmp_path / "d.npz"), named)
+    assert data.inputs[0].tolist() == [0, 1, 2, 3]
+    assert data.labels is not None
+
+
+def test_the_batch_is_the_axis_that_inputs_and_outputs_share() -> None:
+    assert find_batch([(1, 8), (8, 8)], [(1, 4)]) == 1
+    assert find_batch([(8, 8), (1, 7)], [(1, 7, 8)]) == 1
+    assert find_batch([(), (4, 8)], [(4, 10), ()]) == 4
+    assert find_batch([(4, 8), (4,)], [()]) == 4  # a loss
+    assert find_batch([(3, 32, 32)], [(10,)]) is None
+    assert find_batch([(1, 224, 224, 3)], [(1000,)]) == 1
+    assert find_batch([()], [()]) is None
 
 
 def test_a_quantized_model_takes_floats_and_its_own_integers() -> None:

@@ -1,0 +1,35 @@
+"""Samples as torch modules take them. Isolated only."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from harness.model import Model
+from harness.quantize.trial import samples_for
+from harness.slices import invocations
+from harness.sources.batches import model_specs
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = tuple[torch.Tensor, ...]
+
+
+def model_batches(
+    model: Model, arrays: Mapping[str, npt.NDArray[Any]], examples: "Tensors"
+) -> "Iterator[Tensors]":
+    """What each invocation of the model takes.
+
+    Args:
+        arrays: samples ``in0, in1, …`` in the form of `harness.sources.batches`.
+        examples: of the module that takes them, whose types they get.
+    """
+    import torch
+
+    specs = model_specs(model)
+    for taken in invocations(specs, samples_for(specs, arrays)):
+        yield tuple(
+            torch.from_numpy(x.copy()).to(example.dtype)
+            for x, example in zip(taken, examples, strict=True)
+        )
