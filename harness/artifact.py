@@ -9,7 +9,7 @@ import hashlib
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -58,10 +58,30 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Something about a lowered file that its reader should know.
+
+    Attributes:
+        kind: of the finding, e.g. ``saturated-bias``; the same word for the same cause.
+        where: tensor or module that it was found on; "" for the whole file.
+        message: what was found, one sentence.
+        remedy: what to do about it.
+        severity: "warn" where a run cannot be a plain PASS with it, see `harness.limits`.
+    """
+
+    kind: str
+    where: str
+    message: str
+    remedy: str
+    severity: Literal["warn", "note"] = "note"
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What an artifact is and how it came to be.
 
     Attributes:
+        findings: what was found in the lowered file.
         soc: the chip that it was compiled for; None where it runs on any.
         placement: what the accelerator's compiler did; None where none was called.
         vendor_build: build of the vendor's libraries that compiled it; empty where any will do.
@@ -77,6 +97,7 @@ class Manifest:
     outputs: tuple[TensorSpec, ...]
     tool_versions: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     soc: str | None = None
     placement: PlacementReport | None = None
     vendor_build: str = ""
