@@ -39,16 +39,34 @@ def program() -> bytes:
     return bytes(lowered.to_executorch().buffer)
 
 
-def make_job(folder: Path, program: bytes, x: Any, y: Any) -> Path:
+@pytest.fixture(scope="module")
+def lookup() -> bytes:
+    """Rows of a table by index, several times over: later tensors lie where the indices were."""
+    torch = pytest.importorskip("torch")
+    exir = pytest.importorskip("executorch.exir")
+
+    class Net(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = torch.nn.Embedding(8, 2)
+
+        def forward(self, tokens: Any) -> Any:
+            return (self.table(tokens) - 100.0).mean(1).relu()
+
+    exported = torch.export.export(Net().eval(), (torch.zeros(1, 5, dtype=torch.int64),))
+    return bytes(exir.to_edge(exported).to_executorch().buffer)
+
+
+def make_job(folder: Path, program: bytes, *arrays: Any) -> Path:
     (folder / "out").mkdir(parents=True)
     (folder / "model.pte").write_bytes(program)
-    np.save(folder / "in0.npy", x)
-    np.save(folder / "in1.npy", y)
+    for number, array in enumerate(arrays):
+        np.save(folder / f"in{number}.npy", array)
     job = Job(
         runtime="executorch",
         artifact="model.pte",
         sha256=sha256_file(folder / "model.pte"),
-        inputs=("in0.npy", "in1.npy"),
+        inputs=tuple(f"in{number}.npy" for number in range(len(arrays))),
         warmup_runs=1,
         timed_runs=2,
     )
@@ -81,3 +99,10 @@ def test_what_does_not_fit_is_the_models_failure(program: bytes, tmp_path: Path)
     assert failure(ARGV, folder)[0] == "model"
     folder = make_job(tmp_path / "cut", program[: len(program) // 2], X, Y)
     assert failure(ARGV, folder)[0] == "model"
+
+
+def test_inputs_are_set_before_every_timed_invocation(lookup: bytes, tmp_path: Path) -> None:
+    """Their memory is used again: a second invocation alone would look up what the first left."""
+    result = run(ARGV, make_job(tmp_path / "job", lookup, np.full((2, 5), 7, np.int64)))
+    assert result.failure is None, result.failure
+    assert (len(result.warmup_ns), len(result.latency_ns)) == (1, 2)

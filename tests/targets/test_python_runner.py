@@ -51,6 +51,33 @@ def test_timing_gives_raw_samples_and_the_machine(tmp_path: Path, model: Model) 
     assert result.after.load_average is not None
 
 
+class Forgetful:
+    """A runtime that overwrites its inputs, as ExecuTorch does."""
+
+    shapes = ((2, 3),)
+
+    def __init__(self) -> None:
+        self.held: np.ndarray | None = None
+        self.ran_on: list[np.ndarray] = []
+
+    def set_inputs(self, arrays: list[np.ndarray]) -> None:
+        (self.held,) = arrays
+
+    def invoke(self) -> None:
+        assert self.held is not None
+        self.ran_on.append(self.held.copy())
+        self.held[:] = -1
+
+
+def test_every_timed_invocation_has_its_inputs_and_setting_them_takes_no_time() -> None:
+    runtime, given = Forgetful(), np.arange(12).reshape(4, 3)
+    job = {"warmup_runs": 2, "timed_runs": 3, "min_time_s": 0}
+    result = runner.measure(runtime, [given], job)  # type: ignore[arg-type]
+    assert (len(result["warmup_ns"]), len(result["latency_ns"])) == (2, 3)
+    assert len(runtime.ran_on) == 5
+    assert all((x == given[:2]).all() for x in runtime.ran_on)
+
+
 def test_timed_runs_go_on_for_the_least_time(tmp_path: Path, model: Model) -> None:
     result = run(ARGV, make_job(tmp_path / "job", model, timed_runs=2, min_time_s=0.05))
     assert sum(result.latency_ns) >= 50_000_000 or len(result.latency_ns) == MAX_TIMED_RUNS

@@ -206,12 +206,13 @@ std::vector<uint8_t> Engine::output(size_t index) {
   return copy;
 }
 
-Profile Engine::profile(size_t runs) {
+Profile Engine::profile(size_t runs, const std::function<void()>& set_inputs) {
   ProfilerT* profiler = nullptr;
   check(api_.CompiledModelGetProfiler(compiled_.get(), &profiler),
         "LiteRtCompiledModelGetProfiler");
   Profiler steps(nodes_);
   for (size_t run = 0; run < runs; ++run) {
+    set_inputs();
     check(api_.StartProfiler(profiler), "LiteRtStartProfiler");
     invoke();
     check(api_.StopProfiler(profiler), "LiteRtStopProfiler");

@@ -1,6 +1,7 @@
 // A model opened with LiteRT, ready to run.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,7 +40,8 @@ class Engine {
   std::vector<uint8_t> output(size_t index);
 
   // Runs under the runtime's profiler; the engine must have been made with `profiling`.
-  Profile profile(size_t runs);
+  // `set_inputs` is called before each run.
+  Profile profile(size_t runs, const std::function<void()>& set_inputs);
 
  private:
   template <typename T>
