@@ -27,6 +27,7 @@ from harness.errors import (
     RunnerKilled,
     RuntimeMissing,
     UsageError,
+    printable,
 )
 from harness.pinning import pin_to
 from harness.protocol import Job, Kernels, Result, RunnerFailure
@@ -366,6 +367,5 @@ def _ending(status: int) -> str:
 
 
 def _text(raw: bytes) -> str:
-    """A device's words without control characters, which could drive the reader's terminal."""
-    text = raw.decode("utf-8", errors="replace")
-    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
+    """A device's words, safe to show."""
+    return printable(raw.decode("utf-8", errors="replace"))

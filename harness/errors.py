@@ -5,15 +5,51 @@ A traceback never reaches a user: the command line prints the message and exits 
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 _STDERR_TAIL_CHARS = 2000
+_MESSAGE_CHARS = 8000
 
 
 class HarnessError(Exception):
-    """Base of every error that edgefarm raises on purpose."""
+    """Base of every error that edgefarm raises on purpose.
+
+    Each one, whatever its constructor wants, can be pickled: it crosses processes unchanged.
+    """
 
     exit_code: ClassVar[int] = 3
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def _rebuilt(kind: "type[HarnessError]", args: tuple[Any, ...]) -> "HarnessError":
+    """An error without a call of its constructor; pickle restores its attributes."""
+    return kind.__new__(kind, *args)
+
+
+def printable(text: str) -> str:
+    """Text without control characters, which could drive the reader's terminal."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
+
+
+def error_class(kind: str) -> "type[HarnessError] | None":
+    """The class that goes by a name, wherever it is defined; None when there is none.
+
+    Runs, events and the farm's database keep an error's class by its name.
+    """
+    found: list[type[HarnessError]] = [HarnessError]
+    for one in found:
+        if one.__name__ == kind:
+            return one
+        found += one.__subclasses__()
+    return None
+
+
+def is_kind(kind: str, *classes: "type[HarnessError]") -> bool:
+    """Whether a name is that of one of these classes or of one below them."""
+    found = error_class(kind)
+    return found is not None and issubclass(found, classes)
 
 
 class UsageError(HarnessError):
@@ -44,7 +80,8 @@ class DeviceError(HarnessError):
     """The machine's fault: retried, on another device too, and marks the device's health suspect.
 
     Args:
-        message: what went wrong, in words.
+        message: what went wrong, in words; may hold the device's own, so that it is cut to a
+            length and made printable, as `stderr` is.
         device: name of the device.
         argv: the command that failed on the device, if one did.
         exit_status: its exit status; negative is the signal that ended it.
@@ -62,12 +99,12 @@ class DeviceError(HarnessError):
         exit_status: int | None = None,
         stderr: str = "",
     ) -> None:
-        self.message = message
+        self.message = printable(message[:_MESSAGE_CHARS])
         self.device = device
         self.argv = tuple(argv)
         self.exit_status = exit_status
-        self.stderr_tail = stderr[-_STDERR_TAIL_CHARS:]
-        super().__init__(message)
+        self.stderr_tail = printable(stderr[-_STDERR_TAIL_CHARS:])
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         lines = [f"device {self.device}: {self.message}"]
@@ -115,3 +152,27 @@ class RuntimeMissing(DeviceError):
 
 class RunnerKilled(DeviceError):
     """The runner ended without a result: a signal, out of memory, or a crash of the runtime."""
+
+
+class PhoneNotReady(TransportError):
+    """The phone is in a state that takes no commands."""
+
+
+class PhoneDisconnected(PhoneNotReady):
+    """adb does not see it."""
+
+
+class PhoneOffline(PhoneNotReady):
+    """It is connected but does not answer."""
+
+
+class PhoneUnauthorized(PhoneNotReady):
+    """It has not accepted this host's key."""
+
+
+class PhoneNotPermitted(PhoneNotReady):
+    """This user may not open its USB device."""
+
+
+class PhoneNotBooted(PhoneNotReady):
+    """It runs its recovery, its bootloader, or waits for an update."""

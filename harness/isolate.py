@@ -2,7 +2,8 @@
 
 Whatever happens there (an exception, a segmentation fault, memory exhausted, a hang) comes back
 here as a `HarnessError`; what the libraries print goes to a log file. The child is a plain
-``python -c``, so the caller's ``__main__`` is never run again.
+``python -P -c``, so the caller's ``__main__`` is never run again, and nothing is imported from the
+current folder unless the caller imports from there.
 """
 
 import contextlib
@@ -96,7 +97,7 @@ def run_isolated(
 def _start(events: int, log: int) -> "subprocess.Popen[bytes]":
     path = json.dumps([entry or str(Path.cwd()) for entry in sys.path])
     return subprocess.Popen(
-        [sys.executable, "-u", "-c", _BOOTSTRAP, path, str(events)],
+        [sys.executable, "-P", "-u", "-c", _BOOTSTRAP, path, str(events)],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=log,

@@ -99,12 +99,15 @@ def read_method(content: bytes, *, where: str) -> Method:
 class ProgramFile:
     """The parts of a file: the program's flatbuffer and the segments behind it.
 
+    Every vector is read once, however many refer to its items: the cost is linear in the file.
+
     Attributes:
         content: the file.
         base: where the segments begin.
         buffer: the program's flatbuffer.
         root: the program's table.
         plan: the table of the method ``forward``.
+        values, chains, delegates: what the plan lists.
     """
 
     def __init__(self, content: memoryview) -> None:
@@ -120,12 +123,20 @@ class ProgramFile:
         self.buffer = Flatbuffer(content[:program_bytes], "the program", _IDENTIFIERS)
         self.root = self.buffer.root
         self._segments = self.root.tables(4)
+        self._inline = self.root.tables(3)
+        self._constants = self.root.tables(2)
+        constants = self.root.table(5)
+        self._constant_segment = 0 if constants is None else constants.integer(0)
+        self._constant_offsets = () if constants is None else constants.integers(1, "<u8")
         plans = self.root.tables(1)
         named = [plan for plan in plans if plan.text(0) == _METHOD]
         if not named:
             names = ", ".join(plan.text(0) for plan in plans[:5]) or "none"
             raise ReadError(f"it has no method {_METHOD}; methods: {names}")
         self.plan = named[0]
+        self.values = self.plan.tables(2)
+        self.chains = self.plan.tables(5)
+        self.delegates = self.plan.tables(7)
 
     def segment(self, index: int) -> memoryview:
         """The bytes of a segment."""
@@ -147,23 +158,20 @@ class ProgramFile:
         index = reference.integer(1)
         if reference.integer(0, "b"):
             return self.segment(index)
-        inline = self.root.tables(3)
-        if index >= len(inline):
-            raise ReadError(f"delegate data {index}, there are {len(inline)}")
-        return inline[index].blob(0)
+        if index >= len(self._inline):
+            raise ReadError(f"delegate data {index}, there are {len(self._inline)}")
+        return self._inline[index].blob(0)
 
     def constant(self, index: int) -> memoryview:
         """The bytes from a constant tensor's first one on."""
-        segment = self.root.table(5)
-        if segment is None or not segment.count(1):
-            buffers = self.root.tables(2)
-            if index >= len(buffers):
-                raise ReadError(f"constant {index}, there are {len(buffers)}")
-            return buffers[index].blob(0)
-        offsets = segment.integers(1, "<u8")
+        offsets = self._constant_offsets
+        if not offsets:
+            if index >= len(self._constants):
+                raise ReadError(f"constant {index}, there are {len(self._constants)}")
+            return self._constants[index].blob(0)
         if index >= len(offsets):
             raise ReadError(f"constant {index}, there are {len(offsets)}")
-        return self.segment(segment.integer(0))[offsets[index] :]
+        return self.segment(self._constant_segment)[offsets[index] :]
 
 
 class _MethodReader:
@@ -171,7 +179,7 @@ class _MethodReader:
 
     def __init__(self, file: ProgramFile) -> None:
         self._file, self._builder = file, GraphBuilder()
-        self._values = file.plan.tables(2)
+        self._values = file.values
         if len(self._values) > _MAX_VALUES:
             raise ReadError(f"{len(self._values)} values, allowed: {_MAX_VALUES}")
         self._tensors: dict[int, int] = {}
@@ -179,13 +187,13 @@ class _MethodReader:
         self._inside: dict[int, tuple[int, int]] = {}
         self._named = file.named_data()
         self._operators = [(o.text(0), o.text(1)) for o in file.plan.tables(6)]
-        self._delegates = file.plan.tables(7)
+        self._delegates = file.delegates
 
     def method(self) -> Method:
         plan = self._file.plan
         inputs, outputs = plan.integers(3, "<i4"), plan.integers(4, "<i4")
         graph_inputs = [self._tensor(i) for i in inputs if self._is_tensor(i)]
-        chains = plan.tables(5)
+        chains = self._file.chains
         if len(chains) != 1:
             raise ReadError(f"its method has {len(chains)} chains of instructions, allowed: 1")
         for number, instruction in enumerate(chains[0].tables(2)):

@@ -15,7 +15,7 @@ from harness.device import Device
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
-from harness.errors import DeviceError, UsageError
+from harness.errors import DeviceError, UsageError, error_class
 from harness.evaluate import Request, evaluate
 from harness.exactness import compare_with_emulator
 from harness.limits import Limits, load_limits
@@ -247,7 +247,7 @@ def _unless_the_machine_failed(run: Run) -> Run:
     if failure is None or run.outcome not in {Outcome.ERROR, Outcome.TIMEOUT}:
         return run
     message = failure.message.removeprefix(f"device {run.device.name}: ")
-    kinds = {kind.__name__: kind for kind in DeviceError.__subclasses__()}
-    if failure.kind in kinds:
-        raise kinds[failure.kind](message, device=run.device.name)
+    kind = error_class(failure.kind)
+    if kind is not None and issubclass(kind, DeviceError):
+        raise kind(message, device=run.device.name)
     raise DeviceError(f"{failure.kind}: {message}", device=run.device.name)

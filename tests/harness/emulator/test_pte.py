@@ -7,11 +7,20 @@ import numpy as np
 import pytest
 
 from harness.emulator import expose_pte
+from harness.emulator.flatbuffer_front import (
+    NewTable,
+    Numbers,
+    Old,
+    Vector,
+    copy_table,
+    old_tables,
+    put_in_front,
+)
 from harness.emulator.graph import Graph
 from harness.emulator.interpreter import emulate
 from harness.emulator.model_file import read_model, runs_on
 from harness.emulator.profiles import get_profile
-from harness.emulator.pte import read_method
+from harness.emulator.pte import ProgramFile, read_method
 from harness.errors import ModelError
 
 GOLDEN = Path(__file__).parents[2] / "golden/programs/network"
@@ -66,6 +75,40 @@ def test_the_exposed_program_is_one_with_more_outputs() -> None:
     for index, made in zip(wanted, exposed.outputs, strict=True):
         tensor, other = method.graph.tensors[index], exposed.tensors[made]
         assert (tensor.shape, tensor.dtype) == (other.shape, other.dtype)
+
+
+def with_calls(count: int) -> bytes:
+    """The golden program with its one kernel call made again and again, each time into a value of
+    its own: as many values and instructions as an unrolled recurrent net has."""
+    file = ProgramFile(memoryview(PROGRAM))
+    (chain,) = file.chains
+    call = next(c for kind, c in (i.union(1) for i in chain.tables(2)) if kind == 1)
+    *arguments, out, _ = call.integers(1, "<i4")
+    _, tensor = file.values[out].union(1)
+    values: list[NewTable | Old] = [*old_tables(file.plan, 2)]
+    instructions: list[NewTable | Old] = [*old_tables(chain, 2)]
+    for _ in range(count):
+        again = Numbers("i", [*arguments, len(values), len(values)])
+        values.append(NewTable({0: ("B", 5)}, {1: Old(tensor.place)}))
+        made = NewTable({0: ("i", call.integer(0, "i"))}, {1: again})
+        instructions.append(NewTable({0: ("B", 1)}, {1: made}))
+    plan, steps = copy_table(file.plan, "o" * 10), copy_table(chain, "oooo")
+    steps.links[2] = Vector(instructions)
+    plan.links[2], plan.links[5] = Vector(values), Vector([steps])
+    program = copy_table(file.root, "Iooooooo")
+    program.links[1] = Vector([plan])
+    front = put_in_front(program, file.buffer.content, header_bytes=40)
+    front += bytes(-len(front) % 128)
+    segments = file.content[file.base :]
+    front[8:40] = b"eh00" + struct.pack("<IQQQ", 32, len(front), len(front), len(segments))
+    return bytes(front) + bytes(segments)
+
+
+def test_many_values_cost_as_much_as_they_are_large() -> None:
+    """The list of values was read anew for every tensor: unrolled recurrent nets were refused."""
+    method = read_method(with_calls(1000), where="golden")
+    exposed = read(expose_pte.expose_program(method))
+    assert len(exposed.outputs) == len(expose_pte.exposed_tensors(method)) > 1000
 
 
 @pytest.mark.parametrize("size", [0, 3, 7, 8, 11, 20, 31, 39, 64, 500, len(PROGRAM) // 2])
