@@ -19,6 +19,7 @@ from harness.emulator.interpreter import Emulation, emulate
 from harness.emulator.model_file import read_model
 from harness.emulator.profiles import get_profile
 from harness.emulator.profiles.threads import for_threads
+from harness.errors import ModelError
 from harness.exposed import expose
 from harness.records import Exactness
 from harness.scratch import scratch_folder
@@ -69,6 +70,9 @@ def compare_with_emulator(
 ) -> Emulated:
     """Emulate an artifact and hold the device's outputs against it.
 
+    The device has run it: where the emulator alone refuses it, the verdict is "unknown" with that
+    reason.
+
     Args:
         artifact: what ran on the device.
         profile_name: the profile that stands for what ran; None when none does.
@@ -80,12 +84,31 @@ def compare_with_emulator(
 
     Raises:
         UsageError: there is no such profile.
-        ModelError: the artifact cannot be read.
         DeviceError: the second run on the device failed.
     """
     if profile_name is None:
         reason = "no emulator profile stands for what ran on the device"
         return Emulated(Exactness(None, "unknown", reason=reason))
+    try:
+        return _emulate_and_compare(
+            artifact, profile_name, inputs, outputs, run, threads=threads, progress=progress
+        )
+    except ModelError as error:
+        reason = f"the device ran the model, but the emulator refuses it: {error}"
+        return Emulated(Exactness(profile_name, "unknown", reason=reason))
+
+
+def _emulate_and_compare(
+    artifact: Artifact,
+    profile_name: str,
+    inputs: Sequence[Array],
+    outputs: Sequence[Array],
+    run: RunArtifact,
+    *,
+    threads: int,
+    progress: Progress,
+) -> Emulated:
+    """As above; a ModelError is the emulator's."""
     graph = read_model(artifact.path).main
     profile = for_threads(get_profile(profile_name), threads)
     expected = emulate_samples(artifact, graph, profile, inputs, progress)
@@ -96,13 +119,11 @@ def compare_with_emulator(
     batch = take_slices(specs, inputs, number, number + 1)
     start, stop = (one * samples_at_once(specs) for one in (number, number + 1))
     traced = emulate(graph, profile, batch, all_tensors=True)
-    with scratch_folder() as folder:
-        exposed = expose(artifact.path, folder)
-        kept = _by_index(exposed.tensors, run(exposed.artifact, batch))
+    kept, refusal = _tensors_inside(artifact, batch, run)
     on_batch = compare(graph, traced, kept, profile=profile)
 
     return Emulated(
-        _joined(over_all, on_batch, (start, stop)),
+        _joined(over_all, on_batch, (start, stop), refusal),
         expected.outputs,
         start,
         stop,
@@ -111,13 +132,27 @@ def compare_with_emulator(
     )
 
 
-def _joined(over_all: Exactness, on_batch: Exactness, traced: tuple[int, int]) -> Exactness:
+def _tensors_inside(
+    artifact: Artifact, batch: Sequence[Array], run: RunArtifact
+) -> tuple[dict[int, Array], str]:
+    """Every tensor on the device; or none, and why its exposed form does not run."""
+    try:
+        with scratch_folder() as folder:
+            exposed = expose(artifact.path, folder)
+            return _by_index(exposed.tensors, run(exposed.artifact, batch)), ""
+    except ModelError as error:
+        return {}, f"tensors inside were not compared: {error}"
+
+
+def _joined(
+    over_all: Exactness, on_batch: Exactness, traced: tuple[int, int], refusal: str
+) -> Exactness:
     """Outputs over all samples, everything else from the traced batch; the worse verdict."""
     worse = on_batch if on_batch.verdict == "differs" else over_all
     return replace(
         over_all,
         verdict=worse.verdict,
-        reason=worse.reason,
+        reason="; ".join(filter(None, (worse.reason, refusal))),
         intermediates=on_batch.intermediates,
         first_divergence=on_batch.first_divergence or over_all.first_divergence,
         traced_samples=traced,

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from farm.transports import connect
+from harness import exactness
 from harness.arithmetic.profile import ArithmeticProfile
 from harness.cache import Cache
 from harness.deploy import MeasurePlan
 from harness.device import Device
 from harness.emulator import profiles
+from harness.errors import ModelError
 from harness.evaluate import Request, evaluate
 from harness.limits import AccuracyLimits, ExactnessLimits, Limits
 from harness.recipe import RECIPES
@@ -71,6 +73,31 @@ def test_a_quantized_file_is_exact_on_every_tensor(tmp_path: Path) -> None:
     assert len(done.placement.placement) == 1 + max(one.node or 0 for one in compared)
     assert done.cost is None  # nobody has the float form of a quantized file
     assert parse_run(dump_run(done)) == done
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise ModelError("a limit of ours")
+
+
+def test_what_the_emulator_alone_refuses_is_unknown_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = conv(shape=(1, 6, 6, 3), channels=2)
+    data = saved(tmp_path, in0=samples(made, 4))
+    with monkeypatch.context() as changed:
+        changed.setattr(exactness, "read_model", refuse)
+        done = run(tmp_path, made.data, data)
+    assert done.failure is None
+    assert done.latency is not None
+    assert done.exactness is not None
+    assert done.exactness.verdict == "unknown"
+    assert done.exactness.reason.endswith("the emulator refuses it: a limit of ours")
+
+    monkeypatch.setattr(exactness, "expose", refuse)
+    done = run(tmp_path, made.data, data)
+    assert done.exactness is not None
+    assert (done.exactness.verdict, done.exactness.intermediates) == ("exact", ())
+    assert done.exactness.reason == "tensors inside were not compared: a limit of ours"
 
 
 def planted(monkeypatch: pytest.MonkeyPatch, profile: str, semantics: str) -> None:
