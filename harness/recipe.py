@@ -1,10 +1,11 @@
 """Recipe: what to quantize and how. A small JSON file, or one of the named recipes below."""
 
-from dataclasses import dataclass
+import difflib
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import UsageError
 
@@ -26,10 +27,12 @@ class Recipe:
         summary: one line for ``edgefarm recipes``.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
     name: str
     mode: Mode
-    weight_bits: int | None = None
-    activation_bits: int | None = None
+    weight_bits: Literal[4, 8] | None = None
+    activation_bits: Literal[8, 16] | None = None
     weight_granularity: Granularity = "channel"
     summary: str = ""
 
@@ -89,12 +92,51 @@ def load_recipe(name_or_path: str) -> Recipe:
         )
     path = Path(name_or_path)
     try:
-        return TypeAdapter(Recipe).validate_json(path.read_bytes())
+        recipe: Recipe = TypeAdapter(Recipe).validate_json(path.read_bytes())
     except OSError as error:
         raise UsageError(f"recipe {path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise UsageError(
-            f"recipe {path}: {where}: {first['msg']}, got {first['input']!r}"
-        ) from error
+        raise UsageError(f"recipe {path}: {_first_fault(error)}") from error
+    if reason := _contradiction(recipe):
+        raise UsageError(f"recipe {path}: {reason}")
+    return recipe
+
+
+def _first_fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        known = [field.name for field in fields(Recipe)]
+        near = difflib.get_close_matches(where, known, 1, 0.5)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        return f"there is no key {where!r}{meant} (the keys: {', '.join(known)})"
+    return f"{where}: {first['msg']}, got {first['input']!r}"
+
+
+def _contradiction(recipe: Recipe) -> str:
+    """Why no backend can do what the recipe says, or ""."""
+    if not recipe.name.strip():
+        return "name: must not be empty"
+    given = {"weight_bits": recipe.weight_bits, "activation_bits": recipe.activation_bits}
+    needed = {
+        "float": (),
+        "dynamic": ("weight_bits",),
+        "weight_only": ("weight_bits",),
+        "static": ("weight_bits", "activation_bits"),
+    }[recipe.mode]
+    for key, value in given.items():
+        if key in needed and value is None:
+            allowed = "8 or 4" if key == "weight_bits" else "8 or 16"
+            return f"{key}: mode {recipe.mode!r} needs it: {allowed}"
+        if key not in needed and value is not None:
+            return (
+                f"{key}: mode {recipe.mode!r} does not quantize "
+                f"{'weights' if key == 'weight_bits' else 'activations in the file'}; "
+                f"leave it out, got {value}"
+            )
+    same = RECIPES.get(recipe.name)
+    if same is not None and replace(recipe, summary="") != replace(same, summary=""):
+        return (
+            f"name: {recipe.name!r} is a named recipe with other values; give this one its own name"
+        )
+    return ""

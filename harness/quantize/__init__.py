@@ -119,6 +119,25 @@ def check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:
             f"{target.name} does not take recipe {recipe.name}; "
             f"it takes: {', '.join(target.recipes)}"
         )
+    _check_own_recipe(target, recipe)
+
+
+def _check_own_recipe(target: Target, recipe: Recipe) -> None:
+    """Refuse bits that the target has no kernels for; a recipe of the user's own is held against
+    the named ones."""
+    named = [RECIPES[name] for name in target.recipes]
+    done = sorted({(one.mode, one.activation_bits) for one in named}, key=str)
+    if (recipe.mode, recipe.activation_bits) not in done:
+        allowed = ", ".join(f"{mode} ({bits}-bit)" if bits else mode for mode, bits in done)
+        got = f"{recipe.activation_bits}-bit activations" if recipe.activation_bits else "that"
+        raise UsageError(
+            f"{target.name} does not take recipe {recipe.name}: mode {recipe.mode!r} with {got}; "
+            f"it takes modes: {allowed}"
+        )
+    if recipe.weight_bits == 4 and (target.runtime != "litert" or target.compile is not None):
+        raise UsageError(
+            f"{target.name} does not take recipe {recipe.name}: weight_bits 4; it takes 8"
+        )
 
 
 def _store_samples(calibration: tuple[Array, ...], cache: Cache) -> Path:

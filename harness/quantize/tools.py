@@ -29,6 +29,6 @@ def tool_versions() -> dict[str, str]:
 def own_sources() -> str:
     """Digest of this package's source: a change of the lowering makes new artifacts."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

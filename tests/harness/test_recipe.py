@@ -1,0 +1,82 @@
+"""Recipes in files: what they may say, and what is refused before anything is done."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import UsageError
+from harness.model import Model, ModelInput
+from harness.quantize import check_recipe
+from harness.recipe import RECIPES, Recipe, load_recipe
+from targets import get_target
+
+STATIC = {"name": "mine", "mode": "static", "weight_bits": 8, "activation_bits": 8}
+MODEL = Model("net.py:net", "/net.py:net", "0" * 64, (ModelInput((1, 2), "float32"),))
+
+
+def written(folder: Path, content: dict[str, Any]) -> str:
+    path = folder / "recipe.json"
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def test_a_recipe_file_is_read(tmp_path: Path) -> None:
+    read = load_recipe(written(tmp_path, {**STATIC, "weight_granularity": "tensor"}))
+    assert read == Recipe("mine", "static", 8, 8, "tensor")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"exclude": ["head"]}, r"there is no key 'exclude' \(the keys: name, mode, "),
+        ({"weight_bit": 8}, "there is no key 'weight_bit'; did you mean 'weight_bits'"),
+        ({"granularity": "tensor"}, "did you mean 'weight_granularity'"),
+        ({"weight_bits": 3}, "weight_bits: Input should be 4 or 8, got 3"),
+        ({"activation_bits": 4}, "activation_bits: Input should be 8 or 16, got 4"),
+        ({"weight_bits": "8"}, "weight_bits: Input should be 4 or 8, got '8'"),
+        ({"weight_bits": None}, "weight_bits: mode 'static' needs it: 8 or 4"),
+        ({"activation_bits": None}, "activation_bits: mode 'static' needs it: 8 or 16"),
+        ({"mode": "dynamic"}, "activation_bits: mode 'dynamic' does not quantize activations"),
+        ({"mode": "float"}, "weight_bits: mode 'float' does not quantize weights"),
+        ({"mode": "qat"}, "mode: Input should be 'float', 'dynamic'"),
+        ({"weight_granularity": "block"}, "weight_granularity: Input should be 'tensor'"),
+        ({"name": " "}, "name: must not be empty"),
+        ({"name": "static_wi8_ai16"}, "is a named recipe with other values"),
+    ],
+)
+def test_what_no_backend_does_is_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        load_recipe(written(tmp_path, STATIC | change))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_named_recipes_are_recipes_of_a_file_too(tmp_path: Path, name: str) -> None:
+    fields = {
+        key: value for key, value in vars(replace(RECIPES[name])).items() if value is not None
+    }
+    assert load_recipe(written(tmp_path, fields)) == RECIPES[name]
+
+
+@pytest.mark.parametrize(
+    ("target", "recipe", "said"),
+    [
+        ("host-executorch", Recipe("a", "static", 8, 16), "static (8-bit)"),
+        ("host-executorch", Recipe("b", "weight_only", 8), "modes: dynamic, float, static"),
+        ("host-executorch", Recipe("c", "dynamic", 4), "weight_bits 4; it takes 8"),
+        ("edge-tpu", Recipe("d", "dynamic", 8), "does not take recipe d"),
+    ],
+)
+def test_what_a_target_has_no_kernels_for_is_refused(
+    target: str, recipe: Recipe, said: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        check_recipe(get_target(target), MODEL, recipe)
+    assert said in str(refused.value)
+
+
+def test_bits_that_a_target_has_are_taken() -> None:
+    check_recipe(get_target("host-litert"), MODEL, Recipe("w4", "static", 4, 16, "tensor"))
+    check_recipe(get_target("host-executorch"), MODEL, Recipe("t", "static", 8, 8, "tensor"))
