@@ -38,7 +38,10 @@ for tool in sha256sum "busybox sha256sum" "toybox sha256sum"; do
 done
 """
 
+# Nothing of the folder that it happens to start in; older ones than 3.11 have no option for that.
 _ASK_PYTHON = f"""
+import sys
+sys.path[:] = [place for place in sys.path if place]
 import importlib.metadata, importlib.util, platform
 print("python", platform.python_version())
 for name in {[name for names in _PACKAGES.values() for name in names]}:

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.errors import DeviceError
+from farm.sqlite_line import LineHeld
+from harness.errors import DeviceError, LeaseLost, is_kind
 from harness.records import Outcome, Run
 
 NUMERIC = "Numeric"
 """The kind of a fault where the device computed, without an error, what it should not."""
 
-_NOT_THE_DEVICES = {"LeaseLost", "LineHeld", "WorkerFailed"}
+_NOT_THE_DEVICES = (LeaseLost, LineHeld)
+_WORKER_FAILED = "WorkerFailed"
 _CONFIRMATIONS = 1
 
 
@@ -37,7 +39,7 @@ def fault_of(run: Run) -> Fault | None:
     """
     if run.outcome in {Outcome.ERROR, Outcome.TIMEOUT}:
         kind = run.failure.kind if run.failure else str(run.outcome)
-        if kind in _NOT_THE_DEVICES:
+        if _is_not_the_devices(kind):
             return None
         return Fault(kind, run.failure.message if run.failure else "; ".join(run.reasons))
     if run.exactness is not None and run.exactness.verdict == "differs":
@@ -48,7 +50,11 @@ def fault_of(run: Run) -> Fault | None:
 def fault_of_error(error: DeviceError) -> Fault | None:
     """What an error says against its device; None when nothing."""
     kind = type(error).__name__
-    return None if kind in _NOT_THE_DEVICES else Fault(kind, error.message)
+    return None if _is_not_the_devices(kind) else Fault(kind, error.message)
+
+
+def _is_not_the_devices(kind: str) -> bool:
+    return kind == _WORKER_FAILED or is_kind(kind, *_NOT_THE_DEVICES)
 
 
 def decide(run: Run, *, failures: int, differences: int, attempts: int) -> Decision:
@@ -65,7 +71,7 @@ def decide(run: Run, *, failures: int, differences: int, attempts: int) -> Decis
         machine's fault while attempts are left, of numeric ones after the first alone, so that a
         bit that fell over once is no verdict. Otherwise "accept".
     """
-    if run.failure is not None and run.failure.kind == "LeaseLost":
+    if run.failure is not None and is_kind(run.failure.kind, LeaseLost):
         return "drop"
     fault = fault_of(run)
     if fault is None and run.outcome not in {Outcome.ERROR, Outcome.TIMEOUT}:

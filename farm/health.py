@@ -18,11 +18,17 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from farm.faults import NUMERIC, Fault
+from harness.errors import (
+    DeviceTimeout,
+    DeviceUnready,
+    HostKeyChanged,
+    TransportError,
+    is_kind,
+)
 
 State = Literal["healthy", "suspect", "quarantined", "offline", "maintenance"]
 
-_OUT_OF_REACH = {"TransportError", "DeviceTimeout", "DeviceUnready"}
-_HOST_KEY = "HostKeyChanged"
+_OUT_OF_REACH = (TransportError, DeviceTimeout, DeviceUnready)
 _NUMERIC_CAUSE, _HOST_KEY_CAUSE, _PERSON_CAUSE = "numeric: ", "host key: ", "by hand: "
 _FOR_A_PERSON = (_NUMERIC_CAUSE, _HOST_KEY_CAUSE, _PERSON_CAUSE)
 
@@ -80,7 +86,7 @@ def after_fault(health: Health, fault: Fault) -> Health:
     """A job ran into a fault on the device."""
     if health.waits_for_a_person:
         return health
-    if fault.kind == _HOST_KEY:
+    if is_kind(fault.kind, HostKeyChanged):
         return _quarantined(_HOST_KEY_CAUSE, fault)
     if health.state != "healthy":
         return health
@@ -101,7 +107,7 @@ def after_failed_probe(health: Health, fault: Fault, policy: Policy) -> Health:
     """The golden model did not run, or gave something else."""
     if health.waits_for_a_person:
         return health
-    if fault.kind == _HOST_KEY:
+    if is_kind(fault.kind, HostKeyChanged):
         return _quarantined(_HOST_KEY_CAUSE, fault)
     failed = health.failed_probes + 1
     numeric = health.numeric_probes + 1 if fault.kind == NUMERIC else 0
@@ -118,7 +124,7 @@ def _suspected(counted: Health, fault: Fault, policy: Policy) -> Health:
     if counted.failed_probes < policy.probes or fault.kind == NUMERIC:
         doubled = policy.first_retry_s * 2 ** min(counted.failed_probes - 1, 30)
         return replace(counted, probe_in_s=min(doubled, policy.last_retry_s))
-    if fault.kind in _OUT_OF_REACH:
+    if is_kind(fault.kind, *_OUT_OF_REACH):
         return replace(counted, state="offline", probe_in_s=policy.offline_every_s)
     return replace(counted, state="quarantined", probe_in_s=policy.quarantine_every_s)
 

@@ -11,11 +11,12 @@ from farm.parts import end_parts
 from farm.selection import parse_selector
 from farm.tables import JOBS, PARTS, PREPARATIONS
 from harness.device import Device
+from harness.errors import ModelError, UsageError, is_kind
 from harness.records import Failure, Outcome
 
 _LOOK_AHEAD = 200
 _NEEDED = distinct_values(PARTS.c.preparation, PARTS.c.state == "ready")
-_THE_CALLERS = {"ModelError", "UsageError", "NoDevice"}
+_THE_CALLERS = (ModelError, UsageError)
 
 
 def wanted(
@@ -87,7 +88,7 @@ def finished(connection: sa.Connection, key: str, host: str, failure: Failure | 
             add_event(connection, "prepared", f"artifact on {host}", job=job)
         return
     connection.execute(PREPARATIONS.delete().where(*mine))
-    outcome = Outcome.FAIL if failure.kind in _THE_CALLERS else Outcome.ERROR
+    outcome = Outcome.FAIL if is_kind(failure.kind, *_THE_CALLERS) else Outcome.ERROR
     query = sa.select(PARTS.c.id).where(
         PARTS.c.preparation == key, PARTS.c.state.in_(("waiting", "ready"))
     )

@@ -16,7 +16,7 @@ from farm.observation import observe
 from farm.reboot import reboot
 from farm.tables import DEVICES
 from harness.device import Connect, Device
-from harness.errors import HarnessError
+from harness.errors import HarnessError, LeaseLost, is_kind
 from harness.records import Outcome, Run
 
 Probe = Callable[[Device, Connect], Fault | None]
@@ -71,7 +71,7 @@ def run_probe(
             return after_failed_probe(known, fault, policy)
 
         with database.begin() as connection:
-            if not release(connection, lease) or (fault and fault.kind == "LeaseLost"):
+            if not release(connection, lease) or (fault and is_kind(fault.kind, LeaseLost)):
                 return observe(connection, device.name, lambda known: known)
             health = observe(connection, device.name, change, seen=fault is None)
         LOG.info(

@@ -295,7 +295,7 @@ def _fetch(
         progress(f"fetching {len(wanted)} wheels", 0, None)
         run_tool(
             [
-                *(sys.executable, "-m", "pip", "download", "--quiet"),
+                *(sys.executable, "-P", "-m", "pip", "download", "--quiet"),
                 *("--disable-pip-version-check", "--no-deps", "--only-binary=:all:"),
                 f"--python-version={facts['python']}",
                 *(f"--platform={platform}" for platform in _PLATFORMS),

@@ -14,7 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from farm.transports.channel import Channel, OpenChannel, Stream
-from harness.errors import DeviceTimeout, HarnessError, TransportError, UsageError
+from harness.errors import (
+    DeviceTimeout,
+    HarnessError,
+    TransportError,
+    UsageError,
+    printable,
+)
 
 _GROUP_KILLED = 137
 _WATCHDOG_MARGIN_S = 1
@@ -194,8 +200,7 @@ class Command:
     @property
     def stderr_text(self) -> str:
         """The end of what it has printed on stderr so far, safe to show on a terminal."""
-        text = self._stderr_tail.decode(errors="replace")
-        return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
+        return printable(self._stderr_tail.decode(errors="replace"))
 
     def stop(self) -> bool:
         """Kill its group unless it has ended; False when the device did not confirm."""

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.errors import TransportError
+from harness.errors import (
+    PhoneDisconnected,
+    PhoneNotBooted,
+    PhoneNotPermitted,
+    PhoneNotReady,
+    PhoneOffline,
+    PhoneUnauthorized,
+)
 
 Policy = Literal["wait", "reconnect", "ask"]
 """``wait``: it passes; ``reconnect``: a new connection may mend it; ``ask``: a person must act."""
@@ -64,42 +71,6 @@ _STATES = (
 )
 
 
-class PhoneNotReady(TransportError):
-    """The phone is in a state that takes no commands.
-
-    Attributes:
-        state: which.
-    """
-
-    def __init__(self, state: PhoneState, *, device: str, serial: str) -> None:
-        self.state = state
-        super().__init__(
-            f"phone {serial} is {state.name}: {state.meaning}; "
-            + state.remedy.replace("SERIAL", serial),
-            device=device,
-        )
-
-
-class PhoneDisconnected(PhoneNotReady):
-    """adb does not see it."""
-
-
-class PhoneOffline(PhoneNotReady):
-    """It is connected but does not answer."""
-
-
-class PhoneUnauthorized(PhoneNotReady):
-    """It has not accepted this host's key."""
-
-
-class PhoneNotPermitted(PhoneNotReady):
-    """This user may not open its USB device."""
-
-
-class PhoneNotBooted(PhoneNotReady):
-    """It runs its recovery, its bootloader, or waits for an update."""
-
-
 _ERRORS: dict[str, type[PhoneNotReady]] = {
     "disconnected": PhoneDisconnected,
     "offline": PhoneOffline,
@@ -114,7 +85,10 @@ _ERRORS: dict[str, type[PhoneNotReady]] = {
 
 def not_ready(state: PhoneState, *, device: str, serial: str) -> PhoneNotReady:
     """The error of a state; one that passes, or that is not known here, has none of its own."""
-    return _ERRORS.get(state.name, PhoneNotReady)(state, device=device, serial=serial)
+    remedy = state.remedy.replace("SERIAL", serial)
+    return _ERRORS.get(state.name, PhoneNotReady)(
+        f"phone {serial} is {state.name}: {state.meaning}; {remedy}", device=device
+    )
 
 
 def state_of(word: str) -> PhoneState | None:

@@ -152,7 +152,7 @@ def _unpack_packages(spec: RootfsSpec, root: Path, lock: int) -> None:
 def _unpack_wheels(spec: RootfsSpec, root: Path, lock: int) -> None:
     run_tool(
         [
-            *(*DIES_WITH_CREATOR, sys.executable, "-m", "pip", "install", "--quiet"),
+            *(*DIES_WITH_CREATOR, sys.executable, "-P", "-m", "pip", "install", "--quiet"),
             *("--disable-pip-version-check", "--no-compile", "--no-deps"),
             *("--only-binary=:all:", "--python-version=311"),
             *(f"--platform={platform}" for platform in _PLATFORMS),

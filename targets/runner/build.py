@@ -112,7 +112,7 @@ def _unpack_library(machine: str, litert: str, folder: Path) -> None:
     with scratch_folder() as wheels:
         _run(
             (
-                *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
+                *(sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps"),
                 *("--disable-pip-version-check", "--only-binary=:all:", f"--dest={wheels}"),
                 *(f"--platform={each}_{machine}" for each in _WHEEL_PLATFORMS),
                 f"ai-edge-litert=={litert}",

@@ -110,3 +110,13 @@ def test_a_connection_that_breaks_in_between(host: Device) -> None:
         ("connection", True),
         ("connection", False),
     ]
+
+
+def test_the_check_runs_nothing_of_the_current_folder(
+    host: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("importlib", "platform", "json"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    assert found(check_device(host, connect))["python"][0]
+    assert not (tmp_path / "was-run").exists()

@@ -55,6 +55,12 @@ def test_what_failed_probes_lead_to(fault: Fault, state: str, person: bool) -> N
     assert fault.message in health.cause
 
 
+@pytest.mark.parametrize("kind", ["PhoneDisconnected", "PhoneOffline", "PhoneUnauthorized"])
+def test_a_kind_of_a_lost_connection_is_one(kind: str) -> None:
+    health = probes(Health("suspect"), *[Fault(kind, "unplugged")] * POLICY.probes)
+    assert health.state == "offline"
+
+
 def test_what_is_not_numeric_returns_on_its_own() -> None:
     offline = probes(Health("suspect"), *[GONE] * POLICY.probes)
     assert offline.probe_in_s == POLICY.offline_every_s

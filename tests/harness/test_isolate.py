@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.errors import ModelError, UsageError
+from harness.errors import DeviceFull, ModelError, UsageError
 from harness.isolate import run_isolated
 
 FUNCTIONS = """
 import ctypes, os, subprocess, sys, time
 import numpy as np
-from harness.errors import UsageError
+from harness.errors import DeviceFull, UsageError
 
 def double(x, progress):
     print("noise on stdout")
@@ -26,6 +26,9 @@ def double(x, progress):
 
 def refuse(progress):
     raise UsageError("name a file")
+
+def break_down(progress):
+    raise DeviceFull("no space", device="pi", argv=("cp",), exit_status=1)
 
 def fail(progress):
     raise KeyError("no such op")
@@ -168,3 +171,23 @@ def test_only_the_newest_logs_are_kept(functions: ModuleType, tmp_path: Path) ->
         run_isolated(functions.fail, what="x", timeout_s=60)
     assert len(logs(tmp_path)) == 20
     assert not (folder / "20200101-000000-x.log").exists()
+
+
+@pytest.mark.parametrize("name", ["json", "pickle", "numpy", "harness"])
+def test_nothing_of_the_current_folder_is_run(
+    functions: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    planted = tmp_path / "planted"
+    planted.mkdir()
+    (planted / f"{name}.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')\n")
+    monkeypatch.chdir(planted)
+    doubled, _ = run_isolated(functions.double, 2, what="doubling", timeout_s=60)
+    assert doubled == 4
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_a_device_error_comes_back_whole(functions: ModuleType) -> None:
+    with pytest.raises(DeviceFull, match="no space") as caught:
+        run_isolated(functions.break_down, what="run", timeout_s=60)
+    assert caught.value.device == "pi"
+    assert caught.value.exit_status == 1

@@ -13,20 +13,21 @@ from pathlib import Path
 import pytest
 
 from farm.transports import adb, connect
-from farm.transports.phone_state import (
+from farm.transports.phone_state import Policy, not_ready, state_of
+from farm.virtual.phone.faults import FaultKind
+from harness.device import Address, Device, PullLimits, Transport
+from harness.errors import (
+    ArtifactCorrupt,
+    DeviceTimeout,
     PhoneDisconnected,
     PhoneNotBooted,
     PhoneNotPermitted,
     PhoneNotReady,
     PhoneOffline,
     PhoneUnauthorized,
-    Policy,
-    not_ready,
-    state_of,
+    TransportError,
+    UsageError,
 )
-from farm.virtual.phone.faults import FaultKind
-from harness.device import Address, Device, PullLimits, Transport
-from harness.errors import ArtifactCorrupt, DeviceTimeout, TransportError, UsageError
 from tests.farm.phones import NewPhone, VirtualPhone, wait_until
 from tests.farm.transports.conftest import left_in, shell, shell_in
 from tests.farm.transports.test_run import assert_dies, marker
@@ -72,8 +73,11 @@ def test_a_phone_that_is_not_ready(
     phone = new_phone()
     phone.have(fault)
     error = refused(phone.device)
-    assert (type(error), error.state.name) == (kind, fault)
-    assert error.state.policy == ("reconnect" if fault == "offline" else "ask")
+    assert type(error) is kind
+    assert f" is {fault}: " in error.message
+    known = state_of(fault)
+    assert known is not None
+    assert known.policy == ("reconnect" if fault == "offline" else "ask")
     assert remedy in error.message
     assert phone.serial in error.message
     phone.have("none")
