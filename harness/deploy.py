@@ -5,6 +5,7 @@ content; a job's folder is removed however the job ends.
 """
 
 import signal
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from harness.errors import (
 )
 from harness.pinning import pin_to
 from harness.protocol import Job, Kernels, Result, RunnerFailure
-from harness.received import RESULT, pull_limits, read_output, read_result
+from harness.received import RESULT, check_times, pull_limits, read_output, read_result
 from harness.scratch import scratch_folder
 from harness.slices import chunks, count_slices, join_outputs, take_slices
 from harness.target import Progress, Runner, RunnerName, Target, no_progress
@@ -266,8 +267,12 @@ class _Session:
             self.push_job(job, inputs, local, remote)
             files = tuple(self.stored(sha256) for sha256 in self.digests.values())
             argv = (*self.prefix, *self.runner.argv(self.device, files, remote))
+            began_ns = time.monotonic_ns()
             ended = self.transport.run(argv, timeout_s=self.timeout_s)
-            return self.collect(job, ended, local / "out", f"{remote}/out", slices)
+            wall_ns = time.monotonic_ns() - began_ns
+            result, outputs = self.collect(job, ended, local / "out", f"{remote}/out", slices)
+            check_times(result, job, wall_ns, device=self.device.name)
+            return result, outputs
 
     @contextmanager
     def job_folder(self) -> Iterator[str]:

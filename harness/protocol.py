@@ -16,12 +16,15 @@ comes back is untrusted: `result.json` is parsed strictly here, the arrays in ha
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import DeviceError
+from harness.errors import DeviceError, printable
 
 PROTOCOL_SCHEMA = 1
 MAX_TIMED_RUNS = 10_000
+_MOST_SAMPLES = 10 * MAX_TIMED_RUNS
+_MOST_ITEMS = 4096
+_TEXT_CHARS = 1000
 
 Kernels = Literal["xnnpack", "builtin", "reference"]
 """Which kernels of LiteRT run: the XNNPACK delegate, the optimized built-in ones, or
@@ -30,6 +33,17 @@ BUILTIN_REF."""
 
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 """A number of nanoseconds, bytes, kHz, nodes or runs, as a device may report it."""
+
+
+def _one_line(text: str) -> str:
+    return " ".join(printable(text).split())[:_TEXT_CHARS]
+
+
+Text = Annotated[str, AfterValidator(_one_line)]
+"""A device's words: one line, cut to a length, safe to show."""
+
+Samples = Annotated[tuple[Count, ...], Field(max_length=_MOST_SAMPLES)]
+"""Times of invocations, in ns."""
 
 
 class _Message(BaseModel):
@@ -100,9 +114,11 @@ class MachineState(_Message):
         load_average: over one minute.
     """
 
-    governor: str | None = None
-    frequencies_khz: tuple[Count, ...] = ()
-    temperatures_millidegree: dict[str, int] = {}
+    governor: Text | None = None
+    frequencies_khz: Annotated[tuple[Count, ...], Field(max_length=_MOST_ITEMS)] = ()
+    temperatures_millidegree: Annotated[
+        dict[Text, Annotated[int, Field(gt=-(10**9), lt=10**9)]], Field(max_length=_MOST_ITEMS)
+    ] = {}
     load_average: float | None = None
 
 
@@ -117,7 +133,7 @@ class OpTime(_Message):
     """
 
     node: Count | None
-    op: str
+    op: Text
     total_ns: Count
     runs: Count
 
@@ -132,7 +148,7 @@ class RunnerFailure(_Message):
     """
 
     kind: Literal["model", "runtime_missing", "artifact", "disk_full", "internal"]
-    message: str
+    message: Text
 
 
 class Result(_Message):
@@ -159,21 +175,21 @@ class Result(_Message):
 
     schema_: Annotated[int, Field(alias="schema")] = PROTOCOL_SCHEMA
     failure: RunnerFailure | None = None
-    outputs: tuple[str, ...] = ()
-    runner: str = ""
-    runtime: str = ""
-    runtime_version: str = ""
+    outputs: Annotated[tuple[Text, ...], Field(max_length=_MOST_ITEMS)] = ()
+    runner: Text = ""
+    runtime: Text = ""
+    runtime_version: Text = ""
     kernels: Kernels | None = None
-    delegate: str | None = None
+    delegate: Text | None = None
     delegated: Count | None = None
-    machine: str = ""
-    cpu: str = ""
-    cpu_features: tuple[str, ...] = ()
+    machine: Text = ""
+    cpu: Text = ""
+    cpu_features: Annotated[tuple[Text, ...], Field(max_length=_MOST_ITEMS)] = ()
     load_ns: Count = 0
-    warmup_ns: tuple[Count, ...] = ()
-    latency_ns: tuple[Count, ...] = ()
+    warmup_ns: Samples = ()
+    latency_ns: Samples = ()
     peak_rss_bytes: Count | None = None
-    op_times: tuple[OpTime, ...] = ()
+    op_times: Annotated[tuple[OpTime, ...], Field(max_length=_MOST_SAMPLES)] = ()
     before: MachineState = MachineState()
     after: MachineState = MachineState()
 

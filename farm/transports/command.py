@@ -1,17 +1,21 @@
 """Command: an argv on a device in a process group of its own that never outlives its channel.
 
-A small POSIX shell script on the device, which needs only ``sh setsid head cat sleep``, holds the
-command's process group. The channel's standard input is the group's lifeline: when it ends, be it
-that the host wants so or that the connection broke, the group is killed.
+A command has ended when the script around it says so, not when its output streams end: a process
+that it left behind in a group of its own may hold them open for ever. That small POSIX shell script
+on the device, which needs only ``sh setsid head cat sleep``, holds the command's process group. The
+channel's standard input is the group's lifeline: when it ends, be it that the host wants so or that
+the connection broke, the group is killed.
 """
 
 import math
+import re
 import shlex
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from uuid import uuid4
 
 from farm.transports.channel import Channel, OpenChannel, Stream
 from harness.errors import (
@@ -28,8 +32,11 @@ _KILL_GRACE_S = 10.0
 _LONGEST_S = 1e6  # what poll(2) can still express in milliseconds
 _LONGEST_LINE_BYTES = (128 << 10) - 1  # Linux: MAX_ARG_STRLEN, for the device's `sh -c`
 _STDERR_KEPT = 64 << 10
+_MARK = "edgefarm-end-"
+_STATUS_DIGITS = 3
 
-# $1 bytes of stdin belong to the command, $2 seconds it may take, the rest is its argv.
+# $1 bytes of stdin belong to the command, $2 seconds it may take, $3 marks its end, the rest is its
+# argv.
 #
 # The inner shell leads the new group, so `kill -KILL 0` there reaches all that the command started.
 # Three things send it: the command's end, the end of the lifeline, and a clock on the device, for
@@ -37,7 +44,7 @@ _STDERR_KEPT = 64 << 10
 # `exec` before the last `cat`: mksh keeps a copy of a redirected descriptor, and the command would
 # never see the end of its stdin.
 _GROUP = f"""
-n=$1 t=$2; shift 2
+n=$1 t=$2 m=$3; shift 3
 exec 5>&1 6>&2 2>/dev/null
 s=$(exec setsid sh -c '
   n=$1 t=$2; shift 2
@@ -52,7 +59,10 @@ s=$(exec setsid sh -c '
     echo $? >&4; kill -KILL 0
   }}
 ' sh "$n" "$t" "$@" 4>&1 1>&5 2>&6 5>&- 6>&-)
-exit "${{s:-{_GROUP_KILLED}}}"
+s=${{s:-{_GROUP_KILLED}}}
+echo "$m$s" >&5
+echo "$m$s" >&6
+exit "$s"
 """
 
 
@@ -103,7 +113,9 @@ def start(
     limit_s = min(timeout_s, _LONGEST_S)
     deadline = time.monotonic() + limit_s
     clock_s = max(math.ceil(limit_s), 0) + _WATCHDOG_MARGIN_S
-    line = shlex.join(["exec", "sh", "-c", _GROUP, "sh", str(stdin_bytes), str(clock_s), *argv])
+    mark = f"{_MARK}{uuid4().hex}:"
+    script = ("sh", "-c", _GROUP, "sh", str(stdin_bytes), str(clock_s), mark)
+    line = shlex.join(["exec", *script, *argv])
     if len(line.encode(errors="replace")) > _LONGEST_LINE_BYTES:
         raise UsageError(
             f"a command line of {len(line)} bytes, starting {line[:80]!r}; "
@@ -119,7 +131,7 @@ def start(
         ) from error
     except OSError as error:
         raise _broken(task, error) from error
-    command = Command(channel, task, stdin, deadline)
+    command = Command(channel, task, stdin, deadline, mark)
     try:
         yield command
     finally:
@@ -135,6 +147,47 @@ def _broken(task: Task, error: OSError, stderr: str = "") -> TransportError:
     )
 
 
+class _End:
+    """The end of one stream: a mark that nothing else prints, then the exit status.
+
+    Attributes:
+        status: once the mark has come; what comes after it is nobody's.
+    """
+
+    def __init__(self, mark: bytes) -> None:
+        self._mark = mark
+        self._whole = re.compile(re.escape(mark) + rb"([0-9]{1,3})\n")
+        self._held = b""
+        self.status: int | None = None
+
+    def cut(self, data: bytes) -> bytes:
+        """What of the next piece surely comes before the mark."""
+        if self.status is not None:
+            return b""
+        data = self._held + data
+        found = self._whole.search(data)
+        if found:
+            self.status, self._held = int(found[1]), b""
+            return data[: found.start()]
+        at = len(data) - self._begun(data)
+        data, self._held = data[:at], data[at:]
+        return data
+
+    def rest(self) -> bytes:
+        """What was held back at the end of a stream without a mark."""
+        rest, self._held = self._held, b""
+        return rest
+
+    def _begun(self, data: bytes) -> int:
+        """How many bytes at the end of `data` may be the beginning of the mark."""
+        tail = data[-len(self._mark) - _STATUS_DIGITS :]
+        at = tail.rfind(self._mark)
+        if at >= 0 and (tail[at + len(self._mark) :] or b"0").isdigit():
+            return len(tail) - at
+        longest = min(len(data), len(self._mark) - 1)
+        return next((n for n in range(longest, 0, -1) if self._mark.startswith(data[-n:])), 0)
+
+
 class Command:
     """A command running on a device; made by `start`."""
 
@@ -144,8 +197,10 @@ class Command:
         task: Task,
         stdin: Iterable[bytes],
         deadline: float,
+        mark: str,
     ) -> None:
         self._channel = channel
+        self._ends = {stream: _End(mark.encode()) for stream in Stream}
         self._task = task
         self._deadline = deadline
         self._stderr_tail = bytearray()
@@ -164,24 +219,47 @@ class Command:
         """
         while True:
             try:
-                piece = self._channel.receive(self._deadline - time.monotonic())
+                piece = self._receive(self._deadline)
             except TimeoutError:
                 raise self._timed_out() from None
             except OSError as error:
                 self._ended = True  # nobody is left to be stopped
                 raise _broken(self._task, error, self.stderr_text) from error
             if piece is None:
-                self._ended = True
+                yield from self._held_back()
                 return
-            self._note(piece)
-            yield piece
+            if piece[1]:
+                yield piece
+
+    def _receive(self, deadline: float) -> tuple[Stream, bytes] | None:
+        """The next piece of output, without the mark of its end; None when all has come."""
+        if all(end.status is not None for end in self._ends.values()):
+            self._ended = True
+            return None
+        piece = self._channel.receive(deadline - time.monotonic())
+        if piece is None:
+            self._ended = True
+            return None
+        stream, data = piece
+        data = self._ends[stream].cut(data)
+        self._note(stream, data)
+        return stream, data
+
+    def _held_back(self) -> Iterator[tuple[Stream, bytes]]:
+        """What looked like the beginning of a mark, and was none."""
+        for stream, end in self._ends.items():
+            if rest := end.rest():
+                self._note(stream, rest)
+                yield stream, rest
 
     def exit_status(self) -> int:
         """Status after the end of `output`; negative is the signal that ended it."""
         if self._feeding_failed is not None:
             raise self._feeding_failed
         try:
-            status = self._channel.exit_status(_KILL_GRACE_S)
+            status = self._ends[Stream.STDOUT].status
+            if status is None:
+                status = self._channel.exit_status(_KILL_GRACE_S)
         except OSError as error:
             raise _broken(self._task, error, self.stderr_text) from error
         # A shell on the device reports the signal n that ended a child as 128 + n.
@@ -210,18 +288,14 @@ class Command:
         deadline = time.monotonic() + _KILL_GRACE_S
         with suppress(OSError):
             while not self._ended:
-                piece = self._channel.receive(deadline - time.monotonic())
-                self._ended = piece is None
-                if piece is not None:
-                    self._note(piece)
+                self._receive(deadline)
         if self._ended:
             self._channel.close()
         else:
             self._channel.sever()
         return self._ended
 
-    def _note(self, piece: tuple[Stream, bytes]) -> None:
-        stream, data = piece
+    def _note(self, stream: Stream, data: bytes) -> None:
         if stream is Stream.STDERR:
             self._stderr_tail += data
             del self._stderr_tail[:-_STDERR_KEPT]

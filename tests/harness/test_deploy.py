@@ -17,7 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from farm.transports import connect
 from harness.artifact import Artifact, sha256_file
-from harness.deploy import NONE, MeasurePlan, choose_runner, run_job
+from harness.deploy import NONE, DeviceRun, MeasurePlan, choose_runner, run_job
 from harness.device import Device
 from harness.errors import (
     ArtifactCorrupt,
@@ -391,6 +391,76 @@ def test_several_inputs_and_images(transport: Observed, tmp_path: Path) -> None:
     done = run_job(transport, PYTHON, artifact, (x,), NONE, kernels="reference")
     assert done.outputs[0].shape == (3, 6, 6, 8)
     assert done.results[0].kernels == "reference"
+
+
+# --- what a device says of times ------------------------------------------------------------------
+
+TIMED = MeasurePlan(restarts=1, warmup_runs=2, timed_runs=3, min_time_s=0)
+TRUE = {"load_ns": 1000, "warmup_ns": [900, 800], "latency_ns": [500, 600, 700]}
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        ({"latency_ns": [500, 0, 700]}, "an invocation of 0 ns"),
+        ({"warmup_ns": [0, 800]}, "an invocation of 0 ns"),
+        ({"latency_ns": [500]}, "1 samples; allowed: 3 to 10000"),
+        ({"latency_ns": []}, "0 samples; allowed: 3 to 10000"),
+        ({"latency_ns": [500, 600, 700, 800]}, "4 samples, though 3"),
+        ({"latency_ns": [5] * 50_000}, "50000 samples; allowed: 3 to 10000"),
+        ({"latency_ns": [5] * 3_000_000}, "latency_ns"),
+        ({"warmup_ns": [900]}, "1 warm-up samples, 2 were asked for"),
+        ({"latency_ns": [500, 600, 10**14]}, "its process took"),
+        ({"load_ns": 10**14}, "its process took"),
+        ({"op_times": [{"node": 0, "op": "ADD", "total_ns": 9, "runs": 7}]}, "7 profiled runs"),
+        ({"op_times": [{"node": 0, "op": "A", "total_ns": 10**14, "runs": 0}]}, "its process took"),
+    ],
+)
+def test_times_that_cannot_be_true_are_refused(
+    transport: Observed, artifact: Artifact, tmp_path: Path, told: dict[str, Any], named: str
+) -> None:
+    answer = told_by(transport, artifact, tmp_path, TIMED, TRUE | told)
+    assert type(answer) is DeviceError
+    assert named in str(answer)
+    assert_clean(transport.device)
+
+
+def test_timed_runs_that_ended_too_early_are_refused(
+    transport: Observed, artifact: Artifact, tmp_path: Path
+) -> None:
+    answer = told_by(transport, artifact, tmp_path, replace(TIMED, min_time_s=1.0), TRUE)
+    assert "had to go on for 1000000000 ns" in str(answer)
+
+
+def test_words_of_a_device_are_short_and_safe(
+    transport: Observed, artifact: Artifact, tmp_path: Path
+) -> None:
+    wild = "\x1b[31m\nred" + "x" * 100_000
+    told = {"cpu": wild, "runner": wild, "before": {"temperatures_millidegree": {wild: 1}}}
+    done = told_by(transport, artifact, tmp_path, TIMED, TRUE | told)
+    assert not isinstance(done, HarnessError)
+    first = done.results[0]
+    for text in (first.cpu, first.runner, *first.before.temperatures_millidegree):
+        assert text.startswith("?[31m red")
+        assert len(text) == 1000
+
+
+def told_by(
+    transport: Observed,
+    artifact: Artifact,
+    tmp_path: Path,
+    measure: MeasurePlan,
+    told: dict[str, Any],
+) -> DeviceRun | HarnessError:
+    """What comes of a device whose runner tells that, and right outputs."""
+    result, output = tmp_path / "told.json", tmp_path / "told.npy"
+    result.write_text(json.dumps({"outputs": ["out0.npy"]} | told))
+    np.save(output, expected(artifact, samples(4)[0]))
+    runner = script(f'cp {output} "$0/out/out0.npy"; cp {result} "$0/out/result.json"')
+    try:
+        return run_job(transport, runner, artifact, samples(4), measure)
+    except HarnessError as error:
+        return error
 
 
 # --- which runner ---------------------------------------------------------------------------------

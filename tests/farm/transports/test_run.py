@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from farm.transports import connect
+from farm.transports.command import _End
 from harness.device import Device, Transport
 from harness.errors import DeviceTimeout, TransportError, UsageError
 from tests.farm.transports.conftest import shell
@@ -25,6 +26,16 @@ def assert_dies(transport: Transport, mark: str) -> None:
     while mark.encode() in shell(transport, "cat /proc/[0-9]*/cmdline 2>/dev/null || true"):
         assert time.monotonic() < deadline, "it survived"
         time.sleep(0.2)
+
+
+def end_all(transport: Transport, mark: str) -> None:
+    """End what runs on the device with this word on its command line."""
+    shell(
+        transport,
+        'for p in /proc/[0-9]*; do case "$(tr "\\0" " " <"$p/cmdline" 2>/dev/null)" in\n'
+        '  *"sleep $1"*) kill -9 "${p#/proc/}" 2>/dev/null;; esac; done; true',
+        mark,
+    )
 
 
 def test_tells_status_and_streams_apart(transport: Transport) -> None:
@@ -107,6 +118,29 @@ def test_nothing_outlives_its_command(transport: Transport) -> None:
     assert_dies(transport, mark)
 
 
+def test_what_is_left_behind_with_the_output_open_does_not_hang_the_host(
+    transport: Transport,
+) -> None:
+    mark = marker()
+    began = time.monotonic()
+    left = f"setsid sh -c 'sleep {mark}' & setsid sh -c 'sleep {mark}' & echo out; echo err >&2"
+    result = transport.run(("sh", "-c", f"{left}; exit 3"), timeout_s=60)
+    assert (result.exit_status, result.stdout, result.stderr) == (3, b"out\n", b"err\n")
+    assert time.monotonic() - began < 20
+    end_all(transport, mark)
+    assert_dies(transport, mark)
+
+
+def test_what_is_left_behind_does_not_make_a_time_limit_longer(transport: Transport) -> None:
+    mark = marker()
+    began = time.monotonic()
+    with pytest.raises(DeviceTimeout, match="has been killed"):
+        transport.run(("sh", "-c", f"setsid sh -c 'sleep {mark}' & sleep {mark}"), timeout_s=2)
+    assert time.monotonic() - began < 20
+    assert shell(transport, "echo usable") == b"usable\n"
+    end_all(transport, mark)
+
+
 @pytest.mark.parametrize("argv", [[], ["echo", "a\0b"], ["echo", "x" * 200_000]])
 def test_refuses_what_is_no_command(transport: Transport, argv: list[str]) -> None:
     with pytest.raises(UsageError, match=r"command"):
@@ -120,3 +154,25 @@ def test_close_twice(device: Device) -> None:
         opened.close()
         with pytest.raises(TransportError, match="closed"):
             opened.run(["true"], timeout_s=60)
+
+
+def test_the_mark_of_a_command_s_end_is_found_wherever_pieces_break() -> None:
+    mark = b"edgefarm-end-0123:"
+    printed = b"out edgefarm-end-\nedgefarm-end-0123:x\nedgefarm-end-" + mark + b"137\nlater"
+    for size in range(1, len(printed)):
+        end = _End(mark)
+        pieces = [printed[at : at + size] for at in range(0, len(printed), size)]
+        kept = b"".join(end.cut(piece) for piece in pieces) + end.rest()
+        assert (kept, end.status) == (printed[: printed.index(mark + b"1")], 137), size
+
+
+def test_a_stream_without_a_mark_loses_nothing() -> None:
+    end = _End(b"edgefarm-end-0123:")
+    assert end.cut(b"all of it, edgefarm-end-0") + end.rest() == b"all of it, edgefarm-end-0"
+    assert end.status is None
+
+
+def test_a_forged_mark_is_not_kept_in_memory() -> None:
+    end = _End(b"edgefarm-end-0123:")
+    endless = b"edgefarm-end-0123:" + b"9" * (1 << 20)
+    assert sum(len(end.cut(endless)) for _ in range(4)) >= 3 * len(endless)
