@@ -66,6 +66,7 @@ def quantizer(config: Any) -> Any:  # noqa: ANN401  executorch is untyped here
     class FusingQuantizer(XNNPACKQuantizer):  # type: ignore[misc]  # executorch is untyped here
         def annotate(self, model: "torch.fx.GraphModule") -> "torch.fx.GraphModule":
             annotated = super().annotate(model)
+            _leave_scalars(annotated)
             if not config.input_activation.is_dynamic:
                 _join_clamps(annotated)
                 _join_padding(annotated, config.input_activation)
@@ -81,6 +82,17 @@ def quantizer(config: Any) -> Any:  # noqa: ANN401  executorch is untyped here
 def _is_padded(node: "torch.fx.Node") -> bool:
     source = node.args[0]
     return hasattr(source, "args") and zero_padding(source) is not None
+
+
+def _leave_scalars(graph_module: "torch.fx.GraphModule") -> None:
+    """Leave in float what takes or gives a tensor of rank 0: ExecuTorch's passes for XNNPACK fail
+    on one that is quantized."""
+    from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
+
+    for node in graph_module.graph.nodes:
+        values = [each.meta.get("val") for each in (node, *node.all_input_nodes)]
+        if any(getattr(value, "ndim", None) == 0 for value in values):
+            node.meta.pop(Q_ANNOTATION_KEY, None)
 
 
 def _join_clamps(graph_module: "torch.fx.GraphModule") -> None:

@@ -7,10 +7,13 @@ torch unpickles parts of a ``.pt2``, so both run with the caller's rights. A ``.
 
 import hashlib
 import importlib
+import random
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from harness.artifact import sha256_file
 from harness.emulator.tflite import read_tflite
@@ -81,8 +84,10 @@ def load_float32(reference: Reference) -> "Module":
 def load_original(reference: Reference) -> "Original":
     """The submitter's module in evaluation mode, and its positional and keyword example inputs.
 
-    Isolated only; not for ``.tflite``. Raises as `load_module`.
+    Isolated only; not for ``.tflite``. Raises as `load_module`. A function that draws weights or
+    examples at random gives the same ones in every process.
     """
+    _seed()
     if reference.kind == ".pt2" and reference.path is not None:
         return _load_exported(reference.path)
     if reference.kind == "zoo":
@@ -91,6 +96,14 @@ def load_original(reference: Reference) -> "Original":
     else:
         network, args, kwargs = _checked(load_function(reference)(), str(reference))
     return network.eval(), args, kwargs
+
+
+def _seed() -> None:
+    import torch
+
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 def _tensors(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
