@@ -37,7 +37,7 @@ class JobRequest(BaseModel):
         soc, limits, measure, kernels, threads, runner, samples: see `harness.evaluate.Request`.
         selector: which devices of the target, see `farm.selection`.
         priority: higher goes first.
-        depends_on: a job that must PASS first.
+        depends_on: a job that must PASS first; WARN is no PASS.
         time_limit_s: of one attempt on a device.
         attempts: how often a machine may fail before the job ends as ERROR or TIMEOUT.
         label: the submitter's own words; two jobs with different ones are never the same.

@@ -31,7 +31,7 @@ MOST_LOSSES = 10
 _AVOID_S = 60.0
 _RETRY_AFTER_S = 1.0
 _WORST_FIRST = (
-    Outcome.ERROR, Outcome.TIMEOUT, Outcome.FAIL, Outcome.CANCELLED, Outcome.PASS,
+    Outcome.ERROR, Outcome.TIMEOUT, Outcome.FAIL, Outcome.CANCELLED, Outcome.WARN, Outcome.PASS,
 )  # fmt: skip
 
 

@@ -75,6 +75,11 @@ class Finding:
     remedy: str
     severity: Literal["warn", "note"] = "note"
 
+    def __str__(self) -> str:
+        """What, where and what to do, in one sentence."""
+        said = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{said}; {self.remedy}" if self.remedy else said
+
 
 @dataclass(frozen=True)
 class Manifest:

@@ -1,7 +1,8 @@
 """Compare: device against emulator, element by element.
 
 Integers are compared as integers, with no tolerance. Float tensors are measured in ULP (steps
-between neighbouring floats), and never decide whether a run passes.
+between neighbouring floats) and by the size of the difference, and never decide whether a run
+passes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.arithmetic.profile import ArithmeticProfile
+from harness.cost import tensor_cost
 from harness.emulator.graph import Graph, Node
 from harness.emulator.interpreter import Emulation, Undefined, accumulator_at
 from harness.records import (
@@ -66,6 +68,8 @@ def _count_differences(place: TensorComparison, expected: Array, got: Array) -> 
     differs = expected != got
     if expected.dtype.kind == "f":
         differs &= ~(np.isnan(expected) & np.isnan(got))
+        cost = tensor_cost(place.name, got.astype(np.float64), expected.astype(np.float64))
+        place = replace(place, sqnr_db=cost.sqnr_db)
     at = np.flatnonzero(differs)
     equal = place.elements - len(at)
     bins = {0: equal} if equal else {}

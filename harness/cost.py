@@ -41,12 +41,12 @@ def quantization_cost(
                 f"tensor {name!r}: shape {x.shape} cannot be compared with the "
                 f"{of}'s shape {x_ref.shape}"
             )
-        costs.append(_cost(name, x.astype(np.float64), x_ref.astype(np.float64)))
+        costs.append(tensor_cost(name, x.astype(np.float64), x_ref.astype(np.float64)))
     return QuantizationCost(of, tuple(costs))
 
 
-def _cost(name: str, x: Array, x_ref: Array) -> TensorCost:
-    """SQNR and cosine of two float64 tensors."""
+def tensor_cost(name: str, x: Array, x_ref: Array) -> TensorCost:
+    """SQNR and cosine of two float64 tensors of one shape, as `quantization_cost` has them."""
     same = (x == x_ref) | (np.isnan(x) & np.isnan(x_ref))
     if not np.all(same | (np.isfinite(x) & np.isfinite(x_ref))):
         return TensorCost(name, -np.inf, 0.0)

@@ -17,13 +17,21 @@ from harness.emulator.interpreter import emulate
 from harness.emulator.model_file import read_model
 from harness.emulator.profiles import get_profile
 from harness.errors import DeviceError, ModelError, UsageError
-from harness.exactness import Emulated, emulate_samples, real
+from harness.exactness import Emulated, emulate_samples
 from harness.exposed import expose
 from harness.isolate import run_isolated
 from harness.records import Distance, Exactness, Proportion, TensorComparison
 from harness.scratch import scratch_folder
-from harness.slices import count_slices, drop_filled, samples_at_once, take_slices
+from harness.slices import count_slices, drop_filled, take_slices
 from harness.target import Progress, Target, VendorEmulation, no_progress
+from harness.traced import (
+    bounds_of,
+    constants_of,
+    invocations_to_trace,
+    real_tensors,
+    samples_in,
+    take_these,
+)
 
 Array = npt.NDArray[Any]
 
@@ -139,15 +147,18 @@ class Emulators:
         graph, arithmetic = read_model(self.lowered.path).main, get_profile(profile)
         specs = self.lowered.manifest.inputs
         emulation = emulate_samples(self.lowered, graph, arithmetic, self.inputs, self.progress)
-        first = take_slices(specs, self.inputs, 0, 1)
-        traced = emulate(graph, arithmetic, first, all_tensors=True).tensors
+        slices = invocations_to_trace(graph, count_slices(specs, self.inputs))
+        some = take_these(specs, self.inputs, slices)
+        traced = emulate(graph, arithmetic, some, all_tensors=True)
+        samples = samples_in(specs, slices, self.inputs)
         promises = sorted({emulation.promises.get(i, "unknown") for i in graph.outputs})
         emulated = Emulated(
-            Exactness(profile, "unknown", reason=_NO_DEVICE),
+            Exactness(profile, "unknown", reason=_NO_DEVICE, traced_samples=samples),
             emulation.outputs,
-            0,
-            samples_at_once(specs),
-            {graph.tensors[i].name: real(graph.tensors[i], x) for i, x in traced.items()},
+            slices,
+            real_tensors(graph, traced),
+            bounds_of(graph),
+            constants_of(graph),
             emulation.elapsed_ns,
         )
         return emulated, f"{profile} ({', '.join(promises)})"

@@ -6,11 +6,10 @@ way.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
+import numpy as np
 import numpy.typing as npt
 
 from harness.accuracy import accuracy_of
@@ -23,30 +22,33 @@ from harness.deploy import NONE, QUICK, STANDARD, MeasurePlan, choose_runner, ru
 from harness.device import NO_DEVICE, Connect, Device, Transport
 from harness.emulated import Emulators
 from harness.errors import (
-    Cancelled,
-    DeviceError,
-    DeviceTimeout,
     HarnessError,
     ModelError,
     UsageError,
 )
 from harness.exactness import Emulated, compare_with_emulator
 from harness.latency import latency_from
-from harness.limits import Limits, judge
+from harness.limits import Limits
 from harness.model import Model
+from harness.observed import (
+    observed_inside,
+    observed_outputs,
+)
 from harness.protocol import Kernels
 from harness.quantize import lower
 from harness.quantize.reference import float_outputs, float_tensors
-from harness.quantize.tools import tool_versions
 from harness.read_facts import read_facts
 from harness.readiness import throttling, wait_until_ready
 from harness.recipe import Recipe
-from harness.records import Failure, Latency, Outcome, QuantizationCost, Run
+from harness.recording import Recording
+from harness.records import Latency, QuantizationCost, Run
+from harness.scoring import declared_outputs, scored_output
 from harness.slices import take_slices
 from harness.sources.batches import sample_count, take_samples
 from harness.sources.data import load_data
 from harness.sources.models import open_model
 from harness.sources.split import Split, all_for_evaluation, split
+from harness.suspicion import look_at_outputs, look_inside
 from harness.target import Progress, RunnerName, Target, no_progress
 
 Array = npt.NDArray[Any]
@@ -102,7 +104,7 @@ def evaluate(
     Raises:
         UsageError: a reference, recipe or option is wrong; nothing was run.
     """
-    record = _Record(request)
+    record = Recording(request)
     try:
         _walk(record, request, connect, cache or default_cache(), progress)
     except UsageError:
@@ -133,18 +135,20 @@ def prepare(
 
 def run_ended_by(request: Request, error: HarnessError) -> Run:
     """The Run of a request that an error ended before anything of it was done."""
-    return _Record(request).ended_by(error)
+    return Recording(request).ended_by(error)
 
 
 def _open(request: Request, progress: Progress) -> tuple[Model, Split]:
     model = open_model(request.model, progress)
     dataset = load_data(request.data, model, progress)
+    if dataset.labels is not None and model.outputs:  # before minutes of work
+        scored_output(declared_outputs(model), dataset.labels, sample_count(dataset.inputs))
     parts = split(dataset) if request.recipe else all_for_evaluation(dataset)
     return model, _limited(parts, request.samples)
 
 
 def _walk(
-    record: "_Record", request: Request, connect: Connect, cache: Cache, progress: Progress
+    record: Recording, request: Request, connect: Connect, cache: Cache, progress: Progress
 ) -> None:
     """The straight way itself, top to bottom."""
     model, samples = _open(request, progress)
@@ -159,6 +163,7 @@ def _walk(
     artifact = compile_for(target, lowered, soc, cache=cache, progress=progress)
     record.add(manifest=artifact.manifest)
     record.note(*artifact.manifest.notes)
+    record.see(*artifact.manifest.findings)
     placement = artifact.manifest.placement or check(target, lowered.path, soc, progress=progress)
     record.add(placement=placement)
     specs = artifact.manifest.inputs
@@ -178,20 +183,39 @@ def _walk(
         record.add(host_latency=_host_latency(record, request, connect, artifact, inputs))
 
     in_float = float_outputs(model, samples.evaluation, cache=cache, progress=progress)
-    traced = take_samples(samples.evaluation, slice(emulated.start, emulated.stop))
-    inner = float_tensors(model, traced, cache=cache, progress=progress) if emulated.tensors else {}
+    inner = _inner_in_float(model, samples, emulated, cache, progress)
+    real_outputs = _real(artifact, outputs)
     record.add(
         accuracy=accuracy_of(
-            _real(artifact, outputs)[0],
+            real_outputs,
+            record.run.samples,
             labels=samples.labels,
-            float_logits=in_float[0] if in_float else None,
+            in_float=in_float,
+            names=[one.name for one in model.outputs],
         ),
         cost=_cost(artifact, emulated, outputs, in_float, inner),
     )
+    defaults = request.limits.defaults
+    manifest = artifact.manifest
+    observed = observed_outputs(manifest, real_outputs, in_float, emulated)
+    record.see(*look_at_outputs(observed, samples.evaluation, defaults))
+    record.see(*look_inside(observed_inside(manifest, emulated, inner), defaults))
+
+
+def _inner_in_float(
+    model: Model, samples: Split, emulated: Emulated, cache: Cache, progress: Progress
+) -> Mapping[str, Array]:
+    """The float model's tensors on the traced samples."""
+    ranges = emulated.exactness.traced_samples
+    if not emulated.tensors or not ranges:
+        return {}
+    chosen = np.concatenate([np.arange(start, stop) for start, stop in ranges])
+    traced = take_samples(samples.evaluation, chosen)
+    return float_tensors(model, traced, cache=cache, progress=progress)
 
 
 def _emulate_only(
-    record: "_Record", emulators: Emulators, soc: str | None
+    record: Recording, emulators: Emulators, soc: str | None
 ) -> tuple[tuple[Array, ...], Emulated]:
     """Without a device: what the emulator computes stands in for its outputs."""
     done = emulators.run(soc)
@@ -210,7 +234,7 @@ def _emulate_only(
 
 
 def _run_and_compare(
-    record: "_Record",
+    record: Recording,
     request: Request,
     transport: Transport,
     artifact: Artifact,
@@ -247,7 +271,7 @@ def _run_and_compare(
     return on_device.outputs, emulated
 
 
-def _throttled(record: "_Record", transport: Transport) -> str:
+def _throttled(record: Recording, transport: Transport) -> str:
     """Why the device did not have its full speed in the run that just ended, or ""."""
     before = record.run.facts
     if before is None or before.thermal_status is None:
@@ -296,7 +320,7 @@ def _cost(
 
 
 def _host_latency(
-    record: "_Record",
+    record: Recording,
     request: Request,
     connect: Connect,
     artifact: Artifact,
@@ -320,55 +344,3 @@ def _host_latency(
         record.note(f"the host's own time is missing: {error}")
         return None
     return latency_from(ran.results, request.host)
-
-
-class _Record:
-    """The run as far as it has come: whatever ends it, what is known by then is kept."""
-
-    def __init__(self, request: Request) -> None:
-        now = datetime.now(UTC)
-        self.run = Run(
-            id=f"{now:%Y%m%dT%H%M%S}-{uuid4().hex[:8]}",
-            created=now.isoformat(timespec="seconds"),
-            outcome=Outcome.ERROR,
-            model=request.model,
-            data=request.data,
-            target=request.target.name,
-            recipe=request.recipe.name if request.recipe else "",
-            device=request.device,
-            threads=request.threads,
-            tool_versions=tool_versions(),
-        )
-
-    def add(self, **fields: Any) -> None:  # noqa: ANN401  the fields of Run, checked by replace()
-        """Set fields of the run."""
-        self.run = replace(self.run, **fields)
-
-    def note(self, *notes: str) -> None:
-        """Add what the reader should know."""
-        self.add(notes=(*self.run.notes, *notes))
-
-    def ended_by(self, error: HarnessError) -> Run:
-        """The run as an error ended it: the machine's fault, or the model's."""
-        outcome = Outcome.FAIL
-        if isinstance(error, DeviceError):
-            outcome = Outcome.TIMEOUT if isinstance(error, DeviceTimeout) else Outcome.ERROR
-        elif isinstance(error, Cancelled):
-            outcome = Outcome.CANCELLED
-        failure = Failure(type(error).__name__, str(error))
-        return replace(self.run, outcome=outcome, failure=failure, reasons=(str(error),))
-
-    def judged(self, limits: Limits) -> Run:
-        """The complete run, held against the limits."""
-        results = self.run.results
-        judgement = judge(
-            limits,
-            exactness=self.run.exactness,
-            cost=self.run.cost,
-            accuracy=self.run.accuracy,
-            latency=self.run.latency,
-            placement=self.run.placement,
-            delegated=results[0].delegated if results else None,
-        )
-        self.note(*judgement.notes)
-        return replace(self.run, outcome=judgement.outcome, reasons=judgement.reasons)

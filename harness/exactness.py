@@ -1,7 +1,8 @@
-"""Device against emulator, on one artifact: all outputs on all samples, every tensor on one batch.
+"""Device against emulator, on one artifact: outputs on all samples, every tensor on some of them.
 
-The batch on which all tensors are compared is the first whose outputs differ, so that a difference
-is always traced to the op where it begins.
+All tensors are compared on invocations spread over the whole set, as many as a bound on memory
+allows. The first whose outputs differ is among them, so that a difference is always traced to the
+op where it begins.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,23 +15,25 @@ import numpy.typing as npt
 from harness.arithmetic.profile import ArithmeticProfile
 from harness.artifact import Artifact, TensorSpec
 from harness.compare import compare
-from harness.emulator.graph import Graph, Tensor
+from harness.emulator.graph import Graph
 from harness.emulator.interpreter import Emulation, emulate
 from harness.emulator.model_file import read_model
 from harness.emulator.profiles import get_profile
 from harness.emulator.profiles.threads import for_threads
 from harness.errors import ModelError
 from harness.exposed import expose
-from harness.records import Exactness
+from harness.records import Exactness, TensorComparison
 from harness.scratch import scratch_folder
-from harness.slices import (
-    batch_of,
-    count_slices,
-    drop_filled,
-    samples_at_once,
-    take_slices,
-)
+from harness.slices import batch_of, count_slices, drop_filled, take_slices
 from harness.target import Progress, no_progress
+from harness.traced import (
+    bounds_of,
+    constants_of,
+    invocations_to_trace,
+    real_tensors,
+    samples_in,
+    take_these,
+)
 
 Array = npt.NDArray[Any]
 
@@ -45,16 +48,19 @@ class Emulated:
     Attributes:
         exactness: the comparison with the device.
         outputs: over all samples; None where an op is unknown.
-        start, stop: the samples of the traced batch.
-        tensors: every tensor of the traced batch, dequantized, by name.
+        traced: on which invocations all tensors are known, ascending.
+        tensors: every tensor of those invocations, dequantized, joined, by name.
+        bounds: lowest and highest real value of those that are quantized per tensor.
+        constants: positions of the outputs that no input reaches.
         elapsed_ns: time for all samples; None when nothing was emulated.
     """
 
     exactness: Exactness
     outputs: tuple[Array | None, ...] = ()
-    start: int = 0
-    stop: int = 0
+    traced: tuple[int, ...] = ()
     tensors: Mapping[str, Array] = field(default_factory=dict)
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    constants: frozenset[int] = frozenset()
     elapsed_ns: int | None = None
 
 
@@ -78,7 +84,7 @@ def compare_with_emulator(
         profile_name: the profile that stands for what ran; None when none does.
         inputs: what the device was given, all samples.
         outputs: what it gave back.
-        run: used once more on the device, to see the intermediate tensors of one batch.
+        run: used once more on the device, to see the tensors inside on some of the samples.
         threads: of the runtime on the device; the profile is taken for as many.
         progress: told about emulated samples.
 
@@ -115,19 +121,21 @@ def _emulate_and_compare(
     over_all = compare(graph, expected, _by_index(graph.outputs, outputs), profile=profile)
 
     specs = artifact.manifest.inputs
-    number = _slice_to_trace(artifact.manifest.outputs, expected.outputs, outputs)
-    batch = take_slices(specs, inputs, number, number + 1)
-    start, stop = (one * samples_at_once(specs) for one in (number, number + 1))
-    traced = emulate(graph, profile, batch, all_tensors=True)
-    kept, refusal = _tensors_inside(artifact, batch, run)
-    on_batch = compare(graph, traced, kept, profile=profile)
+    differing = _first_difference(artifact.manifest.outputs, expected.outputs, outputs)
+    slices = invocations_to_trace(graph, count_slices(specs, inputs), differing)
+    some = take_these(specs, inputs, slices)
+    traced = emulate(graph, profile, some, all_tensors=True)
+    kept, refusal = _tensors_inside(artifact, some, run)
+    on_some = compare(graph, traced, kept, profile=profile)
+    samples = samples_in(specs, slices, inputs)
 
     return Emulated(
-        _joined(over_all, on_batch, (start, stop), refusal),
+        _joined(over_all, on_some, traced, slices, samples, refusal=refusal),
         expected.outputs,
-        start,
-        stop,
-        {graph.tensors[i].name: real(graph.tensors[i], x) for i, x in traced.tensors.items()},
+        slices,
+        real_tensors(graph, traced),
+        bounds_of(graph),
+        constants_of(graph),
         expected.elapsed_ns,
     )
 
@@ -145,18 +153,42 @@ def _tensors_inside(
 
 
 def _joined(
-    over_all: Exactness, on_batch: Exactness, traced: tuple[int, int], refusal: str
+    over_all: Exactness,
+    on_some: Exactness,
+    traced: Emulation,
+    slices: Sequence[int],
+    samples: tuple[tuple[int, int], ...],
+    *,
+    refusal: str,
 ) -> Exactness:
-    """Outputs over all samples, everything else from the traced batch; the worse verdict."""
-    worse = on_batch if on_batch.verdict == "differs" else over_all
+    """Outputs over all samples, everything else from the traced ones; the worse verdict."""
+    worse = on_some if on_some.verdict == "differs" else over_all
+    rows = {i: len(x) // len(slices) for i, x in traced.tensors.items() if x.ndim}
+
+    def placed(one: TensorComparison) -> TensorComparison:
+        return _in_the_set(one, slices, rows)
+
+    first = on_some.first_divergence
     return replace(
         over_all,
         verdict=worse.verdict,
         reason="; ".join(filter(None, (worse.reason, refusal))),
-        intermediates=on_batch.intermediates,
-        first_divergence=on_batch.first_divergence or over_all.first_divergence,
-        traced_samples=traced,
+        intermediates=tuple(map(placed, on_some.intermediates)),
+        first_divergence=placed(first) if first else over_all.first_divergence,
+        traced_samples=samples,
     )
+
+
+def _in_the_set(
+    one: TensorComparison, slices: Sequence[int], rows: Mapping[int, int]
+) -> TensorComparison:
+    """With the example's index counted over all invocations, not over the traced ones."""
+    each = 0 if one.tensor is None else rows.get(one.tensor, 0)
+    if one.example is None or not one.example.index or not each:
+        return one
+    first, *others = one.example.index
+    number = slices[first // each] * each + first % each
+    return replace(one, example=replace(one.example, index=(number, *others)))
 
 
 def _by_index(indices: Sequence[int], tensors: Sequence[Array]) -> dict[int, Array]:
@@ -185,22 +217,13 @@ def emulate_samples(
     return replace(emulation, outputs=outputs, tensors={})
 
 
-def _slice_to_trace(
+def _first_difference(
     specs: Sequence[TensorSpec], expected: Sequence[Array | None], got: Sequence[Array]
-) -> int:
-    """The first invocation that differs, else the first."""
+) -> int | None:
+    """The first invocation whose outputs differ; None when none does."""
     differing = [
         int(np.flatnonzero((x != y).reshape(len(x), -1).any(axis=1))[0]) // batch_of(spec)
         for spec, x, y in zip(specs, expected, got, strict=True)
         if x is not None and x.shape == y.shape and (x != y).any()
     ]
-    return min(differing, default=0)
-
-
-def real(tensor: Tensor, x: Array) -> Array:
-    """Values of a tensor that is quantized per tensor, dequantized; others as they are."""
-    quantization = tensor.quantization
-    if quantization is None or len(quantization.scales) != 1:
-        return x
-    real: Array = (x.astype(np.float64) - quantization.zero_points[0]) * quantization.scales[0]
-    return real
+    return min(differing, default=None)

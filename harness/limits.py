@@ -26,20 +26,30 @@
     [placement]
     full_delegation = true       # the accelerator or delegate takes every op
 
+    [defaults]                   # what is judged where no limit was set: WARN, not FAIL
+    judge = true                 # false: such a run is a PASS, and what was seen is a note
+    min_cosine = 0.95            # of every output with float; [cost] replaces it
+    min_agreement = 0.90         # same class as float, or one that float scores almost as high;
+                                 # accuracy.min_agreement replaces it
+    max_drop_vs_float = 0.02     # top-1; accuracy.min_top1 or .max_drop_vs_float replaces it
+    max_clipped = 0.10           # share of a tensor that float has beyond what its integers hold
+    accept = ["saturated-bias"]  # kinds of finding that are known and accepted
+
 Every key is optional. A limit that cannot be evaluated, because there are no labels for instance,
 fails with that reason: a gate that nobody closed is not open. A run whose device breaks an exact
-promise fails without any limit.
+promise fails without any limit. What `[defaults]` judges is in `harness.suspicion`.
 """
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.artifact import Finding
 from harness.compare import short_name
 from harness.errors import UsageError
 from harness.placement import PlacementReport, say_left
@@ -90,6 +100,25 @@ class PlacementLimits(_Table):
     full_delegation: bool = False
 
 
+class DefaultLimits(_Table):
+    """What a run is held against where no limit was set: beyond these it looks wrong.
+
+    A share or a drop is beyond its bound only when all of its 95 % interval is, so that few samples
+    raise no alarm.
+    """
+
+    judge: bool = True
+    min_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.95
+    min_agreement: Share = 0.9
+    max_drop_vs_float: Share = 0.02
+    max_clipped: Share = 0.1
+    accept: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+    def accepts(self, finding: Finding) -> bool:
+        """Whether the submitter knows of such a finding and lives with it."""
+        return not self.judge or finding.kind in self.accept
+
+
 class Limits(_Table):
     """A whole ``limits.toml``; without one, `Limits()`."""
 
@@ -98,15 +127,44 @@ class Limits(_Table):
     latency: LatencyLimits = LatencyLimits()
     cost: CostLimits = CostLimits()
     placement: PlacementLimits = PlacementLimits()
+    defaults: DefaultLimits = DefaultLimits()
+
+    @property
+    def judges_accuracy(self) -> bool:
+        """Whether a limit was set on the task's accuracy or on what quantization cost."""
+        values = (*dict(self.accuracy).values(), *dict(self.cost).values())
+        return any(value is not None for value in values)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """PASS or FAIL, one reason for each broken limit, and notes on limits that were skipped."""
+    """PASS, WARN or FAIL; one reason for each broken limit, then for what looks wrong; and notes on
+    limits that were skipped."""
 
     outcome: Outcome
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def summary_of(
+    outcome: Outcome,
+    exactness: Exactness | None,
+    limits: Limits,
+    warnings: Sequence[Finding] = (),
+) -> str:
+    """A judged outcome in one line, with what was not judged, e.g. ``PASS (exact; accuracy not
+    judged: no limits)``."""
+    if exactness is None or not exactness.outputs:
+        said = ["not compared on a device"]
+    else:
+        said = [exactness.verdict if exactness.verdict != "unknown" else "exactness unknown"]
+    if outcome is Outcome.WARN:
+        said.append(f"looks wrong: {', '.join(dict.fromkeys(one.kind for one in warnings))}")
+    if not limits.judges_accuracy:
+        said.append("accuracy not judged: no limits")
+    elif outcome is not Outcome.FAIL:
+        said.append("accuracy within its limits")
+    return f"{outcome} ({'; '.join(said)})"
 
 
 def load_limits(path: Path) -> Limits:
@@ -164,12 +222,14 @@ def judge(
     latency: Latency | None,
     placement: PlacementReport | None = None,
     delegated: int | None = None,
+    warnings: Sequence[Finding] = (),
 ) -> Judgement:
     """Hold the comparisons of a run against the limits.
 
     Args:
         placement: where the ops run, as found before the run.
         delegated: how many nodes the device's delegate took; None when it does not tell.
+        warnings: what looks wrong without a limit, see `harness.suspicion`.
     """
     notes: list[str] = []
     reasons = [
@@ -179,7 +239,8 @@ def judge(
         *_judge_cost(limits.cost, cost),
         *_judge_placement(limits.placement, placement, delegated),
     ]
-    return Judgement(Outcome.FAIL if reasons else Outcome.PASS, tuple(reasons), tuple(notes))
+    outcome = Outcome.FAIL if reasons else Outcome.WARN if warnings else Outcome.PASS
+    return Judgement(outcome, (*reasons, *map(str, warnings)), tuple(notes))
 
 
 def _judge_exactness(limits: ExactnessLimits, exactness: Exactness | None) -> Iterator[str]:

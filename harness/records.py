@@ -6,14 +6,22 @@
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+)
 
-from harness.artifact import Manifest
+from harness.artifact import Finding, Manifest
 from harness.device import Device
 from harness.errors import ModelError
 from harness.facts import Facts
@@ -33,13 +41,28 @@ difference."""
 
 
 class Outcome(StrEnum):
-    """How a job ended. FAIL: the numbers are wrong. ERROR: the machine is wrong."""
+    """How a job ended. FAIL: the numbers are wrong. ERROR: the machine is wrong. WARN: every
+    promise and every limit that was set holds, but what needs no limit looks wrong."""
 
     PASS = "PASS"  # noqa: S105  an outcome, not a password
+    WARN = "WARN"
     FAIL = "FAIL"
     ERROR = "ERROR"
     TIMEOUT = "TIMEOUT"
     CANCELLED = "CANCELLED"
+
+
+_EXIT_CODES = {Outcome.PASS: 0, Outcome.WARN: 4, Outcome.FAIL: 1}
+MACHINE_FAILED = 3
+"""Exit code of every other outcome."""
+_WORST_FIRST = (MACHINE_FAILED, 1, 4, 0)
+
+
+def exit_code(outcomes: Iterable[Outcome]) -> int:
+    """Of what has ended, by the worst of it: 3 the machine failed, 1 the numbers or the model, 4
+    something looks wrong (WARN), 0 all passed or there was nothing."""
+    codes = {_EXIT_CODES.get(outcome, MACHINE_FAILED) for outcome in outcomes}
+    return next((code for code in _WORST_FIRST if code in codes), 0)
 
 
 def _spell_infinity(value: int | float) -> int | float | str:
@@ -61,7 +84,8 @@ Step = Annotated[int, Field(ge=-HISTOGRAM_LIMIT, le=HISTOGRAM_LIMIT)]
 @dataclass(frozen=True)
 class Divergence:
     """One element that differs: where, what the emulator expected (and from which
-    accumulator), what came."""
+    accumulator), what came. The first axis of the index counts over all invocations of the
+    evaluation set, joined, so that it is the sample's number where that axis is the batch."""
 
     index: tuple[int, ...]
     expected: Number
@@ -83,6 +107,8 @@ class TensorComparison:
         max_lsb: largest absolute difference, in quantization steps (for float tensors, in ULP).
         histogram: (signed difference got - expected in LSB, count), ascending, zero included;
             differences beyond ±16 are gathered at ±17.
+        sqnr_db: of float tensors: the emulator's values to the difference from them, in dB; inf
+            when equal, None for integers and where nothing could be compared.
         example: the first differing element.
         remark: why nothing could be compared; empty otherwise.
     """
@@ -98,6 +124,15 @@ class TensorComparison:
     op: str | None = None
     example: Divergence | None = None
     remark: str = ""
+    sqnr_db: float | None = None
+
+
+def _as_ranges(value: Any) -> Any:  # noqa: ANN401  what a file holds, to be validated
+    """Traced samples as earlier versions wrote them: one range, or nothing."""
+    if value is None:
+        return ()
+    is_one = isinstance(value, list | tuple) and len(value) == 2
+    return (value,) if is_one and all(isinstance(end, int) for end in value) else value
 
 
 @dataclass(frozen=True)
@@ -110,9 +145,10 @@ class Exactness:
         outputs: the graph's outputs.
         intermediates: every other tensor that both sides kept, on the traced samples.
         first_divergence: the first tensor in execution order that breaks an exact or assumed
-            promise; None without one. Its example's index counts from the first traced sample.
-        traced_samples: first and one past the last sample on which all tensors were compared;
-            None when only outputs were. A batch whose outputs differ is traced, if there is one.
+            promise; None without one.
+        traced_samples: ranges of the samples on which all tensors were compared, ascending: the
+            first of each and one past its last; empty when only outputs were compared. The first
+            batch whose outputs differ is among them, if there is one.
         reason: why the verdict is not "exact", one sentence.
     """
 
@@ -122,7 +158,7 @@ class Exactness:
     intermediates: tuple[TensorComparison, ...] = ()
     first_divergence: TensorComparison | None = None
     reason: str = ""
-    traced_samples: tuple[int, int] | None = None
+    traced_samples: Annotated[tuple[tuple[int, int], ...], BeforeValidator(_as_ranges)] = ()
 
 
 @dataclass(frozen=True)
@@ -145,7 +181,8 @@ class QuantizationCost:
 
 @dataclass(frozen=True)
 class Proportion:
-    """A share of samples with its Wilson 95 % interval."""
+    """A share of samples, or the difference of two, with its 95 % interval: Wilson's for a
+    share."""
 
     value: float
     low: float
@@ -161,6 +198,10 @@ class Accuracy:
         top1, top5: None without labels (top5 also below six classes).
         float_top1: of the float model on the same samples.
         agreement: share of samples on which device and float model choose the same class.
+        near_agreement: the same, or a class that the float model scores almost as high.
+        drop: top-1 of the float model minus top-1 on the device, paired, with the 95 % interval of
+            Agresti and Min; None without labels or float model.
+        scored: which output was scored and how, in words.
     """
 
     samples: int
@@ -168,6 +209,9 @@ class Accuracy:
     top5: Proportion | None = None
     float_top1: Proportion | None = None
     agreement: Proportion | None = None
+    near_agreement: Proportion | None = None
+    drop: Proportion | None = None
+    scored: str = ""
 
 
 @dataclass(frozen=True)
@@ -219,7 +263,7 @@ class Distance:
 
 @dataclass(frozen=True)
 class Failure:
-    """What ended a run that did not PASS or FAIL by its numbers: error class and message."""
+    """What ended a run before its numbers could be judged: error class and message."""
 
     kind: str
     message: str
@@ -234,6 +278,10 @@ class Run:
         created: ISO 8601, UTC.
         outcome: see `Outcome`.
         reasons: why it is not PASS, one sentence each.
+        summary: the outcome in one line, with what was not judged, e.g. ``PASS (exact; accuracy not
+            judged: no limits)``; empty in runs of before it was kept.
+        warnings: what looks wrong without any limit, see `harness.suspicion`; kept whatever the
+            outcome is.
         model, data, target, recipe: as submitted; `recipe` is "" for a file that came quantized.
         device: as the inventory had it; `NO_DEVICE` when all was emulated.
         threads: of the runtime on the device; None in runs of before it was kept.
@@ -265,6 +313,8 @@ class Run:
     recipe: str
     device: Device
     reasons: tuple[str, ...] = ()
+    summary: str = ""
+    warnings: tuple[Finding, ...] = ()
     threads: int | None = None
     samples: int = 0
     manifest: Manifest | None = None

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 COLUMNS = {
     "id": "unique, sorts by time",
     "created": "UTC",
-    "outcome": "PASS, FAIL, ERROR, TIMEOUT or CANCELLED",
+    "outcome": "PASS, WARN, FAIL, ERROR, TIMEOUT or CANCELLED",
+    "summary": "the outcome in one line, with what was not judged",
     "reasons": "why it is not PASS, joined by '; '",
+    "warnings": "kinds of what looks wrong without any limit, joined by '; '",
     "model": "as submitted",
     "data": "as submitted",
     "target": "name of the target",
@@ -95,6 +97,8 @@ def _row(run: Run) -> dict[str, Any]:
         }
         | {
             "outcome": str(run.outcome),
+            "summary": run.summary,
+            "warnings": "; ".join(dict.fromkeys(one.kind for one in run.warnings)),
             "reasons": "; ".join(run.reasons),
             "device": run.device.name,
             "virtual": run.device.virtual,

@@ -15,9 +15,10 @@ from reports.regressions import Series
 
 STYLES = {
     Outcome.PASS: "bold green",
+    Outcome.WARN: "bold yellow",
     Outcome.FAIL: "bold red",
     Outcome.ERROR: "bold magenta",
-    Outcome.TIMEOUT: "bold yellow",
+    Outcome.TIMEOUT: "bold blue",
     Outcome.CANCELLED: "dim",
 }
 _VERDICT_STYLES = {"exact": "green", "differs": "red", "assumed": "yellow", "unknown": "yellow"}
@@ -71,11 +72,14 @@ def outcome_text(outcome: Outcome) -> Text:
 
 def run_detail(run: Run) -> RenderableType:
     """Everything that a person at a terminal asks of one run."""
-    head = Text.assemble(outcome_text(run.outcome), "  ", (words.title(run), "bold"))
+    outcome = Text(f"{words.SYMBOLS[run.outcome]} {words.outcome(run)}", style=STYLES[run.outcome])
+    head = Text.assemble(outcome, "  ", (words.title(run), "bold"))
     where = f"on {words.device(run)}" if run.on_device else words.device(run)
     head.append(f"  {where} ({words.printable(run.target)})")
     parts: list[RenderableType] = [head]
     parts += [_bullet(reason, STYLES[run.outcome]) for reason in words.reasons(run)]
+    if run.outcome is not Outcome.WARN:
+        parts += [_bullet(f"looks wrong: {one}", STYLES[Outcome.WARN]) for one in run.warnings]
     if run.failure is not None:
         parts.append(_bullet(f"{run.failure.kind}: {run.failure.message}", STYLES[run.outcome]))
     parts += [_bullet(note, "dim") for note in run.notes]
@@ -164,8 +168,8 @@ def _exactness_part(run: Run) -> list[RenderableType]:
     if found.first_divergence is not None:
         parts.append(_indented(Text(words.divergence(found.first_divergence))))
         parts.append(_indented(histogram_text(found.first_divergence)))
-    if words.traced(found):
-        parts.append(_indented(Text(words.traced(found), style="dim")))
+    if words.traced(run):
+        parts.append(_indented(Text(words.traced(run), style="dim")))
     parts.append(_indented(comparison_table(found.outputs)))
     worse = [one for one in found.intermediates if one.differing and one.promise != "float"]
     if worse:
@@ -217,7 +221,8 @@ def _cost_part(run: Run) -> list[RenderableType]:
         )
     reference = Text(f"reference: {words.printable(run.cost.reference)}", style="dim")
     by = f" (emulated by {words.printable(run.emulated_by)})" if run.emulated_by else ""
-    title = f"Emulator against float: what quantization cost, worst tensors first{by}"
+    inside = f"; {words.traced(run)}" if words.traced(run) else ""
+    title = f"Emulator against float: what quantization cost, worst tensors first{by}{inside}"
     return [_heading(title), _indented(reference), _indented(table)]
 
 
@@ -232,7 +237,11 @@ def _accuracy_table(run: Run) -> Table:
     ):
         if proportion is not None:
             table.add_row(name, words.share(proportion))
-    table.add_row("samples", f"{accuracy.samples:,}; intervals are Wilson 95 %")
+    if accuracy.drop is not None:
+        table.add_row("top-1 lost against the float model", words.points(accuracy.drop))
+    if accuracy.scored:
+        table.add_row("scored", words.printable(accuracy.scored, 300))
+    table.add_row("samples", f"{accuracy.samples:,}; intervals are 95 %")
     return table
 
 

@@ -22,6 +22,7 @@ from reports.regressions import MIN_NIGHTS, Change, Series
 
 SYMBOLS = {
     Outcome.PASS: "✓",
+    Outcome.WARN: "⚠",
     Outcome.FAIL: "✗",
     Outcome.ERROR: "!",
     Outcome.TIMEOUT: "⧗",
@@ -122,6 +123,11 @@ def share(proportion: Proportion | None) -> str:
     return f"{percent(proportion.value)} ({interval(proportion)})"
 
 
+def points(difference: Proportion) -> str:
+    """A difference of two shares in percentage points, e.g. ``0.8 points (-0.2 to 1.9)``."""
+    return f"{100 * difference.value:.1f} points ({interval(difference)})"
+
+
 def interval(proportion: Proportion) -> str:
     """The interval of a share in percent, e.g. ``68.1 to 74.1``."""
     return f"{100 * proportion.low:.1f} to {100 * proportion.high:.1f}"
@@ -152,7 +158,7 @@ def exactness(found: Exactness | None) -> str:
         return f"unknown: {printable(found.reason, 200)}"
     worst = max((one.max_lsb or 0 for one in found.outputs), default=0)
     if found.verdict == "float":
-        return f"float: not judged; outputs at most {worst:,} ULP apart"
+        return f"float: not judged; {float_distance(found.outputs)}"
     elements = sum(one.elements for one in found.outputs)
     differing = sum(one.differing or 0 for one in found.outputs)
     said = f"{differing:,} of {elements:,} differ"
@@ -162,6 +168,21 @@ def exactness(found: Exactness | None) -> str:
         mismatch = any(one.differing is None for one in found.outputs)
         return "another shape or dtype" if mismatch else f"{said}, but a tensor inside does"
     return said if found.verdict in ("exact", "differs") else f"{said} ({found.verdict})"
+
+
+def float_distance(outputs: tuple[TensorComparison, ...]) -> str:
+    """How far outputs are from the emulator's: the worst SQNR of the float ones, and the relative
+    error that it means."""
+    known = [one.sqnr_db for one in outputs if one.sqnr_db is not None]
+    if not known:
+        worst = max((one.max_lsb or 0 for one in outputs), default=0)
+        return f"outputs at most {worst:,} {unit(outputs)} apart"
+    if min(known) == float("inf"):
+        return "outputs equal the emulator's"
+    if min(known) == float("-inf"):
+        return "outputs are NaN or infinite where the emulator's are not, or it expects zeros alone"
+    error = 10 ** (-min(known) / 20)
+    return f"relative error {error:.2g} against the emulator ({decibels(min(known))})"
 
 
 def differing_share(found: Exactness) -> str:
@@ -203,17 +224,18 @@ def mark_word(measured: Latency) -> str:
     return printable(words[0].strip(":")) if words else "?"
 
 
-def traced(found: Exactness) -> str:
-    """On which samples the tensors inside were compared; empty when none was."""
-    if found.traced_samples is None or not found.intermediates:
-        return ""
-    first, end = found.traced_samples
-    if end - first == 1:
-        return f"Tensors inside were compared on evaluation sample {first:,}."
-    return (
-        f"Tensors inside were compared on evaluation samples {first:,} to {end - 1:,}; "
-        f"their indices count from sample {first:,}."
-    )
+def traced(run: Run) -> str:
+    """On how many samples the tensors inside were looked at, e.g. ``tensors inside: 16 of 1,198
+    samples``; empty when none was."""
+    ranges = run.exactness.traced_samples if run.exactness else ()
+    some = sum(end - first for first, end in ranges)
+    return f"tensors inside: {some:,} of {plural(run.samples, 'sample')}" if some else ""
+
+
+def outcome(run: Run) -> str:
+    """The outcome with what was not judged, e.g. ``PASS (exact; accuracy not judged: no
+    limits)``."""
+    return run.summary or str(run.outcome)
 
 
 def placement(report: PlacementReport) -> str:

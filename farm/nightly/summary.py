@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from harness.records import Outcome
+from harness.records import MACHINE_FAILED, Outcome, exit_code
 
-_EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1}
-_MACHINE_FAILED = 3
+_FAILURES = {Outcome.FAIL, Outcome.WARN}
+"""Outcomes that JUnit calls a failure, of the numbers; the others are errors."""
 _CONTROL = {code: "?" for code in range(32) if chr(code) not in "\t\n\r"}
 
 
@@ -40,11 +40,11 @@ class Row:
     slower: bool = False
 
     def timed(self, latency: str, *, slower: bool, fails: bool) -> "Row":
-        """With its latency judged; a PASS that is slower becomes a FAIL where that is asked for."""
-        if slower and fails and self.outcome is Outcome.PASS:
-            return replace(
-                self, latency=latency, slower=True, outcome=Outcome.FAIL, message=latency
-            )
+        """With its latency judged; a PASS or WARN that is slower becomes a FAIL where that is
+        asked for."""
+        if slower and fails and self.outcome in {Outcome.PASS, Outcome.WARN}:
+            why = "; ".join(filter(None, (latency, self.message)))
+            return replace(self, latency=latency, slower=True, outcome=Outcome.FAIL, message=why)
         return replace(self, latency=latency, slower=slower)
 
 
@@ -68,9 +68,9 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 when all passed, 1 when numbers or models failed, 3 when machines did."""
-        codes = [_EXIT_CODES.get(row.outcome, _MACHINE_FAILED) for row in self.rows]
-        return max(codes, default=_MACHINE_FAILED)
+        """Of the worst row: 0 when all passed, 4 when no limit failed but something looks wrong
+        (WARN), 1 when numbers or models failed, 3 when machines did or nothing was run."""
+        return exit_code(row.outcome for row in self.rows) if self.rows else MACHINE_FAILED
 
     @property
     def headline(self) -> str:
@@ -90,7 +90,7 @@ class Summary:
         lines += [
             f"{_what(row)} on {row.device}: {row.latency}"
             for row in self.rows
-            if row.slower and row.message != row.latency
+            if row.slower and not row.message.startswith(row.latency)
         ]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
@@ -100,7 +100,7 @@ def write_junit(summary: Summary, path: Path) -> None:
     suites = ET.Element("testsuites", name=f"nightly {summary.name}")
     for model in dict.fromkeys(row.model for row in summary.rows):
         rows = [row for row in summary.rows if row.model == model]
-        failed = sum(row.outcome is Outcome.FAIL for row in rows)
+        failed = sum(row.outcome in _FAILURES for row in rows)
         passed = sum(row.outcome is Outcome.PASS for row in rows)
         suite = ET.SubElement(
             suites,
@@ -125,7 +125,7 @@ def _add_case(suite: ET.Element, row: Row) -> None:
         time=f"{row.seconds or 0:.3f}",
     )
     if row.outcome is not Outcome.PASS:
-        kind = "failure" if row.outcome is Outcome.FAIL else "error"
+        kind = "failure" if row.outcome in _FAILURES else "error"
         first = _xml(row.message.partition("\n")[0])
         told = ET.SubElement(case, kind, type=str(row.outcome), message=first)
         told.text = _xml(row.message)

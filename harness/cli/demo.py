@@ -9,14 +9,13 @@ from farm.inventory import host_device, inventory_path, put_device
 from farm.transports import connect
 from farm.virtual import boards
 from farm.virtual.requirements import missing
-from harness.cli.evaluation import exit_code
 from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
 from harness.deploy import MeasurePlan
 from harness.device import Device
 from harness.evaluate import Request, evaluate
 from harness.home import home
 from harness.recipe import RECIPES
-from harness.records import Run
+from harness.records import Outcome, Run, exit_code
 from harness.target import Progress
 from reports.html import write_report
 from reports.store import save_run
@@ -25,15 +24,17 @@ from targets import get_target
 
 _MODEL = "zoo:efficientnet-lite0"
 _BOARD = "demo-a76"
+_HARMFUL = "static_wi8_ai8_per_tensor"
+"""One scale for all channels of a depthwise convolution: its WARN is what the row is to show."""
 _ON_BOARD = (
     ("arm-neon-litert", "float"),
     ("arm-neon-litert", "static_wi8_ai8"),
-    ("arm-neon-litert", "static_wi8_ai8_per_tensor"),
+    ("arm-neon-litert", _HARMFUL),
 )
 _ON_HOST = (
     ("host-litert", "float"),
     ("host-litert", "static_wi8_ai8"),
-    ("host-litert", "static_wi8_ai8_per_tensor"),
+    ("host-litert", _HARMFUL),
     ("host-executorch", "static_wi8_ai8"),
 )
 _MEASURE = MeasurePlan(restarts=1, warmup_runs=1, timed_runs=5, min_time_s=0.0)
@@ -54,6 +55,8 @@ def demo(
     """Evaluate EfficientNet-Lite0, float and int8, on a virtual Cortex-A76 board and on this host.
 
     Without root, or without QEMU, it runs the host's rows and says what is missing for the board.
+    The rows with one scale per tensor may end with WARN, which is what they show: the exit code is
+    0 all the same, when this installation works.
     """
     with progress_bar() as progress:
         board = _board(progress)
@@ -68,7 +71,12 @@ def demo(
     else:
         stdout.print(runs_table(runs))
         stdout.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
-    raise typer.Exit(exit_code(runs))
+    raise typer.Exit(exit_code(run.outcome for run in runs if not _shows_harm(run)))
+
+
+def _shows_harm(run: Run) -> bool:
+    """Whether a run looks wrong because that is what its recipe is shown for."""
+    return run.recipe == _HARMFUL and run.outcome is Outcome.WARN
 
 
 def _board(progress: Progress) -> Device | None:

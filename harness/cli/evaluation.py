@@ -10,8 +10,6 @@ from farm.transports import connect
 from harness.artifact import manifest_path, save_artifact
 from harness.cache import default_cache
 from harness.cli.output import (
-    EXIT_CODES,
-    MACHINE_FAILED,
     JsonOption,
     print_json,
     progress_bar,
@@ -28,7 +26,7 @@ from harness.limits import Limits, PlacementLimits, load_limits
 from harness.protocol import Kernels
 from harness.quantize import check_recipe, lower
 from harness.recipe import load_recipe
-from harness.records import Run
+from harness.records import exit_code
 from harness.sources.data import load_data
 from harness.sources.models import open_model
 from harness.sources.split import all_for_evaluation, split
@@ -119,7 +117,8 @@ def run(
 
     Example: edgefarm run zoo:digits-cnn --target host-litert --recipe static_wi8_ai8 --quick
 
-    Exit code 0 when the run passes, 1 when the numbers or the model fail, 3 when the machine does.
+    Exit code 0 when the run passes, 4 when no limit fails but something looks wrong (WARN), 1 when
+    the numbers or the model fail, 3 when the machine does.
     """
     request = Request(
         model=model,
@@ -145,7 +144,7 @@ def run(
     else:
         stdout.print(run_detail(result))
         stdout.print(f"report: {page}", soft_wrap=True, highlight=False)
-    raise typer.Exit(exit_code([result]))
+    raise typer.Exit(exit_code([result.outcome]))
 
 
 def _device(name: str | None, target: str) -> Device:
@@ -162,11 +161,6 @@ def _limits(path: Path | None, *, full_delegation: bool) -> Limits:
         placement = PlacementLimits(full_delegation=True)
         limits = limits.model_copy(update={"placement": placement})
     return limits
-
-
-def exit_code(runs: list[Run]) -> int:
-    """The worst of several runs: a failed machine before failed numbers before a pass."""
-    return max((EXIT_CODES.get(run.outcome, MACHINE_FAILED) for run in runs), default=0)
 
 
 def data_of(model: str, data: str | None) -> str:
@@ -210,6 +204,8 @@ def quantize(
     artifact = save_artifact(made, out)
     for note in (*parts.notes, *artifact.manifest.notes):
         remark(f"note: {note}")
+    for finding in artifact.manifest.findings:
+        remark(f"{'warning' if finding.severity == 'warn' else 'note'}: {finding}")
     if as_json:
         print_json({"path": artifact.path, "manifest": artifact.manifest})
     else:

@@ -20,12 +20,7 @@ from rich.text import Text
 
 from harness.errors import HarnessError
 from harness.home import home
-from harness.records import Outcome
 from harness.target import Progress as Report
-
-MACHINE_FAILED = 3
-EXIT_CODES = {Outcome.PASS: 0, Outcome.FAIL: 1}
-"""Of a run or a job that has ended; any other outcome is the machine's."""
 
 _LONGEST_NAME = 32
 """Names in a table's first column are not broken up to this: they are there to be copied."""

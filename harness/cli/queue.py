@@ -25,8 +25,6 @@ from harness.cli.evaluation import (
     data_of,
 )
 from harness.cli.output import (
-    EXIT_CODES,
-    MACHINE_FAILED,
     JsonOption,
     print_json,
     print_rows,
@@ -38,7 +36,7 @@ from harness.errors import UsageError
 from harness.limits import Limits, load_limits
 from harness.protocol import Kernels
 from harness.recipe import load_recipe
-from harness.records import Outcome
+from harness.records import Outcome, exit_code
 from harness.target import RunnerName
 from reports.html import write_report
 from reports.store import save_run
@@ -159,7 +157,7 @@ def submit(
         _print_events(queue.watch(job), as_json=False, to_stderr=True)
         ended = queue.status(job)
     _print_status(ended, as_json=as_json)
-    raise typer.Exit(exit_code(ended))
+    raise typer.Exit(_exit_code(ended))
 
 
 def status(
@@ -205,7 +203,7 @@ def watch(
     with opened(database, server, token) as queue:
         _print_events(queue.watch(job), as_json=as_json)
         ended = queue.status(job)
-    raise typer.Exit(exit_code(ended))
+    raise typer.Exit(_exit_code(ended))
 
 
 def logs(
@@ -242,7 +240,8 @@ def results(
     token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Show a job's runs; exit code 0 when it passed, 1 when the numbers fail, 3 the machine."""
+    """Show a job's runs; exit code 0 when it passed, 4 when something looks wrong (WARN), 1 when
+    the numbers fail, 3 the machine."""
     with opened(database, server, token) as queue:
         runs, standing = queue.results(job), queue.status(job)
     if standing.state != "done":
@@ -260,12 +259,12 @@ def results(
         for part in standing.parts:
             if part.run is None:
                 remark(f"{part.id}: {part.outcome}: {part.message}")
-    raise typer.Exit(exit_code(standing))
+    raise typer.Exit(_exit_code(standing))
 
 
-def exit_code(job: JobStatus) -> int:
-    """Of a job that is done: 0 passed, 1 the numbers or the model, 3 the machine or cancelled."""
-    return EXIT_CODES.get(job.outcome or Outcome.ERROR, MACHINE_FAILED)
+def _exit_code(job: JobStatus) -> int:
+    """Of a job that is done."""
+    return exit_code([job.outcome or Outcome.ERROR])
 
 
 def absolute(reference: str) -> str:
