@@ -146,6 +146,13 @@ class Judgement:
     notes: tuple[str, ...] = ()
 
 
+_EXACTNESS_WORDS = {
+    "float": "float: no bits promised",
+    "assumed": "exactness assumed",
+    "unknown": "exactness unknown",
+}
+
+
 def summary_of(
     outcome: Outcome,
     exactness: Exactness | None,
@@ -157,7 +164,7 @@ def summary_of(
     if exactness is None or not exactness.outputs:
         said = ["not compared on a device"]
     else:
-        said = [exactness.verdict if exactness.verdict != "unknown" else "exactness unknown"]
+        said = [_EXACTNESS_WORDS.get(exactness.verdict, exactness.verdict)]
     if outcome is Outcome.WARN:
         said.append(f"looks wrong: {', '.join(dict.fromkeys(one.kind for one in warnings))}")
     if not limits.judges_accuracy:

@@ -20,6 +20,9 @@ from harness.records import Accuracy, Proportion, TensorCost
 
 Array = npt.NDArray[Any]
 
+LOW_COSINE, LOW_AGREEMENT, TOP1_DROP = "low-cosine", "low-agreement", "top1-drop"
+"""Kinds of finding that a limit on the same quantity replaces."""
+
 BEYOND = 0.05
 """Of a tensor's range: float values that far beyond its end were clipped, not rounded."""
 
@@ -85,14 +88,22 @@ def judge_defaults(
         output_costs: of the outputs that hold real numbers.
     """
     found = [one for one in seen if one.severity == "warn"]
-    if limits.cost.min_cosine is None and limits.cost.min_sqnr_db is None:
-        found += _low_cosine(output_costs, limits.defaults.min_cosine)
+    found += _low_cosine(output_costs, limits.defaults.min_cosine)
     if accuracy is not None:
-        if limits.accuracy.min_agreement is None:
-            found += _low_agreement(accuracy, limits.defaults.min_agreement)
-        if limits.accuracy.max_drop_vs_float is None and limits.accuracy.min_top1 is None:
-            found += _large_drop(accuracy.drop, limits.defaults.max_drop_vs_float)
-    return tuple(found)
+        found += _low_agreement(accuracy, limits.defaults.min_agreement)
+        found += _large_drop(accuracy.drop, limits.defaults.max_drop_vs_float)
+    replaced = kinds_replaced_by(limits)
+    return tuple(one for one in found if one.kind not in replaced)
+
+
+def kinds_replaced_by(limits: Limits) -> set[str]:
+    """The kinds of finding that limits on the same quantity judge in their place."""
+    set_by_submitter = {
+        LOW_COSINE: (limits.cost.min_cosine, limits.cost.min_sqnr_db),
+        LOW_AGREEMENT: (limits.accuracy.min_agreement,),
+        TOP1_DROP: (limits.accuracy.max_drop_vs_float, limits.accuracy.min_top1),
+    }
+    return {kind for kind, keys in set_by_submitter.items() if any(k is not None for k in keys)}
 
 
 def clipped_share(one: Observed) -> float:
@@ -189,7 +200,7 @@ def _low_cosine(costs: Sequence[TensorCost], floor: float) -> Iterator[Finding]:
     for cost in costs:
         if cost.cosine < floor:
             yield Finding(
-                "low-cosine",
+                LOW_COSINE,
                 _named(cost),
                 f"cosine with float is {cost.cosine:.4g}, below the default floor of {floor:g}",
                 "see the worst tensors; [cost] min_cosine in limits.toml says what is enough",
@@ -201,7 +212,7 @@ def _low_agreement(accuracy: Accuracy, floor: float) -> Iterator[Finding]:
     share = accuracy.near_agreement
     if share is not None and share.high < floor:
         yield Finding(
-            "low-agreement",
+            LOW_AGREEMENT,
             "",
             f"on {1 - share.value:.0%} of {accuracy.samples:,} samples it chooses a class that the "
             f"float model scores clearly lower; the default floor is agreement on {floor:.0%}",
@@ -213,7 +224,7 @@ def _low_agreement(accuracy: Accuracy, floor: float) -> Iterator[Finding]:
 def _large_drop(drop: Proportion | None, most: float) -> Iterator[Finding]:
     if drop is not None and drop.low > most:
         yield Finding(
-            "top1-drop",
+            TOP1_DROP,
             "",
             f"top-1 is {drop.value:.1%} below the float model's (95 %: {drop.low:.1%} to "
             f"{drop.high:.1%}), beyond the default of {most:.0%}",

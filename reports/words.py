@@ -181,7 +181,7 @@ def float_distance(outputs: tuple[TensorComparison, ...]) -> str:
         return "outputs equal the emulator's"
     if min(known) == float("-inf"):
         return "outputs are NaN or infinite where the emulator's are not, or it expects zeros alone"
-    error = 10 ** (-min(known) / 20)
+    error = 10 ** min(300.0, -min(known) / 20)  # a run.json from anywhere may hold any number
     return f"relative error {error:.2g} against the emulator ({decibels(min(known))})"
 
 
@@ -235,7 +235,7 @@ def traced(run: Run) -> str:
 def outcome(run: Run) -> str:
     """The outcome with what was not judged, e.g. ``PASS (exact; accuracy not judged: no
     limits)``."""
-    return run.summary or str(run.outcome)
+    return printable(run.summary, 300) or str(run.outcome)
 
 
 def placement(report: PlacementReport) -> str:

@@ -1,5 +1,6 @@
 """From a test's model to a Run, or to outputs: the straight way, under the test's lease."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,17 @@ class _Lowered:
     inputs: tuple[Array, ...]
 
 
+class SuspiciousRun(UserWarning):
+    """A deployed run ended with WARN: it breaks no limit, but looks wrong."""
+
+
 class Deploying:
     """What the fixtures call; every call is for the test that runs now."""
 
     def __init__(self, tests: DeviceTests) -> None:
         self._tests = tests
+        self.accepted: set[str] = set()
+        """Ids of runs whose WARN the test takes."""
 
     def deploy(
         self,
@@ -62,6 +69,7 @@ class Deploying:
         kernels: Kernels = "xnnpack",
         threads: int = 1,
         device: Device | None = None,
+        accept_warn: bool = False,
     ) -> Run:
         """Quantize, deploy, run, emulate, compare and judge: `harness.evaluate.evaluate`.
 
@@ -71,6 +79,8 @@ class Deploying:
             limits: a limits.toml, or Limits; the Run's outcome is judged by them.
             quick: measure latency briefly.
             device: which of several held devices; by default the first.
+            accept_warn: take a run that ends with WARN as it is. Otherwise pytest shows a
+                `SuspiciousRun` warning, and assertions on its numbers fail.
 
         Returns:
             The Run; whether it is a PASS is the test's to assert.
@@ -98,7 +108,16 @@ class Deploying:
             )
             return _unless_the_machine_failed(evaluate(request, held.connect))
 
-        return self._tests.attempt(work, device)
+        run = self._tests.attempt(work, device)
+        if accept_warn:
+            self.accepted.add(run.id)
+        elif run.outcome is Outcome.WARN:
+            warnings.warn(
+                f"deploy({reference!r}): {run.summary}: {'; '.join(run.reasons)}",
+                SuspiciousRun,
+                stacklevel=2,
+            )
+        return run
 
     def run_on_device(
         self,

@@ -111,21 +111,36 @@ def test_a_time_that_says_nothing_is_marked(failing: Run, remark: str, said: str
     assert words.mark(replace(measured, representative=True)) == ""
 
 
-def test_traced_samples() -> None:
-    def found(*samples: int) -> Exactness:
-        return Exactness(
-            "p",
-            "exact",
-            intermediates=(compared(0),),
-            traced_samples=(samples[0], samples[1]) if samples else None,
+def test_traced_samples(failing: Run) -> None:
+    def said(*ranges: tuple[int, int]) -> str:
+        return words.traced(
+            replace(failing, samples=1198, exactness=Exactness("p", "exact", traced_samples=ranges))
         )
 
-    assert words.traced(found()) == ""
-    assert words.traced(found(3, 4)) == "Tensors inside were compared on evaluation sample 3."
-    assert words.traced(found(8, 12)) == (
-        "Tensors inside were compared on evaluation samples 8 to 11; "
-        "their indices count from sample 8."
+    assert said() == ""
+    assert said((3, 4)) == "tensors inside: 1 of 1,198 samples"
+    assert said((0, 8), (8, 12), (1190, 1198)) == "tensors inside: 20 of 1,198 samples"
+    assert words.traced(replace(failing, exactness=None)) == ""
+
+
+def test_an_outcome_says_what_was_not_judged(failing: Run) -> None:
+    summary = "PASS (exact; accuracy not judged: no limits)"
+    assert words.outcome(replace(failing, summary=summary)) == summary
+    assert words.outcome(replace(failing, summary="")) == "FAIL"  # of an earlier version
+
+
+def test_floats_are_told_by_their_relative_error() -> None:
+    def said(sqnr_db: float | None) -> str:
+        one = replace(compared(3, promise="float"), max_lsb=1_507_584, sqnr_db=sqnr_db)
+        return words.exactness(Exactness("p", "float", outputs=(one,)))
+
+    assert said(140.0) == (
+        "float: not judged; relative error 1e-07 against the emulator (140.0 dB)"
     )
+    assert said(float("inf")).endswith("outputs equal the emulator's")
+    assert "NaN or infinite" in said(float("-inf"))
+    assert said(None).endswith("1,507,584 ULP apart")  # a run of an earlier version
+    assert "relative error" in said(-1e300)
 
 
 def test_elements_show_what_tells_them_apart() -> None:
