@@ -45,7 +45,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
         table.add_row(
             outcome_text(run.outcome),
             _identity_lines(run),
-            Text("\n").join([exactness, *_accuracy_lines(run)]),
+            Text("\n").join([exactness, *_accuracy_lines(run), *_judged_lines(run)]),
             Text("\n".join(_time_lines(run)) or "-"),
         )
     return table
@@ -295,6 +295,12 @@ def _accuracy_lines(run: Run) -> list[Text]:
     if accuracy is not None and accuracy.agreement is not None:
         lines.append(f"as float {words.percent(accuracy.agreement.value)}{emulated}")
     return [Text(line) for line in lines]
+
+
+def _judged_lines(run: Run) -> list[Text]:
+    said = words.beside_outcome(run)
+    style = STYLES[run.outcome] if run.outcome is Outcome.WARN else "dim"
+    return [Text(said, style=style)] if said else []
 
 
 def _time_lines(run: Run) -> list[str]:

@@ -232,6 +232,12 @@ def traced(run: Run) -> str:
     return f"tensors inside: {some:,} of {plural(run.samples, 'sample')}" if some else ""
 
 
+def beside_outcome(run: Run) -> str:
+    """What the outcome's line says behind the outcome, e.g. ``exact; accuracy not judged: no
+    limits``; empty where it says no more."""
+    return printable(run.summary.partition(" (")[2].removesuffix(")"), 300)
+
+
 def outcome(run: Run) -> str:
     """The outcome with what was not judged, e.g. ``PASS (exact; accuracy not judged: no
     limits)``."""

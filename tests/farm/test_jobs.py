@@ -90,6 +90,21 @@ def test_count_means_different_devices(farm: Database) -> None:
     assert status(farm, job).outcome is Outcome.FAIL
 
 
+def test_a_job_is_what_its_worst_part_is(farm: Database) -> None:
+    job = submit_ready(farm, selector="count=2")
+    end(farm, "a")
+    end(farm, "b", Outcome.WARN)
+    assert status(farm, job).outcome is Outcome.WARN
+
+
+def test_what_looks_wrong_is_no_pass_to_depend_on(farm: Database) -> None:
+    first = submit_ready(farm, selector="name=a")
+    after = submit_ready(farm, selector="name=b", depends_on=first)
+    end(farm, "a", Outcome.WARN)
+    ended = status(farm, after)
+    assert (ended.state, ended.outcome) == ("done", Outcome.CANCELLED)
+
+
 def test_each_means_every_device(farm: Database) -> None:
     job = submit_ready(farm, selector="each")
     for name in ("a", "b", "c"):

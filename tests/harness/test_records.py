@@ -16,6 +16,7 @@ from harness.records import (
     Run,
     TensorComparison,
     dump_run,
+    exit_code,
     load_run,
     parse_run,
 )
@@ -43,6 +44,36 @@ def run_with(got: float) -> Run:
         Device("d", "local"),
         exactness=Exactness(None, "float", (first,)),
     )
+
+
+@pytest.mark.parametrize(
+    ("stored", "ranges"), [([8, 12], ((8, 12),)), (None, ()), ([[0, 1], [5, 6]], ((0, 1), (5, 6)))]
+)
+def test_traced_samples_of_earlier_versions_are_read(
+    stored: Any, ranges: tuple[tuple[int, int], ...]
+) -> None:
+    document = json.loads(dump_run(run_with(1.0)))
+    document["exactness"]["traced_samples"] = stored
+    for newer in ("summary", "warnings"):
+        del document[newer]
+    read = parse_run(json.dumps(document).encode())
+    assert read.exactness is not None
+    assert read.exactness.traced_samples == ranges
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [
+        ((), 0),
+        ((Outcome.PASS,), 0),
+        ((Outcome.PASS, Outcome.WARN), 4),
+        ((Outcome.WARN, Outcome.FAIL, Outcome.PASS), 1),
+        ((Outcome.WARN, Outcome.FAIL, Outcome.TIMEOUT), 3),
+        ((Outcome.CANCELLED,), 3),
+    ],
+)
+def test_the_worst_outcome_is_the_exit_code(outcomes: tuple[Outcome, ...], code: int) -> None:
+    assert exit_code(outcomes) == code
 
 
 @pytest.mark.parametrize("got", [float("nan"), float("inf"), float("-inf"), 2.5])

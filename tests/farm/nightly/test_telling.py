@@ -32,6 +32,9 @@ def summary(*rows: Row) -> Summary:
     [
         ((), 3),
         ((Outcome.PASS,), 0),
+        ((Outcome.PASS, Outcome.WARN), 4),
+        ((Outcome.WARN, Outcome.FAIL), 1),
+        ((Outcome.WARN, Outcome.ERROR), 3),
         ((Outcome.PASS, Outcome.FAIL), 1),
         ((Outcome.FAIL, Outcome.ERROR), 3),
         ((Outcome.TIMEOUT,), 3),
@@ -40,6 +43,27 @@ def summary(*rows: Row) -> Summary:
 )
 def test_the_worst_outcome_is_the_exit_code(outcomes: tuple[Outcome, ...], code: int) -> None:
     assert summary(*(row(one) for one in outcomes)).exit_code == code
+
+
+def test_a_run_that_looks_wrong_is_told_and_no_green_case(tmp_path: Path) -> None:
+    told = summary(row(Outcome.PASS), row(Outcome.WARN, "cosine with float is 0"))
+    assert "WARN  m float on a: cosine with float is 0" in told.text()
+    write_junit(told, tmp_path / "junit.xml")
+    root = ET.parse(tmp_path / "junit.xml").getroot()  # noqa: S314  written by ourselves
+    assert [(s.get("failures"), s.get("errors")) for s in root] == [("1", "0")]
+    failure = root.find(".//failure")
+    assert failure is not None
+    assert failure.get("type") == "WARN"
+
+
+@pytest.mark.parametrize("before", [Outcome.PASS, Outcome.WARN])
+def test_slower_fails_a_night_that_passed_or_looks_wrong(before: Outcome) -> None:
+    said = "cosine with float is 0" if before is Outcome.WARN else ""
+    slower = row(before, said).timed("slower: +10 %", slower=True, fails=True)
+    assert slower.outcome is Outcome.FAIL
+    assert slower.message == "; ".join(filter(None, ("slower: +10 %", said)))
+    assert summary(slower).text().count("slower: +10 %") == 1
+    assert row(before, said).timed("slower", slower=True, fails=False).outcome is before
 
 
 def test_the_text_says_what_did_not_pass() -> None:
@@ -108,7 +132,8 @@ def test_trouble_with_it_is_told() -> None:
 def test_who_wants_failures_only_hears_of_no_other_night() -> None:
     settings = Notify(when="failure", webhook="http://127.0.0.1:9/")
     assert notify(summary(row(Outcome.PASS)), settings) == []
-    assert notify(summary(row(Outcome.FAIL)), settings) != []
+    for outcome in (Outcome.WARN, Outcome.FAIL):
+        assert notify(summary(row(outcome)), settings) != []
 
 
 class Mail(socketserver.StreamRequestHandler):

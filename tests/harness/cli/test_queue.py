@@ -33,7 +33,7 @@ def end(farm: Database, outcome: Outcome) -> None:
         assert accept(connection, claimed, a_run(outcome))
 
 
-@pytest.mark.parametrize(("outcome", "code"), [("PASS", 0), ("FAIL", 1), ("ERROR", 3)])
+@pytest.mark.parametrize(("outcome", "code"), [("PASS", 0), ("WARN", 4), ("FAIL", 1), ("ERROR", 3)])
 def test_from_submit_to_results(
     edgefarm: Edgefarm, farm: Database, tmp_path: Path, outcome: str, code: int
 ) -> None:
