@@ -31,6 +31,7 @@ from harness.latency import latency_from
 from harness.limits import Limits
 from harness.model import Model
 from harness.observed import (
+    observed_inputs,
     observed_inside,
     observed_outputs,
 )
@@ -199,7 +200,9 @@ def _walk(
     manifest = artifact.manifest
     observed = observed_outputs(manifest, real_outputs, in_float, emulated)
     record.see(*look_at_outputs(observed, samples.evaluation, defaults))
-    record.see(*look_inside(observed_inside(manifest, emulated, inner), defaults))
+    inputs_seen = observed_inputs(manifest, samples.evaluation)
+    inside = observed_inside(manifest, emulated, inner)
+    record.see(*look_inside([*inputs_seen, *inside], defaults))
 
 
 def _inner_in_float(

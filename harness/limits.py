@@ -47,7 +47,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from harness.artifact import Finding
 from harness.compare import short_name
@@ -100,6 +100,11 @@ class PlacementLimits(_Table):
     full_delegation: bool = False
 
 
+def _as_tuple(value: object) -> object:
+    """TOML has lists only."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 class DefaultLimits(_Table):
     """What a run is held against where no limit was set: beyond these it looks wrong.
 
@@ -112,7 +117,7 @@ class DefaultLimits(_Table):
     min_agreement: Share = 0.9
     max_drop_vs_float: Share = 0.02
     max_clipped: Share = 0.1
-    accept: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    accept: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
 
     def accepts(self, finding: Finding) -> bool:
         """Whether the submitter knows of such a finding and lives with it."""

@@ -13,6 +13,8 @@ from harness.suspicion import Observed
 
 Array = npt.NDArray[Any]
 
+_INPUT_SAMPLES = 64
+
 
 def observed_outputs(
     manifest: Manifest,
@@ -28,6 +30,17 @@ def observed_outputs(
             zip(manifest.outputs, outputs, references, strict=True)
         )
     ]
+
+
+def observed_inputs(manifest: Manifest, samples: Sequence[Array]) -> list[Observed]:
+    """The quantized inputs, on samples spread over the set: what their integers hold of them."""
+    found = []
+    for spec, x in zip(manifest.inputs, samples, strict=True):
+        bounds = _bounds(spec)
+        if bounds is not None and x.dtype.kind == "f":
+            few = x[:: max(1, len(x) // _INPUT_SAMPLES)]
+            found.append(Observed(spec.name, np.clip(few, *bounds), few, bounds))
+    return found
 
 
 def observed_inside(

@@ -66,7 +66,7 @@ def look_at_outputs(
 
 
 def look_inside(tensors: Sequence[Observed], defaults: DefaultLimits) -> tuple[Finding, ...]:
-    """The tensor inside of which the largest share was clipped, if too much was."""
+    """The input or tensor inside of which the largest share was clipped, if too much was."""
     clipped = [(clipped_share(one), one) for one in tensors]
     worst = max(clipped, key=lambda each: each[0], default=None)
     return () if worst is None else tuple(_clipped(worst[1], defaults.max_clipped))

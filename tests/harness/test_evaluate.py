@@ -14,14 +14,14 @@ from harness.cache import Cache
 from harness.deploy import MeasurePlan
 from harness.device import Device
 from harness.emulator import profiles
-from harness.errors import ModelError
+from harness.errors import ModelError, UsageError
 from harness.evaluate import Request, evaluate
-from harness.limits import AccuracyLimits, ExactnessLimits, Limits
+from harness.limits import AccuracyLimits, DefaultLimits, ExactnessLimits, Limits
 from harness.recipe import RECIPES
 from harness.records import Outcome, Run, dump_run, parse_run
 from targets import get_target
 from tests.oracle.models import Model, conv
-from tests.oracle.networks import RESIDUAL_TENSORS, residual
+from tests.oracle.networks import RESIDUAL_TENSORS, residual, saturating
 
 BRIEF = MeasurePlan(restarts=2, warmup_runs=1, timed_runs=3, min_time_s=0.0)
 
@@ -157,6 +157,30 @@ def test_limits_decide(tmp_path: Path) -> None:
     assert "labels" in done.reasons[0]
 
 
+def test_an_output_that_is_always_the_same_looks_wrong(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(1, 128, (20, 6), np.int8)
+    done = run(tmp_path, saturating(), saved(tmp_path, in0=x))
+    assert done.exactness is not None
+    assert done.exactness.verdict == "exact"
+    assert done.outcome is Outcome.WARN
+    assert [one.kind for one in done.warnings] == ["constant-output"]
+    assert done.reasons == tuple(map(str, done.warnings))
+    assert done.summary.startswith("WARN (exact; looks wrong: constant-output; accuracy not judged")
+    assert parse_run(dump_run(done)) == done
+    known = Limits(defaults=DefaultLimits(accept=("constant-output",)))
+    done = run(tmp_path, saturating(), saved(tmp_path, in0=x), limits=known)
+    assert done.outcome is Outcome.PASS
+    assert any("accepted by [defaults]" in note for note in done.notes)
+
+
+def test_labels_that_no_output_can_be_held_against_stop_before_the_device(tmp_path: Path) -> None:
+    made = conv(shape=(1, 6, 6, 3), channels=2)
+    data = saved(tmp_path, in0=samples(made, 4), labels=np.array([0, 1, 1, 0]))
+    broken = replace(this_host(tmp_path), python="/nowhere/python3")
+    with pytest.raises(UsageError, match=r"class 1 of sample 1 can be held against no output"):
+        run(tmp_path, made.data, data, device=broken)
+
+
 def test_a_failed_machine_keeps_what_is_known(tmp_path: Path) -> None:
     made = conv(shape=(1, 6, 6, 3), channels=2)
     data = saved(tmp_path, in0=samples(made, 4))
@@ -206,3 +230,17 @@ def test_a_torch_model_goes_the_whole_way(tmp_path: Path) -> None:
     assert done.cost.tensors[0].sqnr_db > 20
     assert len(done.cost.tensors) > 2  # tensors inside are matched by name
     assert done.host_latency is not None
+    assert done.accuracy.scored == "the output: 7 classes"
+    assert done.summary == "PASS (exact; accuracy not judged: no limits)"
+    # Judged with samples far beyond those that it was calibrated with, its input is clipped.
+    small = saved(tmp_path, in0=x, calibration0=x[:8] / 50)
+    model = f"{tmp_path / 'net.py'}:model"
+    destroyed = run(tmp_path, b"", small, model=model, recipe=RECIPES["static_wi8_ai8"])
+    assert destroyed.exactness is not None
+    assert destroyed.exactness.verdict == "exact"
+    assert destroyed.outcome is Outcome.WARN
+    assert [one.kind for one in destroyed.warnings] == ["clipped"]
+    assert "'serving_default_args_0" in destroyed.warnings[0].where
+    wrong = saved(tmp_path, in0=x, labels=np.full(30, 7))
+    with pytest.raises(UsageError, match="outside the model's 7 classes"):
+        run(tmp_path, b"", wrong, model=model, recipe=RECIPES["static_wi8_ai8"])

@@ -6,20 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness import exactness
-from harness.artifact import Artifact, TensorSpec
-from harness.emulator.graph import Graph
+from harness.artifact import Artifact
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
-from harness.exactness import (
-    Emulated,
-    bounds_of,
-    compare_with_emulator,
-    constants_of,
-    invocations_to_trace,
-    samples_in,
-)
+from harness.exactness import Emulated, compare_with_emulator
 from tests.artifacts import write_artifact
 from tests.oracle.networks import RESIDUAL_TENSORS, residual
 
@@ -33,11 +24,6 @@ X = np.random.default_rng(0).integers(-128, 128, (SAMPLES, 5, 5, 4), np.int8)
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return write_artifact(tmp_path_factory.mktemp("residual"), residual())
-
-
-@pytest.fixture(scope="module")
-def graph(artifact: Artifact) -> Graph:
-    return read_tflite(artifact.path).main
 
 
 def compared(
@@ -95,41 +81,6 @@ def test_the_first_sample_whose_output_differs_is_traced(artifact: Artifact) -> 
     assert found.exactness.first_divergence is not None
     assert found.exactness.first_divergence.example is not None
     assert found.exactness.first_divergence.example.index == (wrong, 0, 0, 0)
-
-
-def test_memory_bounds_what_is_traced(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    each = sum(int(np.prod(t.shape)) for t in graph.tensors if t.data is None)
-    monkeypatch.setattr(exactness, "TRACED_BYTES", 3 * each)
-    assert invocations_to_trace(graph, 100) == (0, 50, 99)
-    assert invocations_to_trace(graph, 100, 7) == (7, 50, 99)
-    monkeypatch.setattr(exactness, "TRACED_BYTES", 1)
-    assert invocations_to_trace(graph, 100) == (0,)
-    assert invocations_to_trace(graph, 100, 64) == (64,)
-    assert invocations_to_trace(graph, 1) == (0,)
-
-
-def test_a_graph_that_keeps_state_is_traced_from_its_start(
-    graph: Graph, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exactness, "keeps_state", lambda _graph: True)
-    assert invocations_to_trace(graph, 100) == tuple(range(16))
-    assert invocations_to_trace(graph, 100, 40) == tuple(range(41))
-    each = sum(int(np.prod(t.shape)) for t in graph.tensors if t.data is None)
-    monkeypatch.setattr(exactness, "TRACED_BYTES", 20 * each)
-    assert invocations_to_trace(graph, 100, 40) == tuple(range(20))
-
-
-def test_ranges_of_samples() -> None:
-    spec = TensorSpec("x", (4, 3), "int8")
-    assert samples_in(spec, (0, 1, 5, 24), 98) == ((0, 8), (20, 24), (96, 98))
-    assert samples_in(TensorSpec("x", (1, 3), "int8"), (0, 2), 3) == ((0, 1), (2, 3))
-
-
-def test_bounds_are_what_the_integers_hold(graph: Graph) -> None:
-    bounds = bounds_of(graph)
-    relu = graph.tensors[RESIDUAL_TENSORS["RELU"]].name
-    assert bounds[relu] == ((-128 - 10) / 4, (127 - 10) / 4)
-    assert constants_of(graph) == frozenset()
 
 
 def test_nothing_is_traced_where_no_profile_stands(artifact: Artifact) -> None:

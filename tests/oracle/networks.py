@@ -31,3 +31,12 @@ def residual(*, signature: bool = True) -> bytes:
     out = builder.tensor((1, 7, 7, 4), "int8", per_tensor(2**-2, 10))
     builder.op("RELU", [total], [out])
     return builder.finish([x], [out], signature=signature)
+
+
+def saturating() -> bytes:
+    """An ADD whose output holds a thousandth of what its inputs give."""
+    builder = Builder()
+    x = builder.tensor((1, 6), "int8", per_tensor(1.0))
+    out = builder.tensor((1, 6), "int8", per_tensor(2**-10))
+    builder.op("ADD", [x, x], [out], options("Add"))
+    return builder.finish([x], [out])

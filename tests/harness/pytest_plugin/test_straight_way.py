@@ -12,7 +12,7 @@ from farm.inventory import inventory_path, load_inventory
 from farm.probing import due_probes
 from harness.pytest_plugin.outcomes import EXIT_DEVICE_ERROR
 from tests.harness.pytest_plugin.conftest import PLUGIN, AddDevice
-from tests.oracle.networks import residual
+from tests.oracle.networks import residual, saturating
 
 pytest_plugins = ["pytester"]
 
@@ -113,6 +113,48 @@ def test_time(run, assert_latency):
     said = "*CONV_2D (node 1, *) is the first that differs. At *(from the accumulator *"
     result.stdout.fnmatch_lines([said, said, "*cannot be evaluated: it needs labels*", "*max_me*"])
     assert "checks.py" not in result.stdout.str()
+
+
+SUSPICIOUS = """
+import pytest
+pytestmark = pytest.mark.device(target="host-litert", tags=["test"])
+
+def test_exact(deploy, assert_bit_exact):
+    assert_bit_exact(deploy("model.tflite", data="data.npz"))
+
+def test_time_alone(deploy, assert_latency):
+    assert_latency(deploy("model.tflite", data="data.npz"), max_median_ms=10_000)
+
+def test_accepted(deploy, assert_bit_exact):
+    run = deploy("model.tflite", data="data.npz", accept_warn=True)
+    assert run.outcome == "WARN"
+    assert_bit_exact(run)
+
+def test_known(deploy, assert_bit_exact):
+    assert_bit_exact(deploy("model.tflite", data="data.npz", limits="limits.toml"))
+"""
+
+
+def test_a_run_that_looks_wrong_does_not_pass_in_silence(
+    suite: pytest.Pytester, add: AddDevice
+) -> None:
+    """All samples saturate, so that the output is always the same; the device is exact."""
+    add("a")
+    Path("model.tflite").write_bytes(saturating())
+    x = np.random.default_rng(0).integers(1, 128, (20, 6), np.int8)
+    np.savez("data.npz", in0=x)
+    Path("limits.toml").write_text('[defaults]\naccept = ["constant-output"]\n')
+    suite.makepyfile(SUSPICIOUS)
+    result = suite.runpytest(*PLUGIN)
+    result.assert_outcomes(failed=1, passed=3, warnings=2)
+    result.stdout.fnmatch_lines(
+        [
+            "*what is asserted holds, but the run looks wrong (WARN):*",
+            "*the same for all of 20 different samples*",
+            "*accept_warn=True*",
+            "*SuspiciousRun: deploy('model.tflite'): WARN (exact; looks wrong: constant-output*",
+        ]
+    )
 
 
 def test_an_assertion_that_asserts_nothing_is_a_mistake(
