@@ -41,7 +41,9 @@ def exposed_tensors(graph: Graph) -> tuple[int, ...]:
     return graph.outputs + tuple(
         index
         for index in made
-        if index not in graph.outputs and stored_dtype(graph.tensors[index].dtype) is not None
+        if index not in graph.outputs
+        and stored_dtype(graph.tensors[index].dtype) is not None
+        and graph.tensors[index].data is None
     )
 
 
