@@ -1,5 +1,6 @@
 """Model: what was submitted, as the host understands it without keeping it in memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -64,3 +65,15 @@ class Model:
     compiled: bool = False
     outputs: tuple[ModelOutput, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def say_outputs(self, names: Sequence[str]) -> tuple[str, ...]:
+        """A note on which output of an artifact is which of the model's; none where the model's
+        have no names of their own.
+
+        Args:
+            names: of the artifact's outputs, in order.
+        """
+        pairs = list(zip(names, (output.name for output in self.outputs), strict=False))
+        if all(own.isdecimal() or own == name for name, own in pairs):
+            return ()
+        return ("outputs: " + ", ".join(f"{name} is {own}" for name, own in pairs),)

@@ -123,7 +123,10 @@ def _finish(request: LoweringRequest, converted: FloatModel, path: Path) -> Arti
             inputs=inputs,
             outputs=outputs,
             tool_versions=tool_versions(),
-            notes=_boundary_notes(request.recipe, (*inputs, *outputs)),
+            notes=(
+                *request.model.say_outputs([spec.name for spec in outputs]),
+                *_boundary_notes(request.recipe, (*inputs, *outputs)),
+            ),
         ),
     )
     save_manifest(artifact)

@@ -178,7 +178,7 @@ def _describe(text: str, reference: Reference, _progress: Progress) -> Model:
     return Model(
         text,
         str(reference),
-        _digest(program, inputs),
+        _digest(program, inputs, outputs),
         _with_batch(inputs, outputs),
         outputs=outputs,
         notes=_notes(module, examples, returned.others),
@@ -219,8 +219,12 @@ def _kinds(others: Mapping[str, object]) -> str:
     return ", ".join(f"{path} ({type(value).__name__})" for path, value in others.items())
 
 
-def _digest(program: "torch.export.ExportedProgram", inputs: tuple[ModelInput, ...]) -> str:
-    """What names a model by its content: the graph, the weights and the inputs."""
+def _digest(
+    program: "torch.export.ExportedProgram",
+    inputs: tuple[ModelInput, ...],
+    outputs: tuple[ModelOutput, ...],
+) -> str:
+    """What names a model by its content: the graph, the weights, the inputs and outputs."""
     import torch
 
     digest = hashlib.sha256(program.graph_module.code.encode())
@@ -230,7 +234,7 @@ def _digest(program: "torch.export.ExportedProgram", inputs: tuple[ModelInput, .
             array = tensor.detach().cpu().contiguous()
             digest.update(f"{array.dtype}{tuple(array.shape)}".encode())
             digest.update(array.flatten().view(torch.uint8).numpy().data)
-    digest.update(repr(inputs).encode())
+    digest.update(repr((inputs, outputs)).encode())
     return digest.hexdigest()
 
 
