@@ -24,7 +24,7 @@ from harness.extras import require_extra
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import tool_versions
 from harness.quantize.trial import REFERENCE
-from harness.quantize.xnnpack_graph import fold_padding, quantizer
+from harness.quantize.xnnpack_graph import fold_padding, quantizer, separate_weights
 from harness.recipe import Recipe
 from harness.sources.models import load_float32, parse_model
 from harness.sources.npz import read_npz
@@ -58,6 +58,7 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
     samples = list(model_batches(request.model, read_npz(request.calibration), examples))
     exported = torch.export.export(module, examples).module(check_guards=False)
     fold_padding(exported)
+    separate_weights(exported)
     if recipe.mode != "float":
         exported = _quantize(exported, recipe, samples, progress)
     with torch.no_grad():

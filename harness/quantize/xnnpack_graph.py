@@ -4,6 +4,7 @@ quantized together with the operator before it, and padding that keeps its input
 Everything here runs in an isolated process.
 """
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +36,26 @@ def fold_padding(graph_module: "torch.fx.GraphModule") -> int:
         folded += 1
     graph_module.recompile()
     return folded
+
+
+def separate_weights(graph_module: "torch.fx.GraphModule") -> int:
+    """Give every use of a shared parameter a name of its own; the count of those given.
+
+    A layer that is called twice is quantized twice only so: the quantizer takes a weight that it
+    has marked for one that is done, and a batch normalization is folded into each use by itself.
+    """
+    given = 0
+    for node in [node for node in graph_module.graph.nodes if node.op == "get_attr"]:
+        for user in list(node.users)[1:]:
+            given += 1
+            name = f"{node.target.replace('.', '_')}_again{given}"
+            setattr(graph_module, name, attrgetter(node.target)(graph_module))
+            with graph_module.graph.inserting_after(node):
+                own = graph_module.graph.get_attr(name)
+            own.meta = dict(node.meta)
+            user.replace_input_with(node, own)
+    graph_module.recompile()
+    return given
 
 
 def zero_padding(node: "torch.fx.Node") -> tuple[int, int, int, int] | None:
