@@ -87,7 +87,7 @@ def test_a_padded_convolution_is_not_quantized_at_run_time() -> None:
     assert any("choose_qparams" in name for name in plain)
 
 
-class Siamese(nn.Module):
+class Siamese(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """One branch for two inputs, and their sums' product with a scalar."""
 
     def __init__(self) -> None:

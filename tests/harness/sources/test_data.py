@@ -106,7 +106,7 @@ def test_an_input_that_is_no_batch_is_whole_and_noted() -> None:
             ModelInput((), "float32", batched=False),
         ),
     )
-    data = check(Dataset((x, table, np.float32(3))), model, "x")
+    data = check(Dataset((x, table, np.array(3, np.float32))), model, "x")
     assert [array.shape for array in data.inputs] == [(5, 3), (1, 2, 4), (1,)]
     assert data.notes == (
         "in1 (table) of shape (2, 4) is given whole, one for all samples: it is no batch",
