@@ -143,8 +143,8 @@ class Limits(_Table):
 
 @dataclass(frozen=True)
 class Judgement:
-    """PASS, WARN or FAIL; one reason for each broken limit, then for what looks wrong; and notes on
-    limits that were skipped."""
+    """PASS, WARN or FAIL; one reason for each broken limit, or for what looks wrong where none is;
+    and notes on limits that were skipped."""
 
     outcome: Outcome
     reasons: tuple[str, ...] = ()
@@ -252,7 +252,8 @@ def judge(
         *_judge_placement(limits.placement, placement, delegated),
     ]
     outcome = Outcome.FAIL if reasons else Outcome.WARN if warnings else Outcome.PASS
-    return Judgement(outcome, (*reasons, *map(str, warnings)), tuple(notes))
+    said = reasons or [str(one) for one in warnings]
+    return Judgement(outcome, tuple(said), tuple(notes))
 
 
 def _judge_exactness(limits: ExactnessLimits, exactness: Exactness | None) -> Iterator[str]:
