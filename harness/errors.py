@@ -62,6 +62,10 @@ class NoDevice(UsageError):
     """No device of the inventory is what was asked for."""
 
 
+class NotYours(UsageError):
+    """The job is another submitter's, and the caller is no operator of the farm."""
+
+
 class DevicesBusy(HarnessError):
     """Every device that is what was asked for is in use, or not fit for use, for now."""
 

@@ -9,10 +9,18 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from harness.errors import DevicesBusy, HarnessError, ModelError, NoDevice, UsageError
+from harness.errors import (
+    DevicesBusy,
+    HarnessError,
+    ModelError,
+    NoDevice,
+    NotYours,
+    UsageError,
+)
 
 _STATUSES: tuple[tuple[type[HarnessError], int], ...] = (
     (NoDevice, 409),
+    (NotYours, 403),
     (DevicesBusy, 409),
     (UsageError, 400),
     (ModelError, 400),

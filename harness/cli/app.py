@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "demo": ("demo",),
     "queue": ("submit", "status", "watch", "cancel", "results", "logs"),
     "farm": ("worker", "top", "doctor", "metrics", "clean"),
+    "migration": ("migrate",),
     "server": ("server", "token"),
     "devices": ("device",),
     "boards": ("board",),
