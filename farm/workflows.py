@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 from farm.attempts import Attempt, Attempts
 from farm.database import Database
 from farm.events import add_event
-from farm.faults import NUMERIC, decide, fault_of
+from farm.faults import NUMERIC, decide, fault_of, is_hosts, is_refused
 from farm.fence import fenced
 from farm.health import Policy
 from farm.logs import bound
@@ -30,6 +30,7 @@ from farm.work import Work
 from harness.device import Connect, Device
 from harness.errors import HarnessError
 from harness.evaluate import run_ended_by
+from harness.host_disk import host_full
 from harness.records import Failure, Outcome, Run, dump_run, parse_run
 
 LOG = logging.getLogger("edgefarm.worker")
@@ -145,8 +146,11 @@ def _attempted(call: Callable[[], None]) -> Failure | None:
     try:
         call()
     except HarnessError as error:
-        return Failure(type(error).__name__, str(error))
+        blamed = host_full(error) or error
+        return Failure(type(blamed).__name__, str(blamed))
     except Exception as error:  # a worker outlives its jobs
+        if full := host_full(error):
+            return Failure(type(full).__name__, str(full))
         LOG.exception("a defect of edgefarm's own")
         return Failure("WorkerFailed", f"{type(error).__name__}: {error}")
     return None
@@ -174,8 +178,10 @@ def _run(shop: Shop, running: Attempt) -> Run:
             run = shop.work.run(claimed.request, device, opened, report, running.check)
         running.check()
     except HarnessError as error:
-        return run_ended_by(asked, error)
+        return run_ended_by(asked, host_full(error) or error)
     except Exception as error:  # a worker outlives its jobs
+        if full := host_full(error):
+            return run_ended_by(asked, full)
         LOG.exception("a defect of edgefarm's own")
         failure = Failure("WorkerFailed", f"{type(error).__name__}: {error}")
         empty = run_ended_by(asked, HarnessError(failure.message))
@@ -189,6 +195,7 @@ def _settle(connection: sa.Connection, claimed: Claimed, run: Run) -> str:
         run,
         failures=claimed.failures,
         differences=claimed.differences,
+        refusals=claimed.refusals,
         attempts=claimed.request.attempts,
     )
     fault = fault_of(run)
@@ -200,10 +207,15 @@ def _settle(connection: sa.Connection, claimed: Claimed, run: Run) -> str:
     else:
         cause = f"{fault.kind}: {fault.message}" if fault else "; ".join(run.reasons)
         numeric = fault is not None and fault.kind == NUMERIC
-        settled = retry(connection, claimed, cause, elsewhere=fault is not None, numeric=numeric)
+        settled = retry(
+            connection, claimed, cause,
+            elsewhere=fault is not None, numeric=numeric, refused=is_refused(run),
+            hosts=is_hosts(run),
+        )  # fmt: skip
     if not settled:
         return "drop"
-    if fault is not None:
+    confirmed = decision == "accept" and is_refused(run)  # then it says nothing of the device
+    if fault is not None and not confirmed:
         note_fault(connection, device, fault)
     else:
         observe(connection, device, lambda known: known, seen=True)

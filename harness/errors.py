@@ -74,10 +74,20 @@ class Cancelled(HarnessError):
     """The submitter ended the job."""
 
 
+class HostFull(HarnessError):
+    """This host's disk or the user's quota is full: the machine's fault, not the model's; the job
+    is tried again, on another lab host if there is one."""
+
+
 class ModelError(HarnessError):
     """Unsupported op, bad recipe, broken model or data file. Never retried."""
 
     exit_code: ClassVar[int] = 1
+
+
+class RefusedOnDevice(ModelError):
+    """The runtime on a device refused the artifact or its inputs. That is the device's word alone:
+    the farm wants it confirmed, by another device or after a probe of this one."""
 
 
 class DeviceError(HarnessError):

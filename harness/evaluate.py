@@ -27,6 +27,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.exactness import Emulated, compare_with_emulator
+from harness.host_disk import host_full
 from harness.latency import latency_from
 from harness.limits import Limits
 from harness.model import Model
@@ -108,10 +109,11 @@ def evaluate(
     record = Recording(request)
     try:
         _walk(record, request, connect, cache or default_cache(), progress)
-    except UsageError:
-        raise
-    except HarnessError as error:
-        return record.ended_by(error)
+    except (HarnessError, OSError) as error:
+        blamed = host_full(error) or error
+        if isinstance(blamed, UsageError) or not isinstance(blamed, HarnessError):
+            raise
+        return record.ended_by(blamed)
     return record.judged(request.limits)
 
 

@@ -8,6 +8,7 @@ import typer
 from harness import __version__
 from harness.cli.output import fail, fail_unexpectedly, stdout
 from harness.errors import HarnessError
+from harness.host_disk import host_full
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "evaluation": ("run", "quantize", "report"),
@@ -56,8 +57,11 @@ def run_app() -> None:
     """Run the command line; every error ends as a message and one of the four exit codes."""
     try:
         build_app(*sys.argv[1:2])()
-    except HarnessError as error:
-        fail(error, as_json="--json" in sys.argv[1:])
+    except (HarnessError, OSError) as error:
+        blamed = host_full(error) or error
+        if not isinstance(blamed, HarnessError):
+            fail_unexpectedly(blamed)
+        fail(blamed, as_json="--json" in sys.argv[1:])
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:  # the last fence: a traceback never reaches a user
