@@ -60,6 +60,11 @@ def _is_not_the_devices(kind: str) -> bool:
     return kind == _WORKER_FAILED or is_kind(kind, *_NOT_THE_DEVICES)
 
 
+def is_lost(run: Run) -> bool:
+    """Whether the run ended because the device has another holder."""
+    return run.failure is not None and is_kind(run.failure.kind, LeaseLost)
+
+
 def is_refused(run: Run) -> bool:
     """Whether the run failed by the device's word alone."""
     return run.failure is not None and is_kind(run.failure.kind, RefusedOnDevice)
@@ -88,7 +93,7 @@ def decide(
         bit that fell over once is no verdict; and after a device's first refusal whatever is
         allowed, for nobody else has confirmed it yet. Otherwise "accept".
     """
-    if run.failure is not None and is_kind(run.failure.kind, LeaseLost):
+    if is_lost(run):
         return "drop"
     if is_refused(run):
         return "accept" if refusals >= _CONFIRMATIONS else "retry"

@@ -326,6 +326,19 @@ def may_be_taken_on(host: str) -> sa.ColumnElement[bool]:
     )
 
 
+def note_loss(connection: sa.Connection, claimed: Claimed, why: str) -> None:
+    """Keep why an attempt lost its device; its part goes back in line when the lease expires."""
+    changed = connection.execute(
+        PARTS.update()
+        .where(PARTS.c.id == claimed.part, PARTS.c.state == "running")
+        .where(PARTS.c.attempt == claimed.attempt)
+        .values(message=why)
+    ).rowcount
+    if changed:
+        device = claimed.lease.device
+        add_event(connection, "taken", why, job=claimed.job, part=claimed.part, device=device)
+
+
 def _end_attempt(
     connection: sa.Connection,
     claimed: Claimed,
@@ -402,14 +415,15 @@ def _take_back(connection: sa.Connection, part: str, job: str, attempt: int, dev
         PARTS.update()
         .where(PARTS.c.id == part, PARTS.c.state == "running", PARTS.c.attempt == attempt, ~_HELD)
         .values(state="ready", device=None)
-        .returning(PARTS.c.failures)
+        .returning(PARTS.c.failures, PARTS.c.message)
     ).one_or_none()
     if changed is None:
         return False
     message = "the worker or its lease was lost"
     add_event(connection, "lost", message, job=job, part=part, device=device)
     if attempt - changed.failures > MOST_LOSSES:
-        message = f"given up: {MOST_LOSSES} workers were lost under it"
+        message = f"given up: {MOST_LOSSES} times the worker or its lease was lost"
+        message += f"; last: {changed.message}" if changed.message else ""
         end_parts(connection, [part], Outcome.ERROR, "WorkerLost", message)
     elif _is_cancelled(connection, job):
         end_parts(connection, [part], Outcome.CANCELLED, None, "cancelled")

@@ -19,12 +19,13 @@ from sqlalchemy.exc import OperationalError
 from farm.attempts import Attempt, Attempts
 from farm.database import Database
 from farm.events import add_event
-from farm.faults import NUMERIC, decide, fault_of, is_hosts, is_refused
+from farm.faults import NUMERIC, decide, fault_of, is_hosts, is_lost, is_refused
 from farm.fence import fenced
 from farm.health import Policy
 from farm.logs import bound
 from farm.observation import note_fault, observe
-from farm.parts import Claimed, accept, current, retry
+from farm.overtaking import overtake
+from farm.parts import Claimed, accept, current, note_loss, retry
 from farm.preparations import finished, request_of
 from farm.work import Work
 from harness.device import Connect, Device
@@ -80,16 +81,19 @@ class Workflows(DBOSConfiguredInstance):
     def measure(self, part: str, attempt: int) -> str:
         """The run as JSON; nothing when the part is not this attempt's any more."""
         shop = self.shop
-        with shop.database.begin() as connection:
-            claimed = current(connection, part, attempt, shop.holder)
-        if claimed is None:
-            return _DROPPED
-        with (
-            bound(job=claimed.job, device=claimed.lease.device),
-            shop.attempts.running(claimed) as running,
-        ):
-            run = _run(shop, running)
-            LOG.info("%s", run.outcome, extra={"part": part, "attempt": attempt})
+        for _ in range(2):
+            with shop.database.begin() as connection:
+                claimed = current(connection, part, attempt, shop.holder)
+            if claimed is None:
+                return _DROPPED
+            with (
+                bound(job=claimed.job, device=claimed.lease.device),
+                shop.attempts.running(claimed) as running,
+            ):
+                run = _run(shop, running)
+                LOG.info("%s", run.outcome, extra={"part": part, "attempt": attempt})
+            if not (is_lost(run) and _catches_up(shop, claimed)):
+                break
         return dump_run(run).decode()
 
     def settle(self, part: str, attempt: int, document: str) -> str:
@@ -140,6 +144,16 @@ class Workflows(DBOSConfiguredInstance):
 
 WORKFLOWS = Workflows("worker")
 """The one that the engine knows; it finds a workflow's instance again by that name."""
+
+
+def _catches_up(shop: Shop, claimed: Claimed) -> bool:
+    """Whether the lease was lost to a token that nobody alive has, and is now above it."""
+    try:
+        with shop.connect(shop.devices[claimed.lease.device]) as transport:
+            return overtake(shop.database, transport, claimed.lease) is not None
+    except HarnessError as error:
+        LOG.warning("the device does not say who has it: %s", error)
+        return False
 
 
 def _attempted(call: Callable[[], None]) -> Failure | None:
@@ -201,6 +215,7 @@ def _settle(connection: sa.Connection, claimed: Claimed, run: Run) -> str:
     fault = fault_of(run)
     device = claimed.lease.device
     if decision == "drop":
+        note_loss(connection, claimed, run.failure.message if run.failure else "")
         return decision
     if decision == "accept":
         settled = accept(connection, claimed, run)

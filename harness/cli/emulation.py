@@ -5,6 +5,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from farm.desk import at_the_desk
 from farm.inventory import inventory_path, load_inventory
 from farm.transports import connect
 from harness import __version__
@@ -221,7 +222,11 @@ def _verify(
     chosen = kernels or (claimed.kernels if claimed else "") or "xnnpack"
     if chosen not in get_args(Kernels):
         raise UsageError(f"--kernels {chosen}: one of: {', '.join(get_args(Kernels))}")
-    with progress_bar() as progress, connect(where) as transport:
+    with (
+        progress_bar() as progress,
+        at_the_desk(where, connect, what="verify") as opened,
+        opened(where) as transport,
+    ):
         return verify(
             file,
             choose_runner(transport, target),

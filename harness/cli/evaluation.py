@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from farm.desk import at_the_desk
 from farm.inventory import host_device, inventory_path, load_inventory
 from farm.transports import connect
 from harness.artifact import manifest_path, save_artifact
@@ -135,8 +136,11 @@ def run(
         samples=samples,
         soc=soc,
     )
-    with progress_bar() as progress:
-        result = evaluate(request, connect, progress=progress)
+    with (
+        progress_bar() as progress,
+        at_the_desk(request.device, connect, what="run") as opened,
+    ):
+        result = evaluate(request, opened, progress=progress)
     stored = save_run(result, out)
     page = write_report([result], stored.parent / "report.html")
     if as_json:
