@@ -74,7 +74,7 @@ fi
 """
 # Who has the device by its own word: newest token, whether a process of it runs, whether the lease
 # was used within the last minute, and its holder.
-_LOOK = """
+LOOK = """
 n=0
 for f in "$1/tokens/"*; do
   t=${f##*/}
@@ -115,7 +115,7 @@ class Seen:
 def look(transport: Transport) -> Seen | None:
     """The newest lease that a device knows of; None when there is none."""
     folder = f"{transport.device.workdir}/lease"
-    ended = transport.run(("sh", "-c", _LOOK, "sh", folder), timeout_s=_TIMEOUT_S)
+    ended = transport.run(("sh", "-c", LOOK, "sh", folder), timeout_s=_TIMEOUT_S)
     found = _SEEN.match(ended.stdout.decode(errors="replace"))
     if ended.exit_status != 0 or found is None:
         return None
