@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
+from harness.arithmetic.profile import ArithmeticProfile, Entry
 from harness.emulator import core
 from harness.emulator import ops as _ops  # noqa: F401  importing it fills the table of definitions
 from harness.emulator.binding import bound_key, first_step, make_call, node_values, where
@@ -21,6 +21,7 @@ from harness.emulator.definitions import (
     NoDefinition,
     Run,
 )
+from harness.emulator.foreseen import IMPOSSIBLE, foresee, promise_of
 from harness.emulator.graph import Array, Graph, Node
 from harness.emulator.shapes import fit
 from harness.emulator.steps import (
@@ -38,12 +39,6 @@ from harness.target import Progress, no_progress
 
 if TYPE_CHECKING:
     from harness.emulator.core.plans import Plan
-
-_IMPOSSIBLE = (CannotRun, ValueError, IndexError, ZeroDivisionError, OverflowError, MemoryError)
-"""What a definition raises on a graph that contradicts itself; the file is at fault."""
-
-FLOAT = "float"
-"""Semantics of ops in float arithmetic: they run, and promise nothing bit for bit."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,7 @@ def accumulator_at(
         accumulators = ACCUMULATORS[node.op](call)(arrays)
     except NoDefinition:
         return None
-    except _IMPOSSIBLE as error:
+    except IMPOSSIBLE as error:
         raise ModelError(f"{where(graph, node)}: {error}") from error
     return int(accumulators[element_index])
 
@@ -162,7 +157,7 @@ class Emulator:
     ) -> None:
         self._graph = graph
         self._profile = profile
-        self._session = session or Session(graph.library, self._called)
+        self._session = session or Session(graph.library, self._called, self._foresee)
         self._state = initial_state(graph)
         self._bind_core = core.binder()
         self._at_once = steps_at_once(graph)
@@ -172,6 +167,7 @@ class Emulator:
         ]
         self._bound: dict[int, tuple[list[tuple[int, ...]], Run]] = {}
         self._promises: dict[int, Promise] = dict.fromkeys(graph.inputs, "exact")
+        self._own: dict[int, Promise] = {}
         self._unknown: dict[int, Undefined] = {}
         self._node_ns = np.zeros(len(graph.nodes), np.int64)
         self._plans: tuple[set[int], dict[int, Plan]] | None = None
@@ -216,6 +212,9 @@ class Emulator:
         """A graph that this one calls."""
         return Emulator(graph, self._profile, self._session)
 
+    def _foresee(self, graph: Graph) -> Promise:
+        return foresee(graph, self._profile, self._session.promise_of_called)
+
     def call(self, inputs: Sequence[Array]) -> tuple[list[Array | None], Promise, str]:
         """As `harness.emulator.control.Callee`."""
         values = self._run_all(inputs, set(self._graph.outputs))
@@ -224,6 +223,7 @@ class Emulator:
         for index in self._graph.outputs:
             constant = tensors[index].data
             outputs.append(values.get(index, None if constant is None else constant[np.newaxis]))
+        self._settle()
         missing = "; ".join(f"{u.op} (node {u.node}): {u.reason}" for u in self._unknown.values())
         promise = weakest_of(self._promises.get(i, "exact") for i in self._graph.outputs)
         return outputs, promise, missing
@@ -298,7 +298,7 @@ class Emulator:
         except NoDefinition as reason:
             self._undefined(node, str(reason))
             return
-        except _IMPOSSIBLE as error:
+        except IMPOSSIBLE as error:
             raise ModelError(f"{where(self._graph, node)}: {error}") from error
         if not any(computed):  # constants alone: the same for every step
             results = tuple(np.broadcast_to(y, (count, *y.shape[1:])) for y in results)
@@ -317,6 +317,7 @@ class Emulator:
     ) -> None:
         """A node of control flow; it runs on one step at a time."""
         first = first_step(node, arrays, computed)
+        self._settle()
         results, promise = self._session.run(node, first, self._weakest_input(node))
         self._give(node, promise)
         if len(results) != len(node.outputs):
@@ -352,17 +353,21 @@ class Emulator:
         return run
 
     def _promise(self, node: Node, entry: Entry) -> None:
-        own: Promise = "assumed" if entry.evidence is Evidence.ASSUMED else "exact"
-        if entry.semantics == FLOAT:
-            own = "float"
-        self._give(node, weakest_of([own, self._weakest_input(node)]))
+        self._give(node, promise_of(entry))
 
     def _weakest_input(self, node: Node) -> Promise:
         return weakest_of(self._promises.get(i, "exact") for i in node.inputs)
 
     def _give(self, node: Node, promise: Promise) -> None:
-        for output in node.outputs:
-            self._promises[output] = promise
+        """What the node itself promises; the weakest of all steps counts."""
+        self._own[node.index] = weakest_of([promise, self._own.get(node.index, "exact")])
+
+    def _settle(self) -> None:
+        """Bring what every node promises to all that is made of it."""
+        for node in self._graph.nodes:
+            if node.index in self._own:
+                promise = weakest_of([self._own[node.index], self._weakest_input(node)])
+                self._promises |= dict.fromkeys(node.outputs, promise)
 
     def _undefined(self, node: Node, reason: str) -> None:
         self._give(node, "unknown")
@@ -379,6 +384,7 @@ class Emulator:
                 self._undefined(node, reason)
 
     def _result(self, collected: dict[int, list[Array]]) -> Emulation:
+        self._settle()
         joined = {index: join_steps(parts) for index, parts in collected.items()}
         tensors = self._graph.tensors
         return Emulation(

@@ -18,7 +18,7 @@ from harness.random_inputs import EXTREMES, random_inputs
 from harness.verify import VerifyReport, verify
 from targets.runner import PYTHON
 from tests.oracle.build import Builder, Quant, options, per_tensor
-from tests.oracle.control import branches
+from tests.oracle.control import branches, running_sum
 from tests.oracle.networks import RESIDUAL_TENSORS, residual
 
 RIGHT = get_profile("litert-ref")
@@ -200,3 +200,12 @@ def test_indices_stay_inside_their_table() -> None:
     builder.op("GATHER", [table, ids], [rows], options("Gather", axis=0))
     (values,) = random_inputs(read_tflite(builder.finish([ids], [rows])).main, (1,))
     assert set(values.ravel().tolist()) == set(range(7))
+
+
+def test_what_is_read_from_a_variable_is_judged_by_what_was_assigned(tmp_path: Path) -> None:
+    report = run(tmp_path, running_sum(), RIGHT)
+    assert {row.op: (row.promise, row.differing) for row in report.rows} == {
+        "READ_VARIABLE": ("exact", 0),
+        "ADD": ("exact", 0),
+    }
+    assert report.end_to_end.verdict == "exact"

@@ -36,6 +36,23 @@ def branches(shape: Sequence[int] = (1, 5)) -> bytes:
     )
 
 
+def float_branch(shape: Sequence[int] = (1, 5)) -> bytes:
+    """IF a bool: the logistic function in float, else x + x; then x + x of the result."""
+    main = Builder()
+    condition = main.tensor((1,), "bool")
+    x, y, last = (main.tensor(shape, "int8", Q) for _ in range(3))
+    main.op("IF", [condition, x], [y], options("If", thenSubgraphIndex=1, elseSubgraphIndex=2))
+    main.op("ADD", [y, y], [last], options("Add"))
+    then, other = main.subgraph(), main.subgraph()
+    x_1, real = then.tensor(shape, "int8", Q), then.tensor(shape, "float32")
+    soft, y_1 = then.tensor(shape, "float32"), then.tensor(shape, "int8", Q)
+    then.op("DEQUANTIZE", [x_1], [real])
+    then.op("LOGISTIC", [real], [soft])
+    then.op("QUANTIZE", [soft], [y_1])
+    x_2, y_2 = _addition(other, shape, Q)
+    return main.finish([condition, x], [last], others=[(then, [x_1], [y_1]), (other, [x_2], [y_2])])
+
+
 def loop(shape: Sequence[int] = (1, 5), *, endless: bool = False) -> bytes:
     """WHILE i < n: i + 1, x + x (which saturates after a while)."""
     main = Builder()
