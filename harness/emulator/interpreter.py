@@ -200,7 +200,7 @@ class Emulator:
                 for index in keep & values.keys():
                     collected.setdefault(index, []).append(values[index])
         progress("emulate", count, count)
-        return self._result(collected)
+        return self._result(collected, count)
 
     def _resize(self, graph: Graph) -> None:
         """Run at other input shapes from now on; what was bound for others does not hold."""
@@ -383,14 +383,18 @@ class Emulator:
                 reason = f"input {index} ({tensor.name!r}, {tensor.dtype}) has no value"
                 self._undefined(node, reason)
 
-    def _result(self, collected: dict[int, list[Array]]) -> Emulation:
+    def _result(self, collected: dict[int, list[Array]], count: int) -> Emulation:
         self._settle()
         joined = {index: join_steps(parts) for index, parts in collected.items()}
-        tensors = self._graph.tensors
         return Emulation(
-            tuple(joined.get(i, tensors[i].data) for i in self._graph.outputs),
+            tuple(joined.get(i, self._repeat(i, count)) for i in self._graph.outputs),
             joined,
             dict(self._promises),
             tuple(self._unknown[i] for i in sorted(self._unknown)),
             tuple(self._node_ns.tolist()),
         )
+
+    def _repeat(self, index: int, count: int) -> Array | None:
+        """A constant as an output, which every step gives."""
+        data = self._graph.tensors[index].data
+        return None if data is None else join_steps([np.broadcast_to(data, (count, *data.shape))])

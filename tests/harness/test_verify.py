@@ -18,7 +18,7 @@ from harness.random_inputs import EXTREMES, random_inputs
 from harness.verify import VerifyReport, verify
 from targets.runner import PYTHON
 from tests.oracle.build import Builder, Quant, options, per_tensor
-from tests.oracle.control import branches, running_sum
+from tests.oracle.control import branches, constant_outputs, running_sum, scalars
 from tests.oracle.networks import RESIDUAL_TENSORS, residual
 
 RIGHT = get_profile("litert-ref")
@@ -207,5 +207,24 @@ def test_what_is_read_from_a_variable_is_judged_by_what_was_assigned(tmp_path: P
     assert {row.op: (row.promise, row.differing) for row in report.rows} == {
         "READ_VARIABLE": ("exact", 0),
         "ADD": ("exact", 0),
+    }
+    assert report.end_to_end.verdict == "exact"
+
+
+def test_constants_as_outputs_are_what_every_invocation_gives(tmp_path: Path) -> None:
+    report = run(tmp_path, constant_outputs(), RIGHT)
+    assert report.exit_code == 0
+    assert report.end_to_end.verdict == "exact"
+    elements = [one.elements for one in report.end_to_end.outputs]
+    assert elements == [n * report.invocations for n in (3, 6, 1, 6, 2)]
+    assert not any(one.differing or one.remark for one in report.end_to_end.outputs)
+
+
+def test_inputs_of_rank_0_are_one_value_for_each_invocation(tmp_path: Path) -> None:
+    report = run(tmp_path, scalars(), RIGHT)
+    assert report.exit_code == 0
+    assert {row.op: (row.promise, row.differing) for row in report.rows} == {
+        "IF": ("exact", 0),
+        "SUB": ("exact", 0),
     }
     assert report.end_to_end.verdict == "exact"
