@@ -23,6 +23,7 @@ from harness.emulator.graph import Array, Graph, Node
 from harness.emulator.interpreter import Emulation, emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.profiles.threads import for_threads
+from harness.emulator.sized_by_data import explain
 from harness.errors import ModelError, UsageError
 from harness.exposed import expose
 from harness.protocol import Kernels, Result
@@ -193,6 +194,8 @@ def verify_with(
         graph = exposed.graph
         if not graph.inputs:
             raise ModelError(f"{path}: the graph has no inputs")
+        if why := explain(graph):
+            raise ModelError(f"{path}: {why}")
         inputs = random_inputs(graph, seeds)
         result, outputs = run(exposed.artifact, inputs)
     got = dict(zip(graph.inputs, inputs, strict=True))

@@ -228,3 +228,46 @@ def test_inputs_of_rank_0_are_one_value_for_each_invocation(tmp_path: Path) -> N
         "SUB": ("exact", 0),
     }
     assert report.end_to_end.verdict == "exact"
+
+
+def sized(op: str) -> bytes:
+    """An op whose output is as large as the data says, and RELU beside it."""
+    builder = Builder()
+    quant = per_tensor(0.1)
+    x, y = (builder.tensor((1, 4), "int8", quant) for _ in range(2))
+    builder.op("RELU", [x], [y])
+    if op == "WHERE":
+        places = builder.tensor((0, 2), "int64")
+        builder.op("WHERE", [x], [places], options("Where"))
+    elif op == "RESHAPE":
+        size, places = builder.tensor((2,), "int32"), builder.tensor((2, 2), "int8", quant)
+        builder.op("RESHAPE", [y, size], [places], options("Reshape"))
+        return builder.finish([x, size], [y, places])
+    else:
+        limit, places = builder.tensor((), "int32"), builder.tensor((1,), "int32")
+        start, step = (builder.constant(np.int32(n), "int32") for n in (0, 1))
+        builder.op("RANGE", [start, limit, step], [places], options("Range"))
+        return builder.finish([x, limit], [y, places])
+    return builder.finish([x], [y, places])
+
+
+@pytest.mark.parametrize("op", ["WHERE", "RESHAPE", "RANGE"])
+def test_a_size_that_depends_on_the_data_is_named(tmp_path: Path, op: str) -> None:
+    with pytest.raises(ModelError, match=rf"of {op} \(node 1\) is depends on the data.*cut"):
+        run(tmp_path, sized(op), RIGHT)
+
+
+def test_a_size_that_is_made_of_sizes_is_none_of_the_data(tmp_path: Path) -> None:
+    builder = Builder()
+    quant = per_tensor(0.1)
+    x, y = builder.tensor((2, 3), "int8", quant), builder.tensor((1, 6), "int8", quant)
+    shape, size = builder.tensor((2,), "int32"), builder.tensor((2,), "int32")
+    factors = builder.constant([0, 2], "int32")
+    one = builder.constant([1, 0], "int32")
+    scaled = builder.tensor((2,), "int32")
+    builder.op("SHAPE", [x], [shape], options("Shape", outType=2))
+    builder.op("MUL", [shape, factors], [scaled], options("Mul"))
+    builder.op("ADD", [scaled, one], [size], options("Add"))
+    builder.op("RESHAPE", [x, size], [y], options("Reshape"))
+    report = run(tmp_path, builder.finish([x], [y]), RIGHT)
+    assert report.end_to_end.verdict == "exact"
