@@ -33,15 +33,26 @@ def sized_by_data(graph: Graph) -> Node | None:
 
     Sizes that are computed from constants, or from the sizes of other tensors, are no such.
     """
+    found = _unsized(graph, _OF_SIZES)
+    return None if found is None else found[0]
+
+
+def computed_size(graph: Graph) -> tuple[Node, int] | None:
+    """The first node whose output's size is no constant of the file, nor made of constants, and
+    which of its inputs says the size; None where all are."""
+    return _unsized(graph, ())
+
+
+def _unsized(graph: Graph, of_sizes: tuple[str, ...]) -> tuple[Node, int] | None:
     known = {tensor.index for tensor in graph.tensors if tensor.data is not None}
     for node in graph.nodes:
         inputs = [index for index in node.inputs if index >= 0]
-        if node.op in _OF_SIZES or (inputs and known.issuperset(inputs)):
+        if node.op in of_sizes or (inputs and known.issuperset(inputs)):
             known.update(node.outputs)
             continue
         for position in _BY_VALUES.get(node.op, ()):
             if position < len(node.inputs) and node.inputs[position] not in {-1, *known}:
-                return node
+                return node, position
     return None
 
 
