@@ -14,6 +14,7 @@ from harness.device import Device
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError, UsageError
+from harness.exposed import expose
 from harness.random_inputs import EXTREMES, random_inputs
 from harness.verify import VerifyReport, verify
 from targets.runner import PYTHON
@@ -271,3 +272,39 @@ def test_a_size_that_is_made_of_sizes_is_none_of_the_data(tmp_path: Path) -> Non
     builder.op("RESHAPE", [x, size], [y], options("Reshape"))
     report = run(tmp_path, builder.finish([x], [y]), RIGHT)
     assert report.end_to_end.verdict == "exact"
+
+
+def without(profile: ArithmeticProfile, op: str) -> ArithmeticProfile:
+    """The profile without an entry for an op."""
+    return replace(profile, entries=tuple(e for e in profile.entries if op not in e.ops))
+
+
+@pytest.mark.parametrize("op", ["CONV_2D", "RELU"])
+def test_an_unknown_node_does_not_blind_what_follows(tmp_path: Path, op: str) -> None:
+    report = run(tmp_path, residual(), without(RIGHT, op))
+    assert report.end_to_end.verdict == "unknown"
+    assert f"exact up to and beyond {op}" in report.end_to_end.reason
+    assert "its output was taken from the device" in report.end_to_end.reason
+    compared = [*report.end_to_end.outputs, *report.end_to_end.intermediates]
+    found = {one.op: (one.promise, one.differing) for one in compared if one.op}
+    assert found.pop(op) == ("unknown", None)
+    assert set(found) == set(RESIDUAL_TENSORS) - {op}
+    assert set(found.values()) == {("exact", 0)}
+
+
+def test_what_differs_beyond_an_unknown_node_is_found(tmp_path: Path) -> None:
+    report = run(tmp_path, residual(), without(with_conv(RIGHT, semantics="S3:double"), "PAD"))
+    assert report.end_to_end.verdict == "differs"
+    assert "CONV_2D" in report.end_to_end.reason
+
+
+def test_a_constant_that_is_not_read_is_no_difference(tmp_path: Path) -> None:
+    builder = Builder()
+    x, y = builder.tensor((1, 4), "float32"), builder.tensor((1, 4), "float32")
+    sparse, dense = builder.tensor((1, 4), "float32"), builder.tensor((1, 4), "float32")
+    builder.op("DENSIFY", [sparse], [dense], options("Densify"))
+    builder.op("ADD", [x, dense], [y], options("Add"))
+    path = tmp_path / "sparse.tflite"
+    path.write_bytes(builder.finish([x], [y]))
+    exposed = expose(path, tmp_path)
+    assert exposed.tensors == (y,)
