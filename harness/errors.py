@@ -53,7 +53,7 @@ def is_kind(kind: str, *classes: "type[HarnessError]") -> bool:
 
 
 class UsageError(HarnessError):
-    """The caller's mistake; the message names the fix."""
+    """The caller's mistake, wrong data too; the message names the fix."""
 
     exit_code: ClassVar[int] = 2
 
@@ -80,7 +80,7 @@ class HostFull(HarnessError):
 
 
 class ModelError(HarnessError):
-    """Unsupported op, bad recipe, broken model or data file. Never retried."""
+    """Unsupported op, or broken model file. Never retried."""
 
     exit_code: ClassVar[int] = 1
 

@@ -50,8 +50,9 @@ ModelArgument = Annotated[
 DataOption = Annotated[
     str | None,
     typer.Option(
-        help="An .npz (in0, in1, …, labels, groups), a folder of images with labels.csv, or "
-        "file.py:function yielding batches. Default for a zoo model: its own data."
+        help="An .npz (in0, in1, …, labels, groups), a folder of images with labels.csv or a "
+        "folder for each class, or file.py:function yielding batches. Default for a zoo model: its "
+        "own data."
     ),
 ]
 TargetOption = Annotated[str, typer.Option(help="One of `edgefarm targets`.")]

@@ -14,7 +14,7 @@ from harness.emulator.graph import Array, Graph
 from harness.emulator.interpreter import Emulation, Emulator
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
-from harness.errors import ModelError, UsageError
+from harness.errors import UsageError
 from harness.streaming import emulate_file
 from tests.oracle.models import conv
 
@@ -183,9 +183,9 @@ def test_an_input_of_one_invocation_goes_with_every_one(case: Case) -> None:
 
 def test_inputs_that_do_not_fit_are_refused_before_anything_runs(case: Case) -> None:
     np.savez(case.inputs, in0=case.x, in1=case.x)
-    with pytest.raises(ModelError, match=r"has arrays in0, in1; .* takes in0"):
+    with pytest.raises(UsageError, match=r"has arrays in0, in1; .* takes in0"):
         case.stream(Watched(case.graph))
     np.savez(case.inputs, in0=case.x[:0])
-    with pytest.raises(ModelError, match=r"hold 0 samples; allowed: .*batch of 1"):
+    with pytest.raises(UsageError, match=r"hold 0 samples; allowed: .*batch of 1"):
         case.stream(Watched(case.graph))
     assert not case.partial.exists()
