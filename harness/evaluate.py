@@ -36,15 +36,16 @@ from harness.observed import (
     observed_inside,
     observed_outputs,
 )
+from harness.preflight import check_choices, check_labels
 from harness.protocol import Kernels
-from harness.quantize import lower
+from harness.quantize import check_recipe, lower
 from harness.quantize.reference import float_outputs, float_tensors
 from harness.read_facts import read_facts
 from harness.readiness import throttling, wait_until_ready
 from harness.recipe import Recipe
 from harness.recording import Recording
 from harness.records import Latency, QuantizationCost, Run
-from harness.scoring import declared_outputs, scored_output
+
 from harness.slices import take_slices
 from harness.sources.batches import sample_count, take_samples
 from harness.sources.data import load_data
@@ -142,11 +143,16 @@ def run_ended_by(request: Request, error: HarnessError) -> Run:
 
 
 def _open(request: Request, progress: Progress) -> tuple[Model, Split]:
+    """The model and its samples; all that can be wrong with the call is found here."""
+    recipe = request.recipe
+    check_choices(
+        request.target, request.model, request.data, recipe, soc=request.soc, device=request.device
+    )
     model = open_model(request.model, progress)
+    check_recipe(request.target, model, recipe)
     dataset = load_data(request.data, model, progress)
-    if dataset.labels is not None and model.outputs:  # before minutes of work
-        scored_output(declared_outputs(model), dataset.labels, sample_count(dataset.inputs))
-    parts = split(dataset) if request.recipe else all_for_evaluation(dataset)
+    check_labels(dataset, model, request.limits, request.data)
+    parts = split(dataset) if recipe else all_for_evaluation(dataset)
     return model, _limited(parts, request.samples)
 
 

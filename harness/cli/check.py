@@ -18,6 +18,7 @@ from harness.cli.evaluation import (
 from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
 from harness.cli.vendor import AcceptOption
 from harness.placement import PlacementReport, say_left
+from harness.preflight import check_choices
 from harness.quantize import check_recipe, lower
 from harness.recipe import load_recipe
 from harness.sources.data import load_data
@@ -77,10 +78,11 @@ def _lowered(
     """The file to examine: the model itself where it is one of the target's."""
     if model.endswith(target.suffix) and recipe is None:
         return Path(model)
+    chosen, samples = load_recipe(recipe) if recipe else None, data_of(model, data)
+    check_choices(target, model, samples, chosen, soc=soc)
     opened = open_model(model, progress)
-    chosen = load_recipe(recipe) if recipe else None
     check_recipe(target, opened, chosen)
-    parts = split(load_data(data_of(model, data), opened, progress))
+    parts = split(load_data(samples, opened, progress))
     made = lower(
         target,
         opened,

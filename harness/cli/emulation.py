@@ -11,7 +11,15 @@ from farm.transports import connect
 from harness import __version__
 from harness.artifact import sha256_file
 from harness.cache import content_key
-from harness.cli.output import JsonOption, print_json, print_rows, progress_bar, remark, stdout
+from harness.cli.output import (
+    JsonOption,
+    check_file,
+    print_json,
+    print_rows,
+    progress_bar,
+    remark,
+    stdout,
+)
 from harness.cli.vendor import AcceptOption, emulate_by_vendor, vendor_target
 from harness.compare_npz import all_equal, compare_npz
 from harness.deploy import choose_runner
@@ -77,6 +85,7 @@ def emulate_(
 
     Example: edgefarm emulate model.tflite --profile litert-xnnpack-arm --inputs in.npz --out o.npz
     """
+    check_file(out)
     if target := vendor_target(profile):
         if all_tensors or signature is not None or batch is not None:
             raise UsageError(

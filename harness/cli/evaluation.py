@@ -12,6 +12,8 @@ from harness.artifact import manifest_path, save_artifact
 from harness.cache import default_cache
 from harness.cli.output import (
     JsonOption,
+    check_file,
+    check_folder,
     print_json,
     progress_bar,
     remark,
@@ -24,6 +26,7 @@ from harness.device import NO_DEVICE, Device
 from harness.errors import UsageError
 from harness.evaluate import Request, evaluate
 from harness.limits import Limits, PlacementLimits, load_limits
+from harness.preflight import check_choices
 from harness.protocol import Kernels
 from harness.quantize import check_recipe, lower
 from harness.recipe import load_recipe
@@ -122,6 +125,7 @@ def run(
     Exit code 0 when the run passes, 4 when no limit fails but something looks wrong (WARN), 1 when
     the numbers or the model fail, 3 when the machine does.
     """
+    check_folder(out)
     request = Request(
         model=model,
         data=data_of(model, data),
@@ -195,11 +199,14 @@ def quantize(
 
     Example: edgefarm quantize zoo:digits-cnn --target host-litert --recipe static_wi8_ai8 --out a/
     """
+    check_folder(out)
     chosen, where = load_recipe(recipe) if recipe else None, get_target(target)
+    samples = data_of(model, data)
+    check_choices(where, model, samples, chosen, soc=soc)
     with progress_bar() as progress:
         opened = open_model(model, progress)
         check_recipe(where, opened, chosen)
-        dataset = load_data(data_of(model, data), opened, progress)
+        dataset = load_data(samples, opened, progress)
         parts = split(dataset) if chosen else all_for_evaluation(dataset)
         cache = default_cache()
         made = lower(
@@ -225,6 +232,8 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Show all runs under a folder: a table here, and one self-contained page."""
+    if out is not None:
+        check_file(out)
     found, problems = read_runs(folder)
     for problem in problems:
         remark(problem)

@@ -4,10 +4,12 @@ Results go to stdout; progress, remarks and errors go to stderr, so that output 
 """
 
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -18,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.home import home
 from harness.target import Progress as Report
 
@@ -97,6 +99,27 @@ def _progress_lines() -> Report:
 def remark(text: str) -> None:
     """Print a line on stderr, as it is."""
     stderr.print(text, highlight=False, soft_wrap=True)
+
+
+def check_folder(folder: Path, option: str = "--out") -> None:
+    """Raise UsageError unless files can be written into a folder that may have to be made; found
+    out before the work whose result goes there. Nothing is left behind."""
+    there = folder.absolute()
+    try:
+        while not there.exists():
+            there = there.parent
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise UsageError(f"{option} {folder}: cannot be written: {error.strerror}") from error
+
+
+def check_file(file: Path, option: str = "--out") -> None:
+    """As `check_folder`, for a file."""
+    if file.is_dir():
+        raise UsageError(f"{option} {file}: is a folder; expected the name of a file")
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"{option} {file}: there is no folder {file.parent}")
+    check_folder(file.absolute().parent, option)
 
 
 def fail(error: HarnessError, *, as_json: bool) -> NoReturn:

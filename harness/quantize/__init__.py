@@ -114,6 +114,11 @@ def check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:
         raise UsageError(
             f"{model.reference} is a float model; name a recipe: {', '.join(target.recipes)}"
         )
+    check_listed(target, recipe)
+
+
+def check_listed(target: Target, recipe: Recipe) -> None:
+    """Raise UsageError for a recipe of ours that is not among the target's."""
     if recipe.name in RECIPES and recipe.name not in target.recipes:
         raise UsageError(
             f"{target.name} does not take recipe {recipe.name}; "

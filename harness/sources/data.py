@@ -40,6 +40,11 @@ _TIMEOUT_S = 600.0
 _REPORT_EVERY_S = 0.2
 
 
+def parse_data(text: str) -> Reference:
+    """Parse a DATA reference; raises UsageError naming what is expected."""
+    return parse_reference(text, what="data", suffixes=(".npz",), folder=True)
+
+
 def load_data(text: str, model: Model, progress: Progress = no_progress) -> Dataset:
     """Load a DATA reference and check it against the model's inputs.
 
@@ -48,7 +53,7 @@ def load_data(text: str, model: Model, progress: Progress = no_progress) -> Data
             or gives the wrong thing, or samples that are not what the model takes; names the input,
             the sample, what it has, what is allowed and, where that is clear, what to do.
     """
-    reference = parse_reference(text, what="data", suffixes=(".npz",), folder=True)
+    reference = parse_data(text)
     progress("loading the data", 0, None)
     if reference.kind == "folder" and reference.path is not None:
         dataset = load_images(reference.path, model)

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     Original = tuple["torch.nn.Module", tuple[Any, ...], Mapping[str, Any]]
 
 _TIMEOUT_S = 600.0
-_SUFFIXES = (".pt2", ".tflite")
+LOWERED_SUFFIXES = (".tflite",)
+"""Of files that no converter makes anything of but a quantized form."""
+_SUFFIXES = (".pt2", *LOWERED_SUFFIXES)
 COMPILED_OPS = ("edgetpu-custom-op", "DISPATCH_OP")
 """What accelerators' compilers put in place of the ops that they took."""
 

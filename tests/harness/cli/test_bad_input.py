@@ -88,6 +88,22 @@ def test_a_wrong_choice_lists_what_there_is(
     assert "UsageError" in ended.err
 
 
+@pytest.mark.parametrize("command", ["run", "quantize", "emulate"])
+def test_where_nothing_can_be_written_is_told_first(
+    edgefarm: Edgefarm, quantized: Quantized, command: str
+) -> None:
+    Path("file").touch()
+    given = {
+        "run": ("--data", quantized.data, "--target", "host-litert", "--out", "/proc/x"),
+        "quantize": ("--data", quantized.data, "--target", "host-litert", "--out", "file/sub"),
+        "emulate": ("--inputs", quantized.data, "--profile", "litert-ref", "--out", "absent/o.npz"),
+    }[command]
+    ended = edgefarm(command, quantized.file, *given)
+    assert ended.code == 2
+    assert f"--out {given[-1]}: " in ended.err
+    assert "·" not in ended.err  # no stage was begun
+
+
 # Row 2: truncated, empty or random bytes.
 
 
