@@ -21,6 +21,7 @@ from harness.artifact import (
 from harness.emulator.pte import SCALAR_TYPES
 from harness.errors import UsageError
 from harness.extras import require_extra
+from harness.quantize.finite import refuse_undefined_values, refuse_undefined_weights
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import tool_versions
 from harness.quantize.trial import REFERENCE
@@ -55,11 +56,13 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
 
     progress("exporting", 0, None)
     module, examples = load_float32(parse_model(request.model.resolved))
+    refuse_undefined_weights(module, request.model.reference)
     samples = list(model_batches(request.model, read_npz(request.calibration), examples))
     exported = torch.export.export(module, examples).module(check_guards=False)
     fold_padding(exported)
     separate_weights(exported)
     if recipe.mode != "float":
+        refuse_undefined_values(exported, samples[0], request.model.reference)
         exported = _quantize(exported, recipe, samples, progress)
     with torch.no_grad():
         expected = exported(*samples[0])

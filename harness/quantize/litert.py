@@ -22,6 +22,7 @@ from harness.artifact import (
 from harness.cache import Cache, content_key
 from harness.extras import require_extra
 from harness.model import Model
+from harness.quantize.finite import refuse_undefined_weights
 from harness.quantize.litert_quantize import FloatModel, quantize, read_specs
 from harness.quantize.tools import own_sources, tool_versions
 from harness.recipe import Recipe
@@ -76,6 +77,7 @@ def _convert(model: Model, folder: Path, progress: Progress) -> None:
     import torch
 
     module, examples = load_float32(parse_model(model.resolved))
+    refuse_undefined_weights(module, model.reference)
     with torch.no_grad():
         flat = module(*examples)
     images = [index for index, x in enumerate(examples) if _is_image(x)]

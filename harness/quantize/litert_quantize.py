@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from harness.artifact import Quantization, TensorSpec
 from harness.extras import require_extra
+from harness.quantize.litert_mend import mend
 from harness.quantize.litert_ranges import (
     Ranges,
     begin_at_floors,
@@ -73,7 +74,8 @@ def quantize(converted: FloatModel, recipe: Recipe, samples: Path, progress: Pro
             begin_at_floors(ranges, graph, floors)
     widen_dead(ranges)
     progress("quantizing", 1, 1)
-    return bytes(quantizer.Quantizer(source, rules).quantize(ranges).quantized_model)
+    made = bytes(quantizer.Quantizer(source, rules).quantize(ranges).quantized_model)
+    return made if graph is None else mend(made, graph)
 
 
 def _calibrate(
