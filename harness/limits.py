@@ -35,9 +35,9 @@
     max_clipped = 0.10           # share of a tensor that float has beyond what its integers hold
     accept = ["saturated-bias"]  # kinds of finding that are known and accepted
 
-Every key is optional. A limit that cannot be evaluated, because there are no labels for instance,
-fails with that reason: a gate that nobody closed is not open. A run whose device breaks an exact
-promise fails without any limit. What `[defaults]` judges is in `harness.suspicion`.
+Every key is optional. A limit that needs labels is refused where there are none. Any other that
+cannot be evaluated fails with the reason: a gate that nobody closed is not open. A run whose device
+breaks an exact promise fails without any limit. What `[defaults]` judges is in `harness.suspicion`.
 """
 
 import re

@@ -9,7 +9,7 @@ from harness.errors import UsageError
 from harness.extras import require_extra
 from harness.limits import Limits
 from harness.model import Model
-from harness.quantize import check_listed
+from harness.quantize import check_listed, check_suffix
 from harness.recipe import Recipe
 from harness.sources.data import parse_data
 from harness.sources.dataset import Dataset
@@ -43,6 +43,7 @@ def check_choices(
             does not run the target, or a package is not installed.
     """
     kind = parse_model(model).kind
+    check_suffix(target, kind, model)
     if data is not None:
         parse_data(data)
     check_soc(target, soc)

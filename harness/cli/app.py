@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import typer
 
@@ -9,6 +10,7 @@ from harness import __version__
 from harness.cli.output import fail, fail_unexpectedly, stdout
 from harness.errors import HarnessError
 from harness.host_disk import host_full
+from harness.sources.references import check_readable
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "evaluation": ("run", "quantize", "report"),
@@ -55,7 +57,12 @@ def version() -> None:
 
 def run_app() -> None:
     """Run the command line; every error ends as a message and one of the four exit codes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name that is not UTF-8 is shown with escapes
+            stream.reconfigure(errors="backslashreplace")
     try:
+        for argument in sys.argv[1:]:
+            check_readable(argument, "argument")
         build_app(*sys.argv[1:2])()
     except (HarnessError, OSError) as error:
         blamed = host_full(error) or error

@@ -78,8 +78,9 @@ def _lowered(
     """The file to examine: the model itself where it is one of the target's."""
     if model.endswith(target.suffix) and recipe is None:
         return Path(model)
-    chosen, samples = load_recipe(recipe) if recipe else None, data_of(model, data)
-    check_choices(target, model, samples, chosen, soc=soc)
+    chosen = load_recipe(recipe) if recipe else None
+    check_choices(target, model, data, chosen, soc=soc)
+    samples = data_of(model, data)
     opened = open_model(model, progress)
     check_recipe(target, opened, chosen)
     parts = split(load_data(samples, opened, progress))

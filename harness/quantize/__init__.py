@@ -99,11 +99,7 @@ def _name(target: Target) -> str:
 
 def check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:
     """Raise UsageError unless the target can be made an artifact of the model by the recipe."""
-    if target.runtime != "litert" and model.resolved.endswith(".tflite"):
-        raise UsageError(
-            f"{target.name} runs {target.suffix} files, which come from PyTorch models; "
-            f"{model.reference} runs on targets with LiteRT"
-        )
+    check_suffix(target, Path(model.resolved).suffix, model.reference)
     if model.quantized:
         if recipe is not None:
             raise UsageError(
@@ -115,6 +111,15 @@ def check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:
             f"{model.reference} is a float model; name a recipe: {', '.join(target.recipes)}"
         )
     check_listed(target, recipe)
+
+
+def check_suffix(target: Target, suffix: str, reference: str) -> None:
+    """Raise UsageError for a lowered file of the other runtime."""
+    if target.runtime != "litert" and suffix == ".tflite":
+        raise UsageError(
+            f"{target.name} runs {target.suffix} files, which come from PyTorch models; "
+            f"{reference} runs on targets with LiteRT"
+        )
 
 
 def check_listed(target: Target, recipe: Recipe) -> None:

@@ -23,6 +23,7 @@ from harness.isolate import run_isolated
 from harness.model import Model, ModelInput, ModelOutput
 from harness.sources.batches import find_batch
 from harness.sources.flat import flat_module, flatten
+from harness.sources.other_formats import TORCHSCRIPT
 from harness.sources.references import Reference, load_function, parse_reference
 from harness.target import Progress, no_progress
 
@@ -123,6 +124,8 @@ def _checked(value: object, where: str) -> "Original":
         examples = (examples,)
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"{wanted}; the first of the pair is {_describe_value(module)}")
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UsageError(f"{wanted}; the first of the pair is no ordinary module: {TORCHSCRIPT}")
     if not isinstance(examples, tuple | list | dict) or not examples:
         raise UsageError(f"{wanted}; the second of the pair is {_describe_value(examples)}")
     args, kwargs = ((), examples) if isinstance(examples, dict) else (tuple(examples), {})

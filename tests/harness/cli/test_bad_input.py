@@ -88,6 +88,19 @@ def test_a_wrong_choice_lists_what_there_is(
     assert "UsageError" in ended.err
 
 
+@pytest.mark.parametrize("option", ["", "--data", "--out", "--limits", "--device", "--recipe"])
+def test_arguments_that_are_not_utf8_are_refused(
+    edgefarm: Edgefarm, quantized: Quantized, option: str
+) -> None:
+    wild = os.fsdecode(b"n\xe9t.tflite")
+    options = {"--data": quantized.data, "--target": "host-litert", "--out": "runs"}
+    options |= {option: wild} if option else {}
+    flat = [part for pair in options.items() for part in pair]
+    ended = edgefarm("run", quantized.file if option else wild, *flat, "--json")
+    assert ended.code == 2
+    assert "n\\udce9t.tflite': not UTF-8" in ended.json["error"]["message"].replace("\\\\", "\\")
+
+
 @pytest.mark.parametrize("command", ["run", "quantize", "emulate"])
 def test_where_nothing_can_be_written_is_told_first(
     edgefarm: Edgefarm, quantized: Quantized, command: str
