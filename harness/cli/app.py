@@ -7,7 +7,7 @@ from io import TextIOWrapper
 import typer
 
 from harness import __version__
-from harness.cli.output import fail, fail_unexpectedly, stdout
+from harness.cli.output import fail, fail_unexpectedly, remark, stdout
 from harness.errors import HarnessError
 from harness.host_disk import host_full
 from harness.sources.references import check_readable
@@ -70,6 +70,7 @@ def run_app() -> None:
             fail_unexpectedly(blamed)
         fail(blamed, as_json="--json" in sys.argv[1:])
     except KeyboardInterrupt:
+        remark("interrupted")
         raise SystemExit(130) from None
     except Exception as error:  # the last fence: a traceback never reaches a user
         fail_unexpectedly(error)

@@ -5,6 +5,7 @@ Results go to stdout; progress, remarks and errors go to stderr, so that output 
 
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from harness.errors import HarnessError, UsageError
 from harness.home import home
 from harness.target import Progress as Report
 
+_COUNT_EVERY_S = 5.0
 _LONGEST_NAME = 32
 """Names in a table's first column are not broken up to this: they are there to be copied."""
 
@@ -85,13 +87,19 @@ def progress_bar() -> Iterator[Report]:
 
 
 def _progress_lines() -> Report:
-    """One line for each stage begun: what a log file wants."""
-    seen: set[str] = set()
+    """One line for each stage begun, and the count now and then of one whose end is not known:
+    what a log file wants."""
+    said: dict[str, float] = {}
 
-    def report(stage: str, _done: int, _total: int | None) -> None:
-        if stage not in seen:
-            seen.add(stage)
+    def report(stage: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if stage not in said:
             remark(f"· {stage}")
+        elif total is None and done and now - said[stage] >= _COUNT_EVERY_S:
+            remark(f"· {stage}: {done}")
+        else:
+            return
+        said[stage] = now
 
     return report
 
