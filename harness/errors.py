@@ -80,9 +80,20 @@ class HostFull(HarnessError):
 
 
 class ModelError(HarnessError):
-    """Unsupported op, or broken model file. Never retried."""
+    """Unsupported op, or broken model file. Never retried.
+
+    Args:
+        message: what went wrong, in words.
+        raw: all that a library or a failed process said of it, where the message has a part.
+        log: file with what it printed, "" for none.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, raw: str = "", log: str = "") -> None:
+        self.raw = raw
+        self.log = log
+        super().__init__(message)
 
 
 class RefusedOnDevice(ModelError):

@@ -29,6 +29,7 @@ from harness.cache import cache_folder
 from harness.errors import HarnessError, ModelError, UsageError
 from harness.host_disk import full_now, host_full
 from harness.target import Progress, no_progress
+from harness.wording import first_line, users_place
 
 _T = TypeVar("_T")
 _Event = tuple[str, Any]
@@ -66,7 +67,7 @@ def run_isolated(
         HarnessError: the one that the function raised, unchanged.
         HostFull: this host's disk was full, whatever that led to.
         ModelError: any other exception, a signal, or the time limit; the message names `what`, and
-            the log that holds the traceback and all that was printed.
+            the log that holds the traceback and all that was printed; `raw` is all it said.
     """
     try:
         log = _new_log()
@@ -95,12 +96,14 @@ def run_isolated(
         return result
     if kind != "timeout" and (full := full_now()):
         raise full
-    reason = {
-        "raised": lambda: f"{value} (traceback: {log})",
-        "timeout": lambda: f"not done after {timeout_s:g} s, killed (output: {log})",
-        "died": lambda: _ending(child.returncode, log),
-    }[kind]()
-    raise ModelError(f"{what}: {reason}")
+    raw = ""
+    if kind == "raised":
+        reason, raw = f"{value[0]} (traceback: {log})", value[1]
+    elif kind == "timeout":
+        reason = f"not done after {timeout_s:g} s, killed (output: {log})"
+    else:
+        reason = _ending(child.returncode, log)
+    raise ModelError(f"{what}: {reason}", raw=raw or reason, log=str(log))
 
 
 def _start(events: int, log: int) -> "subprocess.Popen[bytes]":
@@ -194,7 +197,7 @@ def _ending(status: int, log: Path) -> str:
         ending = f"the process ended with status {status} and no result"
     with log.open("rb") as stream:
         tail = deque(stream, maxlen=_TAIL_LINES)
-    lines = [line.decode(errors="replace").rstrip()[:300] for line in tail]
+    lines = [first_line(line.decode(errors="replace")) for line in tail]
     return "\n  ".join([f"{ending} (output: {log})", *lines])
 
 
@@ -233,11 +236,12 @@ def serve(events_fd: int) -> NoReturn:
         outcome = "refused", pickle.dumps(full or error)
     except MemoryError:
         _print_traceback()
-        outcome = "raised", "out of memory"
+        outcome = "raised", ("out of memory", "")
     except BaseException as error:  # user code may raise anything, SystemExit too
         _print_traceback()
-        first = (str(error).strip() or "no message").splitlines()[0]
-        outcome = "raised", f"{type(error).__name__}: {first[:500]}"
+        raw = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+        place = users_place(error.__traceback__)
+        outcome = "raised", (first_line(raw) + (f", at {place}" if place else ""), raw)
         if full := host_full(error):
             outcome = "refused", pickle.dumps(full)
     events.send(outcome)

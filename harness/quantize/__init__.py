@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from harness.artifact import Artifact, load_artifact, save_manifest
 from harness.cache import Cache, arrays_key, content_key
-from harness.errors import UsageError
+from harness.errors import ModelError, UsageError
 from harness.isolate import run_isolated
 from harness.model import Model
+from harness.quantize.diagnosis import explained
 from harness.quantize.tools import own_sources, tool_versions
 from harness.quantize.trial import run_once
 from harness.recipe import RECIPES, Recipe
@@ -72,25 +73,35 @@ def lower(
             request = LoweringRequest(
                 model, recipe, target.name, samples, folder, cache.root, at_once
             )
-            what = f"{model.reference}, recipe {recipe.name if recipe else '(none)'}"
-            made = run_isolated(
-                target.lower,
-                request,
-                what=f"{what}, lowering for {target.name}",
-                timeout_s=_LOWERING_TIMEOUT_S,
-                progress=progress,
-            )
-            if not model.compiled and at_once is None:
-                progress("running it once", 0, None)
-                run_isolated(
-                    run_once,
-                    made,
-                    samples,
-                    what=f"{what}: the lowered model does not run",
-                    timeout_s=_TRIAL_TIMEOUT_S,
-                    progress=progress,
-                )
+            try:
+                _lower_and_try(target, request, progress)
+            except ModelError as error:
+                raise explained(error, model, samples, progress=progress) from error
     return _for_target(load_artifact(stored / file), target.name, model.reference, cache)
+
+
+def _lower_and_try(target: Target, request: LoweringRequest, progress: Progress) -> None:
+    """Fill the request's folder, each step in a process of its own."""
+    recipe = request.recipe
+    what = f"{request.model.reference}, recipe {recipe.name if recipe else '(none)'}"
+    made = run_isolated(
+        target.lower,
+        request,
+        what=f"{what}, lowering for {target.name}",
+        timeout_s=_LOWERING_TIMEOUT_S,
+        progress=progress,
+    )
+    if request.model.compiled or request.soc is not None:
+        return
+    progress("running it once", 0, None)
+    run_isolated(
+        run_once,
+        made,
+        request.calibration,
+        what=f"{what}: the lowered model does not run",
+        timeout_s=_TRIAL_TIMEOUT_S,
+        progress=progress,
+    )
 
 
 def _name(target: Target) -> str:
