@@ -23,6 +23,7 @@ from harness.cache import Cache, content_key
 from harness.extras import require_extra
 from harness.model import Model
 from harness.quantize.finite import refuse_undefined_weights
+from harness.quantize.litert_graph import convertible
 from harness.quantize.litert_quantize import FloatModel, quantize, read_specs
 from harness.quantize.tools import own_sources, tool_versions
 from harness.recipe import Recipe
@@ -80,6 +81,7 @@ def _convert(model: Model, folder: Path, progress: Progress) -> None:
     refuse_undefined_weights(module, model.reference)
     with torch.no_grad():
         flat = module(*examples)
+    module = convertible(module, examples)
     images = [index for index, x in enumerate(examples) if _is_image(x)]
     image_outputs = [index for index, x in enumerate(flat) if _is_image(x)]
     if images or image_outputs:
