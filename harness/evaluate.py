@@ -66,6 +66,7 @@ class Request:
         recipe: None for a model file that came quantized.
         device: where it runs; `NO_DEVICE` emulates only.
         soc: the chip to compile for, see `Target.socs`.
+        shapes: sizes that a ``.tflite`` leaves open, see `harness.sources.open_shapes`.
         host: this machine as a device, to time the same artifact on; None leaves that out.
         kernels: which kernels of LiteRT run on the device.
         runner: which program runs there; None chooses the native one where there is no Python.
@@ -85,6 +86,7 @@ class Request:
     runner: RunnerName | None = None
     samples: int | None = None
     soc: str | None = None
+    shapes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -148,7 +150,7 @@ def _open(request: Request, progress: Progress) -> tuple[Model, Split]:
     check_choices(
         request.target, request.model, request.data, recipe, soc=request.soc, device=request.device
     )
-    model = open_model(request.model, progress)
+    model = open_model(request.model, progress, shapes=request.shapes)
     check_recipe(request.target, model, recipe)
     dataset = load_data(request.data, model, progress)
     check_labels(dataset, model, request.limits, request.data)
@@ -163,6 +165,8 @@ def _walk(
     model, samples = _open(request, progress)
     record.add(samples=sample_count(samples.evaluation))
     record.note(*model.notes, *samples.notes)
+    if model.recipe:
+        record.add(recipe=model.recipe)
 
     calibration = samples.calibration
     target, soc = request.target, request.soc

@@ -46,8 +46,8 @@ _PANEL = "Evaluate a model"
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        help="path/file.py:function (returns an nn.Module and example inputs), zoo:NAME, a .pt2, "
-        "or a .tflite."
+        help="path/file.py:function (returns an nn.Module and example inputs), zoo:NAME, a .pt2, a "
+        ".tflite, or a .pte of `edgefarm quantize`."
     ),
 ]
 DataOption = Annotated[
@@ -64,6 +64,13 @@ RecipeOption = Annotated[
     typer.Option(help="One of `edgefarm recipes`, or a .json file; none for a quantized .tflite."),
 ]
 
+ShapeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        help="Size of an input that a .tflite leaves open, e.g. in0=1,224,224,3; once for each.",
+    ),
+]
 SocOption = Annotated[
     str | None, typer.Option(help="The chip to compile for, where the target wants one.")
 ]
@@ -96,6 +103,7 @@ def run(
         ),
     ] = None,
     soc: SocOption = None,
+    shape: ShapeOption = None,
     limits: Annotated[
         Path | None, typer.Option(help="limits.toml: what the run must hold to pass.")
     ] = None,
@@ -140,6 +148,7 @@ def run(
         runner=runner,
         samples=samples,
         soc=soc,
+        shapes=tuple(shape or ()),
     )
     with (
         progress_bar() as progress,

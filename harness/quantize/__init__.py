@@ -18,6 +18,7 @@ from harness.quantize.diagnosis import explained
 from harness.quantize.tools import own_sources, tool_versions
 from harness.quantize.trial import run_once
 from harness.recipe import RECIPES, Recipe
+from harness.sources.models import LOWERED_SUFFIXES
 from harness.target import LoweringRequest, Progress, Target, no_progress
 
 Array = npt.NDArray[Any]
@@ -55,7 +56,7 @@ def lower(
     key = content_key(
         {
             "model": model.sha256,
-            "suffix": Path(model.resolved).suffix == ".tflite",
+            "suffix": Path(model.resolved).suffix in LOWERED_SUFFIXES,
             "recipe": asdict(replace(recipe, summary="")) if recipe else None,
             "calibration": samples.parent.name if calibrated else None,
             "lowering": f"{target.lower.__module__}.{_name(target)}",
@@ -77,7 +78,7 @@ def lower(
                 _lower_and_try(target, request, progress)
             except ModelError as error:
                 raise explained(error, model, samples, progress=progress) from error
-    return _for_target(load_artifact(stored / file), target.name, model.reference, cache)
+    return _for_target(load_artifact(stored / file), target.name, model, cache)
 
 
 def _lower_and_try(target: Target, request: LoweringRequest, progress: Progress) -> None:
@@ -131,6 +132,10 @@ def check_suffix(target: Target, suffix: str, reference: str) -> None:
             f"{target.name} runs {target.suffix} files, which come from PyTorch models; "
             f"{reference} runs on targets with LiteRT"
         )
+    if target.runtime != "executorch" and suffix == ".pte":
+        raise UsageError(
+            f"{target.name} runs {target.suffix} files; {reference} runs on targets with ExecuTorch"
+        )
 
 
 def check_listed(target: Target, recipe: Recipe) -> None:
@@ -172,13 +177,16 @@ def _store_samples(calibration: tuple[Array, ...], cache: Cache) -> Path:
     return path
 
 
-def _for_target(artifact: Artifact, target: str, model: str, cache: Cache) -> Artifact:
+def _for_target(artifact: Artifact, target: str, model: Model, cache: Cache) -> Artifact:
     """The artifact with a manifest that names this target and this reference; the same file may
     serve several."""
-    manifest = replace(artifact.manifest, target=target, model=model)
+    named = artifact.manifest
+    manifest = replace(
+        named, target=target, model=model.reference, recipe=named.recipe or model.recipe
+    )
     if manifest == artifact.manifest:
         return artifact
-    key = content_key({"file": str(artifact.path), "target": target, "model": model})
+    key = content_key({"file": str(artifact.path), "target": target, "model": model.reference})
     own = cache.entry("artifacts", key) / artifact.path.name
     if not own.exists():
         with cache.fill("artifacts", key) as folder:

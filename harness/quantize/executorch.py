@@ -3,6 +3,7 @@
 Everything here runs in an isolated process.
 """
 
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from harness.artifact import (
     Manifest,
     Quantization,
     TensorSpec,
+    load_artifact,
     save_manifest,
     sha256_file,
 )
@@ -51,6 +53,8 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
         ModelError: the model cannot be exported or lowered.
     """
     require_extra("executorch", "executorch", "torchao")
+    if request.recipe is None:
+        return _as_it_came(request)
     recipe = _supported(request.recipe)
     import torch
 
@@ -71,6 +75,16 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
     path, outside = _write(program, request.folder, progress)
     _save_reference(expected, request.folder)
     artifact = _described(request, path, inputs, outputs, _notes(recipe, outside, inputs, outputs))
+    save_manifest(artifact)
+    return artifact
+
+
+def _as_it_came(request: LoweringRequest) -> Artifact:
+    """A program that edgefarm made before, with its manifest."""
+    made = load_artifact(Path(request.model.resolved))
+    path = request.folder / "model.pte"
+    shutil.copyfile(made.path, path)
+    artifact = Artifact(path, replace(made.manifest, target=request.target))
     save_manifest(artifact)
     return artifact
 

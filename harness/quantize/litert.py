@@ -16,6 +16,7 @@ from harness.artifact import (
     Artifact,
     Manifest,
     TensorSpec,
+    manifest_beside,
     save_manifest,
     sha256_file,
 )
@@ -43,7 +44,7 @@ def lower_litert(request: LoweringRequest, progress: Progress) -> Artifact:
     if request.recipe is None:
         source = Path(request.model.resolved)
         shutil.copyfile(source, path)
-        return _finish(request, FloatModel(source, (), ()), path)
+        return _finish(request, _as_it_came(source), path)
     converted = float_model(request.model, Cache(request.cache), progress)
     if request.recipe.mode == "float":
         shutil.copyfile(converted.path, path)
@@ -56,7 +57,7 @@ def lower_litert(request: LoweringRequest, progress: Progress) -> Artifact:
 def float_model(model: Model, cache: Cache, progress: Progress) -> FloatModel:
     """The float ``.tflite`` of a model, from the cache if it was converted before."""
     if model.resolved.endswith(".tflite"):
-        return FloatModel(Path(model.resolved), (), ())
+        return _as_it_came(Path(model.resolved))
     key = content_key({"model": model.sha256, "tools": tool_versions(), "source": own_sources()})
     entry = cache.entry("float", key)
     if not entry.is_dir():
@@ -68,6 +69,15 @@ def float_model(model: Model, cache: Cache, progress: Progress) -> FloatModel:
         for side in ("inputs", "outputs")
     )
     return FloatModel(entry / "model.tflite", inputs, outputs)
+
+
+def _as_it_came(path: Path) -> FloatModel:
+    """A file that was submitted; the layout of one that edgefarm made is in its manifest."""
+    own = manifest_beside(path)
+    inputs, outputs = (own.inputs, own.outputs) if own else ((), ())
+    return FloatModel(
+        path, tuple(x.permutation for x in inputs), tuple(y.permutation for y in outputs)
+    )
 
 
 def _convert(model: Model, folder: Path, progress: Progress) -> None:

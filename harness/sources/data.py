@@ -26,7 +26,7 @@ from harness.isolate import run_isolated
 from harness.model import Model, ModelInput
 from harness.sources.batches import arrange, fits, sample_count
 from harness.sources.dataset import Dataset
-from harness.sources.hints import dtype_hint, label_hint, shape_hint, with_hint
+from harness.sources.hints import dtype_hint, label_hint, shape_hint, size_hint, with_hint
 from harness.sources.images import load_images
 from harness.sources.npz import MAX_BYTES, read_npz
 from harness.sources.references import Reference, load_function, parse_reference
@@ -225,7 +225,8 @@ def _check_array(array: Array, wanted: ModelInput, where: str) -> Array:
     if not fits(array, wanted):
         said = f"{where}: each sample has shape {array.shape[1:]}"
         said += f", the model takes {wanted.shape[1:]}"
-        raise UsageError(with_hint(said, shape_hint(array.shape, wanted.shape[1:])))
+        hint = size_hint(array.shape, wanted.shape, wanted.free_axes, where.rpartition(": ")[2])
+        raise UsageError(with_hint(said, hint or shape_hint(array.shape, wanted.shape[1:])))
     dtype = np.dtype(wanted.dtype)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         place = tuple(int(axis[0]) for axis in np.nonzero(~np.isfinite(array)))

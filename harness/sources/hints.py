@@ -36,6 +36,24 @@ def shape_hint(samples: Shape, wanted: Shape) -> str:
     return ""
 
 
+def size_hint(samples: Shape, wanted: Shape, free_axes: Shape, name: str) -> str:
+    """How a file that leaves sizes open can be made to take samples of theirs.
+
+    Args:
+        samples: shape of the whole array; the first axis is the sample.
+        wanted: shape of the input, which has the size 1 where `free_axes` leave it open.
+        free_axes: of the input.
+        name: of the input, e.g. ``in0``.
+    """
+    fits = len(samples) == len(wanted) and all(
+        samples[axis] == wanted[axis] or axis in free_axes for axis in range(1, len(wanted))
+    )
+    if not fits:
+        return ""
+    sizes = ",".join(map(str, (wanted[0], *samples[1:])))
+    return f"the file leaves these sizes open: fix them with --shape {name}={sizes}"
+
+
 def _order(given: Shape, wanted: Shape) -> Shape | None:
     """The axes of `given` in the order of `wanted`; the usual layouts first, for several may do."""
     if len(given) != len(wanted) or not 2 <= len(given) <= _MOST_PERMUTED:
