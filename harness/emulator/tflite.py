@@ -38,6 +38,7 @@ _STORED = {"int4": "int8", "uint4": "uint8", "int2": "int8"}
 _BLOCKWISE = schema.QuantizationDetails.BlockwiseQuantization
 _OPAQUE = {
     "string",
+    "complex32",
     "complex128",
     "resource",
     "variant",
