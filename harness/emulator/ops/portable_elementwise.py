@@ -2,6 +2,7 @@
 wrap, as C's do."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -138,7 +139,7 @@ def power(call: Call, *tensors: Array) -> Array:
     """``x^y`` in double, or the angle of a point."""
     base = call.node.options.get("base", tensors[0])
     exponent = call.node.options.get("other", tensors[-1])
-    operands = (base, exponent)
+    operands: tuple[Any, ...] = (base, exponent)
     if len(tensors) == 2:
         operands = broadcast(call, *tensors)
     dtype = compute_dtype(*operands)
@@ -192,7 +193,7 @@ def unary(call: Call, x: Array) -> Array:
     if name in _INTEGERS_STAY and x.dtype.kind in "iub":
         return x
     if name == "relu" and x.dtype.kind in "iub":
-        return np.maximum(x, x.dtype.type(0))
+        return np.asarray(np.maximum(x, x.dtype.type(0)))
     if name == "sign" and x.dtype.kind == "b":
         return x
     return _EXACT_UNARY[name](x)
@@ -252,11 +253,11 @@ def activation(call: Call, x: Array) -> Array:
     options, x = call.node.options, _real(x)
     if call.node.op == "aten::elu":
         inner = np.expm1(np.minimum(x, 0) * options["input_scale"]) * options["alpha"]
-        return np.where(x <= 0, inner, x) * options["scale"]
+        return np.asarray(np.where(x <= 0, inner, x) * options["scale"])
     if call.node.op == "aten::leaky_relu":
         return np.where(x > 0, x, x * np.asarray(options["slope"], x.dtype))
     if call.node.op == "aten::gelu":
         return (gelu_approximate if options["approximate"] == "tanh" else gelu)(x)
     if options["eps"] is not None:
         x = np.clip(x, options["eps"], 1 - options["eps"])
-    return np.log(x / (1 - x))
+    return np.asarray(np.log(x / (1 - x)))

@@ -55,7 +55,7 @@ def arange(call: Call, _size: Array) -> Array:
 @portable("select_copy")
 def select(call: Call, x: Array) -> Array:
     """One slice, without its dimension."""
-    return np.take(x, option(call, "index"), axis_of(call, x))
+    return np.asarray(np.take(x, option(call, "index"), axis_of(call, x)))
 
 
 def _steps(call: Call, size: int) -> slice:
@@ -121,7 +121,7 @@ def as_strided(call: Call, x: Array) -> Array:
     place = np.asarray(int(option(call, "offset") or 0))
     for size, stride in zip(option(call, "size"), option(call, "stride"), strict=True):
         place = place[..., np.newaxis] + np.arange(size) * stride
-    return x.reshape(-1)[place]
+    return np.asarray(x.reshape(-1)[place])
 
 
 @portable("diagonal_copy")
@@ -250,7 +250,7 @@ def _places(x: Array, indices: tuple[Array | None, ...]) -> tuple[Any, ...]:
 @portable("index")
 def index_of(_call: Call, x: Array, *indices: Array | None) -> Array:
     """The elements that tensors of indices name. Source: executorch …/cpu/op_index.cpp."""
-    return x[_places(x, indices)]
+    return np.asarray(x[_places(x, indices)])
 
 
 @portable("index_put")
@@ -290,7 +290,7 @@ def scatter(call: Call, x: Array, index: Array, source: Array | None = None) -> 
         x, y, index = x.reshape(1), y.reshape(1), index.reshape(1)
         source = None if source is None else source.reshape(1)
     values = _number(call, option(call, "value")) if source is None else source
-    places = list(np.indices(index.shape, sparse=True))
+    places: list[Any] = list(np.indices(index.shape, sparse=True))
     places[axis] = _inside(index, x.shape[axis])
     if source is not None:
         values = source[tuple(slice(0, n) for n in index.shape)]

@@ -162,11 +162,11 @@ def softmax(call: Call, x: Array) -> Array:
     powers = np.exp(shifted)
     whole = powers.sum(axis=axis, keepdims=True)
     y = shifted - np.log(whole) if call.node.op == "aten::_log_softmax" else powers / whole
-    return y.reshape(call.output.shape)
+    return np.asarray(y.reshape(call.output.shape))
 
 
 @portable("glu")
 def gated(call: Call, x: Array) -> Array:
     """One half times the sigmoid of the other. Source: executorch …/portable/cpu/op_glu.cpp."""
     first, gate = np.split(x, 2, axis_of(call, x))
-    return first / (1 + np.exp(-gate))
+    return np.asarray(first / (1 + np.exp(-gate)))

@@ -20,7 +20,7 @@ def product(call: Call, *tensors: Array) -> Array:
     if call.node.op != "aten::addmm":
         return tensors[0] @ tensors[1]
     bias, x, other = tensors
-    return x @ other * option(call, "alpha") + bias * option(call, "beta")
+    return np.asarray(x @ other * option(call, "alpha") + bias * option(call, "beta"))
 
 
 def _each(call: Call, name: str, rank: int, default: int) -> list[int]:
@@ -41,8 +41,8 @@ def _windows(
     rank = len(window)
     spread = [(w - 1) * d + 1 for w, d in zip(window, dilation, strict=True)]
     seen = np.lib.stride_tricks.sliding_window_view(x, spread, tuple(range(-rank, 0)))
-    steps = [slice(None, None, s) for s in stride]
-    return seen[(..., *steps, *(slice(None, None, d) for d in dilation))]
+    steps: list[Any] = [slice(None, None, s) for s in (*stride, *dilation)]
+    return np.asarray(seen[(..., *steps)])
 
 
 def _bordered(x: Array, before: Sequence[int], after: Sequence[int], fill: float | int) -> Array:
@@ -51,7 +51,7 @@ def _bordered(x: Array, before: Sequence[int], after: Sequence[int], fill: float
     widths = [(max(b, 0), max(a, 0)) for b, a in zip(before, after, strict=True)]
     check_size([n + sum(w) for n, w in zip(x.shape[-rank:], widths, strict=True)])
     wide = np.pad(x, [(0, 0)] * (x.ndim - rank) + widths, constant_values=fill)
-    cut = [
+    cut: list[Any] = [
         slice(max(-b, 0), wide.shape[n - rank] - max(-a, 0))
         for n, (b, a) in enumerate(zip(before, after, strict=True))
     ]
@@ -93,7 +93,8 @@ def _spread(x: Array, stride: Sequence[int]) -> Array:
     """Zeros between the elements of the last dimensions."""
     sizes = [(n - 1) * s + 1 for n, s in zip(x.shape[2:], stride, strict=True)]
     made = np.zeros(check_size((*x.shape[:2], *sizes)), x.dtype)
-    made[(..., *(slice(None, None, s) for s in stride))] = x
+    steps: list[Any] = [slice(None, None, s) for s in stride]
+    made[(..., *steps)] = x
     return made
 
 
@@ -131,7 +132,7 @@ def average_pool(call: Call, x: Array) -> Array:
     """
     total = _pooling(call, x, 0, (1, 1)).sum(axis=(-2, -1), dtype=x.dtype)
     if option(call, "divisor") is not None:
-        return total / option(call, "divisor")
+        return np.asarray(total / option(call, "divisor"))
     counted = np.ones(x.shape[-2:], np.int64)
     if option(call, "count_padding"):
         padding = _each(call, "padding", 2, 0)
@@ -139,7 +140,7 @@ def average_pool(call: Call, x: Array) -> Array:
         count = _pooling_of_border(call, counted)
     else:
         count = _pooling(call, counted, 0, (1, 1)).sum(axis=(-2, -1))
-    return total / count.astype(x.dtype)
+    return np.asarray(total / count.astype(x.dtype))
 
 
 def _pooling_of_border(call: Call, counted: Array) -> Array:
@@ -339,5 +340,5 @@ def distances(call: Call, x: Array, other: Array) -> Array:
     check_size((*call.output.shape, x.shape[-1]))
     apart = np.abs(x[..., :, np.newaxis, :] - other[..., np.newaxis, :, :])
     if p == 0:
-        return (apart != 0).sum(axis=-1)
-    return apart.max(axis=-1) if np.isinf(p) else (apart**p).sum(axis=-1) ** (1 / p)
+        return np.asarray((apart != 0).sum(axis=-1))
+    return np.asarray(apart.max(axis=-1) if np.isinf(p) else (apart**p).sum(axis=-1) ** (1 / p))
