@@ -15,7 +15,6 @@ from harness.emulator.interpreter import Emulation, Undefined, emulate
 from harness.errors import ModelError
 from harness.records import Exactness, Promise
 
-
 _HELD: Mapping[Promise, str] = {
     "exact": "exact",
     "assumed": "compared, in part as assumed,",
@@ -83,7 +82,7 @@ def without_promise(exactness: Exactness, taken: Sequence[Undefined]) -> Exactne
     its, was = ("its output", "was") if len(taken) == 1 else ("their outputs", "were")
     has = "has" if len(taken) == 1 else "have"
     reason = (
-        f"{held} up to and beyond {places}, which {has} no entry ({taken[0].reason}): {its} {was} taken from the "
-        "device"
+        f"{held} up to and beyond {places}, which {has} no entry ({taken[0].reason}): "
+        f"{its} {was} taken from the device"
     )
     return replace(exactness, verdict="unknown", reason=reason)
