@@ -9,6 +9,7 @@ from harness.isolate import run_isolated
 from harness.model import Model
 from harness.quantize.causes import Explanation, explain
 from harness.quantize.culprits import exported, first_nan, place, suspects
+from harness.sources.batches import model_specs
 from harness.sources.models import LOWERED_SUFFIXES, parse_model
 from harness.target import Progress, no_progress
 from harness.wording import first_line
@@ -55,7 +56,7 @@ def explained(
         try:
             found = run_isolated(
                 _diagnose,
-                model.resolved,
+                model,
                 text,
                 error.raw,
                 samples,
@@ -79,11 +80,11 @@ def _with_log(error: ModelError) -> str:
 
 def _diagnose(resolved: str, text: str, raw: str, samples: Path, _progress: Progress) -> Diagnosis:
     """Isolated only. The cause is in `text`; `raw` is what names operators and lines."""
-    program = exported(parse_model(resolved))
+    program = exported(parse_model(model.resolved))
     known = explain(text)
     nodes = suspects(program, raw, known)
     places = list(dict.fromkeys(place(node) for node in nodes))
-    nan, wild = first_nan(program, samples) if known is None else (None, False)
+    nan, wild = first_nan(program, model_specs(model), samples) if known is None else (None, False)
     return Diagnosis(
         tuple(places[:_MOST_PLACES]),
         max(0, len(places) - _MOST_PLACES),

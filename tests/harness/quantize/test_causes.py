@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.artifact import TensorSpec
 from harness.quantize.causes import CAUSES, explain
 
 EXECUTING = "While executing %x : [num_users=1] = call_function[target=torch.ops.aten.{}](args = ()"
@@ -131,7 +132,8 @@ def test_the_module_and_the_line_are_found(tmp_path: Path) -> None:
     wild = net(lambda m, x: torch.log(m[0](x) - 1e6).relu(), nn.Linear(8, 8))
     np.savez(tmp_path / "x.npz", in0=np.ones((3, 8), np.float32))
     program = torch.export.export(wild, (x,), strict=False)
-    node, _infinite = first_nan(program, tmp_path / "x.npz")
+    specs = [TensorSpec("x", (1, 8), "float32")]
+    node, _infinite = first_nan(program, specs, tmp_path / "x.npz")
     assert node is not None
     assert ", aten.log at " in place(node)
 
@@ -140,4 +142,4 @@ def test_the_module_and_the_line_are_found(tmp_path: Path) -> None:
     )
     np.savez(tmp_path / "x.npz", in0=np.eye(8, dtype=np.float32))
     program = torch.export.export(masked, (x,), strict=False)
-    assert first_nan(program, tmp_path / "x.npz") == (None, False)
+    assert first_nan(program, specs, tmp_path / "x.npz") == (None, False)
