@@ -78,7 +78,7 @@ def _with_log(error: ModelError) -> str:
         return error.raw
 
 
-def _diagnose(resolved: str, text: str, raw: str, samples: Path, _progress: Progress) -> Diagnosis:
+def _diagnose(model: Model, text: str, raw: str, samples: Path, _progress: Progress) -> Diagnosis:
     """Isolated only. The cause is in `text`; `raw` is what names operators and lines."""
     program = exported(parse_model(model.resolved))
     known = explain(text)
