@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.artifact import TensorSpec
-from harness.quantize.causes import Explanation
+from harness.causes import Explanation
 from harness.quantize.trial import samples_for
 from harness.slices import invocations
 from harness.sources.flat import flatten

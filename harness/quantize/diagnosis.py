@@ -4,10 +4,10 @@ to do. The converter's own words stay in the log, which is named."""
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.causes import explain, in_words
 from harness.errors import HarnessError, ModelError
 from harness.isolate import run_isolated
 from harness.model import Model
-from harness.quantize.causes import Explanation, explain
 from harness.quantize.culprits import exported, first_nan, place, suspects
 from harness.sources.batches import model_specs
 from harness.sources.models import LOWERED_SUFFIXES, parse_model
@@ -65,7 +65,11 @@ def explained(
             )
         except HarnessError:  # then what is known must do
             found = Diagnosis()
-    return ModelError(_worded(error, model.reference, known, found), raw=error.raw, log=error.log)
+    where = " or ".join(found.places) + (f" or {found.more} more" if found.more else "")
+    if known is not None:
+        at = where or error.place
+        return in_words(known, model.reference + (f": {at}" if at else ""), error)
+    return ModelError(_unknown(error, model.reference, where, found), raw=error.raw, log=error.log)
 
 
 def _with_log(error: ModelError) -> str:
@@ -93,20 +97,13 @@ def _diagnose(model: Model, text: str, raw: str, samples: Path, _progress: Progr
     )
 
 
-def _worded(error: ModelError, model: str, known: Explanation | None, found: Diagnosis) -> str:
-    said = first_line(error.raw)
-    where = " or ".join(found.places) + (f" or {found.more} more" if found.more else "")
-    if known is not None:
-        at = f": {where}" if where else ""
-        return (
-            f"{model}{at}: {known.what}. What to do: {known.remedy}. "
-            f"The converter's own words: {error.log}"
-        )
+def _unknown(error: ModelError, model: str, where: str, found: Diagnosis) -> str:
     if found.nan or found.wild:
         made = f"first in {found.nan}" if found.nan else "an output is infinite"
         return (
             f"{model}: the float model itself gives values that are not finite from the "
             f"calibration samples: {made}. What to do: mend the model or the samples; nothing can "
-            f"be quantized to such ranges. It ended with: {said} (output: {error.log})"
+            f"be quantized to such ranges. It ended with: {first_line(error.raw)} "
+            f"(output: {error.log})"
         )
     return f"{error}\n  It may come from {where}" if where else str(error)
