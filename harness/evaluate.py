@@ -45,7 +45,6 @@ from harness.readiness import throttling, wait_until_ready
 from harness.recipe import Recipe
 from harness.recording import Recording
 from harness.records import Latency, QuantizationCost, Run
-
 from harness.slices import take_slices
 from harness.sources.batches import sample_count, take_samples
 from harness.sources.data import load_data
