@@ -8,10 +8,11 @@ from harness.causes import explain, in_words
 from harness.errors import HarnessError, ModelError
 from harness.isolate import run_isolated
 from harness.model import Model
+from harness.quantize.alone import failing_alone
 from harness.quantize.culprits import exported, first_nan, place, suspects
 from harness.sources.batches import model_specs
 from harness.sources.models import LOWERED_SUFFIXES, parse_model
-from harness.target import Progress, no_progress
+from harness.target import Progress, Runtime, no_progress
 from harness.wording import first_line
 
 _TIMEOUT_S = 300.0
@@ -37,7 +38,12 @@ class Diagnosis:
 
 
 def explained(
-    error: ModelError, model: Model, samples: Path, *, progress: Progress = no_progress
+    error: ModelError,
+    model: Model,
+    samples: Path,
+    *,
+    runtime: Runtime,
+    progress: Progress = no_progress,
 ) -> ModelError:
     """The error as its author can act on it.
 
@@ -45,6 +51,7 @@ def explained(
         error: of a lowering or trial in a process of its own.
         model: what was lowered.
         samples: calibration samples as ``in0, …``.
+        runtime: that it was lowered for.
     """
     if not error.log:  # it is somebody's own message already
         return error
@@ -53,23 +60,30 @@ def explained(
     found = Diagnosis()
     if not model.resolved.endswith(LOWERED_SUFFIXES):
         progress("looking for the cause", 0, None)
-        try:
-            found = run_isolated(
-                _diagnose,
-                model,
-                text,
-                error.raw,
-                samples,
-                what=f"{model.reference}: looking for the cause",
-                timeout_s=_TIMEOUT_S,
-            )
-        except HarnessError:  # then what is known must do
-            found = Diagnosis()
+        found = _looked_for(error, model, text, samples)
+        nothing = known is None and not (found.places or found.nan or found.wild)
+        if nothing and runtime == "litert" and (alone := failing_alone(model, progress)):
+            found = Diagnosis((f"{alone}, which does not convert by itself either",))
     where = " or ".join(found.places) + (f" or {found.more} more" if found.more else "")
     if known is not None:
         at = where or error.place
         return in_words(known, model.reference + (f": {at}" if at else ""), error)
     return ModelError(_unknown(error, model.reference, where, found), raw=error.raw, log=error.log)
+
+
+def _looked_for(error: ModelError, model: Model, text: str, samples: Path) -> Diagnosis:
+    try:
+        return run_isolated(
+            _diagnose,
+            model,
+            text,
+            error.raw,
+            samples,
+            what=f"{model.reference}: looking for the cause",
+            timeout_s=_TIMEOUT_S,
+        )
+    except HarnessError:  # then what is known must do
+        return Diagnosis()
 
 
 def _with_log(error: ModelError) -> str:

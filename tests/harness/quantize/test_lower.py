@@ -11,7 +11,7 @@ import pytest
 from harness.cache import Cache
 from harness.errors import ModelError
 from harness.model import Model, ModelInput
-from harness.quantize import lower
+from harness.quantize import diagnosis, lower
 from harness.recipe import RECIPES
 from tests.harness.quantize.targets import target
 
@@ -99,9 +99,10 @@ def test_it_is_named_and_nothing_is_kept(
 
 @pytest.mark.slow
 def test_a_failure_names_the_module_the_line_and_the_remedy(
-    lowerings: ModuleType, tmp_path: Path
+    lowerings: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A known cause, one that a value explains, and an unknown one, whole."""
+    monkeypatch.setattr(diagnosis, "failing_alone", lambda *_: "module inner (Rank), aten.mul")
     source = tmp_path / "net.py"
     source.write_text(NET)
     np.savez(tmp_path / "x.npz", in0=np.ones((3, 2), np.float32))
@@ -130,3 +131,4 @@ def test_a_failure_names_the_module_the_line_and_the_remedy(
     words = "never seen before: " + "word " * 60 + "and the end of it"
     assert f"ValueError: {words}, at {tmp_path}/bad_lowerings.py:" in said
     assert "traceback: " in said
+    assert "may come from module inner (Rank), aten.mul, which does not convert by itself" in said
