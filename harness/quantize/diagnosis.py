@@ -117,7 +117,12 @@ def _unknown(error: ModelError, model: str, where: str, found: Diagnosis) -> str
         return (
             f"{model}: the float model itself gives values that are not finite from the "
             f"calibration samples: {made}. What to do: mend the model or the samples; nothing can "
-            f"be quantized to such ranges. It ended with: {first_line(error.raw)} "
-            f"(output: {error.log})"
+            f"be quantized to such ranges. It ended with: {_ended(error)}"
         )
     return f"{error}\n  It may come from {where}" if where else str(error)
+
+
+def _ended(error: ModelError) -> str:
+    """The first line of what was said, and the log."""
+    said = first_line(error.raw)
+    return said if error.log in said else f"{said} (output: {error.log})"
