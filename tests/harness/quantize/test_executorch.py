@@ -89,5 +89,5 @@ def test_a_program_that_was_made_before_is_taken_with_its_manifest(
     with pytest.raises(UsageError, match="runs on targets with ExecuTorch"):
         check_recipe(LITERT, again, None)
     manifest_path(kept.path).unlink()
-    with pytest.raises(UsageError, match=r"model\.pte\.json is not beside it.* edgefarm verify"):
+    with pytest.raises(UsageError, match=r"model\.pte\.json is not beside it.*`edgefarm verify`"):
         open_model(str(kept.path))
