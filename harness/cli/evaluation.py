@@ -201,6 +201,7 @@ def quantize(
     recipe: RecipeOption = None,
     data: DataOption = None,
     soc: SocOption = None,
+    shape: ShapeOption = None,
     accept_qualcomm_license: AcceptOption = False,  # noqa: ARG001  acts when it is parsed
     as_json: JsonOption = False,
 ) -> None:
@@ -213,7 +214,7 @@ def quantize(
     samples = data_of(model, data)
     check_choices(where, model, samples, chosen, soc=soc)
     with progress_bar() as progress:
-        opened = open_model(model, progress)
+        opened = open_model(model, progress, shapes=tuple(shape or ()))
         check_recipe(where, opened, chosen)
         dataset = load_data(samples, opened, progress)
         parts = split(dataset) if chosen else all_for_evaluation(dataset)
