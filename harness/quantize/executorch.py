@@ -23,11 +23,12 @@ from harness.artifact import (
 from harness.emulator.pte import SCALAR_TYPES
 from harness.errors import UsageError
 from harness.extras import require_extra
-from harness.quantize.finite import refuse_undefined_values, refuse_undefined_weights
+from harness.quantize.finite import observe, refuse_undefined_weights
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import tool_versions
 from harness.quantize.trial import REFERENCE
 from harness.quantize.xnnpack_graph import fold_padding, quantizer, separate_weights
+from harness.quantize.xnnpack_masks import masked_nodes
 from harness.recipe import Recipe
 from harness.sources.models import load_float32, parse_model
 from harness.sources.npz import read_npz
@@ -66,8 +67,12 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
     fold_padding(exported)
     separate_weights(exported)
     if recipe.mode != "float":
-        refuse_undefined_values(exported, samples[0], request.model.reference)
-        exported = _quantize(exported, recipe, samples, progress)
+        seen = observe(
+            exported,
+            samples if recipe.needs_calibration() else samples[:1],
+            request.model.reference,
+        )
+        exported = _quantize(exported, recipe, samples, progress, masked_nodes(exported, seen))
     with torch.no_grad():
         expected = exported(*samples[0])
     program = torch.export.export(exported, examples)
@@ -105,11 +110,12 @@ def _quantize(
     recipe: Recipe,
     samples: "list[Tensors]",
     progress: Progress,
+    in_float: frozenset[str],
 ) -> "torch.fx.GraphModule":
     import torch
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    prepared = prepare_pt2e(module, quantizer(_config(recipe)))
+    prepared = prepare_pt2e(module, quantizer(_config(recipe), in_float))
     with torch.no_grad():
         for done, batch in enumerate(samples if recipe.needs_calibration() else samples[:1]):
             progress("calibrating", done, len(samples))

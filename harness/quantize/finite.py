@@ -1,5 +1,8 @@
-"""Refuses weights that hold NaN or infinity before a converter meets them: they crash it."""
+"""Refuses weights and values that are NaN or infinite before a converter meets them: they crash
+it."""
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.errors import ModelError
@@ -30,29 +33,42 @@ def refuse_undefined_weights(module: "torch.nn.Module", reference: str) -> None:
             )
 
 
-def refuse_undefined_values(
-    graph_module: "torch.fx.GraphModule", samples: "tuple[torch.Tensor, ...]", reference: str
-) -> None:
-    """Run the float graph once and look for the first operator that makes NaN of what has none.
+Spans = dict[str, tuple[float, float]]
+"""Least and greatest value, by node."""
+
+
+def observe(
+    graph_module: "torch.fx.GraphModule",
+    batches: "Sequence[tuple[torch.Tensor, ...]]",
+    reference: str,
+) -> Spans:
+    """Run the float graph and keep what each of its float nodes gave.
 
     Raises:
-        ModelError: naming the operator, its module and its line.
+        ModelError: an operator makes NaN of what has none; it names operator, module and line.
     """
     import torch
+
+    spans: Spans = {}
 
     class Watching(torch.fx.Interpreter):  # type: ignore[misc]  # torch is untyped here
         def run_node(self, node: "torch.fx.Node") -> object:
             made = super().run_node(node)
-            given = [self.env.get(one) for one in node.all_input_nodes]
-            if _has_nan(made) and not any(_has_nan(one) for one in given):
+            if not (isinstance(made, torch.Tensor) and made.is_floating_point() and made.numel()):
+                return made
+            low, high = float(made.min()), float(made.max())
+            known = spans.get(node.name, (low, high))
+            if math.isnan(low) and not any(
+                math.isnan(spans[one.name][0]) for one in node.all_input_nodes if one.name in spans
+            ):
                 raise ModelError(_undefined(reference, node))
+            spans[node.name] = (min(low, known[0]), max(high, known[1]))
             return made
 
-    def _has_nan(x: object) -> bool:
-        return isinstance(x, torch.Tensor) and x.is_floating_point() and bool(x.isnan().any())
-
     with torch.no_grad():
-        Watching(graph_module, garbage_collect_values=False).run(*samples)
+        for batch in batches:
+            Watching(graph_module).run(*batch)
+    return spans
 
 
 def _undefined(reference: str, node: "torch.fx.Node") -> str:
@@ -66,7 +82,7 @@ def _undefined(reference: str, node: "torch.fx.Node") -> str:
     )
     what = "the input" if node.op == "placeholder" else f"operator {node.target}"
     return (
-        f"{reference}: {what} gives NaN in float already on the first calibration samples"
+        f"{reference}: {what} gives NaN in float already on the calibration samples"
         f"{module_of(node)}{f' ({line})' if line else ''}; what is NaN has no range to quantize; "
         "look for log or square root of what is not positive, or a division by zero"
     )

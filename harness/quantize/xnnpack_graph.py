@@ -7,6 +7,8 @@ Everything here runs in an isolated process.
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from harness.quantize.xnnpack_masks import leave_in_float
+
 if TYPE_CHECKING:
     import torch
 
@@ -76,11 +78,12 @@ def zero_padding(node: "torch.fx.Node") -> tuple[int, int, int, int] | None:
     return (left, right, top, bottom) if min(sides) >= 0 else None
 
 
-def quantizer(config: Any) -> Any:  # noqa: ANN401  executorch is untyped here
+def quantizer(config: Any, in_float: frozenset[str]) -> Any:  # noqa: ANN401  executorch is untyped
     """XNNPACKQuantizer that also covers clamps and padding.
 
     Args:
         config: a ``QuantizationConfig`` for the whole graph.
+        in_float: names of nodes that are left in float.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
 
@@ -91,6 +94,7 @@ def quantizer(config: Any) -> Any:  # noqa: ANN401  executorch is untyped here
             if not config.input_activation.is_dynamic:
                 _join_clamps(annotated)
                 _join_padding(annotated, config.input_activation)
+            leave_in_float(annotated, in_float)
             return annotated
 
     made = FusingQuantizer().set_global(config)
