@@ -82,11 +82,33 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """What a recipe did to one layer: an op with weights, or a product of activations.
+
+    Attributes:
+        name: path of the module in the user's source, as far as the file tells it; else the name
+            of a tensor.
+        op: as the runtime calls it.
+        reached: "quantized" where weights and activations are what the recipe says, "partly" where
+            some of them are, else "not".
+        why: it is not quantized; "" where it is.
+        weighted: whether it has weights of its own.
+    """
+
+    name: str
+    op: str
+    reached: Literal["quantized", "partly", "not"]
+    why: str = ""
+    weighted: bool = True
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What an artifact is and how it came to be.
 
     Attributes:
         findings: what was found in the lowered file.
+        reached: what the recipe did to each layer; empty for a recipe that quantizes nothing.
         soc: the chip that it was compiled for; None where it runs on any.
         placement: what the accelerator's compiler did; None where none was called.
         vendor_build: build of the vendor's libraries that compiled it; empty where any will do.
@@ -103,6 +125,7 @@ class Manifest:
     tool_versions: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    reached: tuple[Layer, ...] = ()
     soc: str | None = None
     placement: PlacementReport | None = None
     vendor_build: str = ""

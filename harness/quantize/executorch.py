@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.artifact import (
     Artifact,
+    Layer,
     Manifest,
     Quantization,
     TensorSpec,
@@ -24,11 +25,14 @@ from harness.emulator.pte import SCALAR_TYPES
 from harness.errors import UsageError
 from harness.extras import require_extra
 from harness.quantize.finite import observe, refuse_undefined_weights
+from harness.quantize.inspect_lowered import inspect_file
+from harness.quantize.reached import with_reached
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import tool_versions
 from harness.quantize.trial import REFERENCE
 from harness.quantize.xnnpack_graph import fold_padding, quantizer, separate_weights
 from harness.quantize.xnnpack_masks import masked_nodes
+from harness.quantize.xnnpack_reached import layers_of
 from harness.recipe import Recipe
 from harness.sources.models import load_float32, parse_model
 from harness.sources.npz import read_npz
@@ -77,9 +81,10 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
         expected = exported(*samples[0])
     program = torch.export.export(exported, examples)
     inputs, outputs = _integer_boundary(program) if recipe.mode == "static" else ({}, {})
-    path, outside = _write(program, request.folder, progress)
+    path, outside, layers = _write(program, recipe, request.folder, progress)
     _save_reference(expected, request.folder)
     artifact = _described(request, path, inputs, outputs, _notes(recipe, outside, inputs, outputs))
+    artifact = replace(artifact, manifest=with_reached(artifact.manifest, recipe, layers))
     save_manifest(artifact)
     return artifact
 
@@ -167,9 +172,10 @@ def _integer_boundary(program: "torch.export.ExportedProgram") -> tuple[Boundary
 
 
 def _write(
-    program: "torch.export.ExportedProgram", folder: Path, progress: Progress
-) -> tuple[Path, Counter[str]]:
-    """Lower and write the program; also the operators that XNNPACK did not take."""
+    program: "torch.export.ExportedProgram", recipe: Recipe, folder: Path, progress: Progress
+) -> tuple[Path, Counter[str], tuple[Layer, ...]]:
+    """Lower and write the program; also the operators that XNNPACK did not take, and what the
+    recipe reached."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
@@ -182,10 +188,11 @@ def _write(
     )
     for plumbing in ("executorch_call_delegate", "getitem"):
         outside.pop(plumbing, None)
+    layers = layers_of(edge.exported_program(), recipe)
     path = folder / "model.pte"
     with path.open("wb") as stream:
         edge.to_executorch().write_to_file(stream)
-    return path, outside
+    return path, outside, layers
 
 
 def _save_reference(outputs: Any, folder: Path) -> None:  # noqa: ANN401  a tensor or a sequence
@@ -233,6 +240,8 @@ def _described(
         ),
         outputs=tuple(_spec(f"out{i}", info, outputs.get(i)) for i, info in enumerate(outs)),
         tool_versions=tool_versions(),
+        notes=notes,
+        findings=inspect_file(path),
         notes=(*request.model.say_outputs([f"out{i}" for i in range(len(outs))]), *notes),
     )
     return Artifact(path, manifest)

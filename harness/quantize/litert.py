@@ -14,6 +14,7 @@ import numpy as np
 
 from harness.artifact import (
     Artifact,
+    Finding,
     Manifest,
     TensorSpec,
     manifest_beside,
@@ -21,11 +22,16 @@ from harness.artifact import (
     sha256_file,
 )
 from harness.cache import Cache, content_key
+from harness.emulator.model_file import read_model
+from harness.errors import ModelError
 from harness.extras import require_extra
 from harness.model import Model
 from harness.quantize.finite import refuse_undefined_weights
+from harness.quantize.inspect_lowered import inspect_file
 from harness.quantize.litert_graph import convertible
 from harness.quantize.litert_quantize import FloatModel, quantize, read_specs
+from harness.quantize.litert_reached import layers_of
+from harness.quantize.reached import with_reached
 from harness.quantize.tools import own_sources, tool_versions
 from harness.recipe import Recipe
 from harness.sources.models import load_float32, parse_model
@@ -44,14 +50,16 @@ def lower_litert(request: LoweringRequest, progress: Progress) -> Artifact:
     if request.recipe is None:
         source = Path(request.model.resolved)
         shutil.copyfile(source, path)
+        return _finish(request, FloatModel(source, (), ()), path)
+    findings: tuple[Finding, ...] = ()
         return _finish(request, _as_it_came(source), path)
     converted = float_model(request.model, Cache(request.cache), progress)
     if request.recipe.mode == "float":
         shutil.copyfile(converted.path, path)
     else:
-        content = quantize(converted, request.recipe, request.calibration, progress)
+        content, findings = quantize(converted, request.recipe, request.calibration, progress)
         path.write_bytes(content)
-    return _finish(request, converted, path)
+    return _finish(request, converted, path, findings)
 
 
 def float_model(model: Model, cache: Cache, progress: Progress) -> FloatModel:
@@ -111,7 +119,12 @@ def _is_image(x: Any) -> bool:  # noqa: ANN401  a torch tensor; torch is untyped
     return bool(x.ndim == 4 and x.is_floating_point())
 
 
-def _finish(request: LoweringRequest, converted: FloatModel, path: Path) -> Artifact:
+def _finish(
+    request: LoweringRequest,
+    converted: FloatModel,
+    path: Path,
+    findings: tuple[Finding, ...] = (),
+) -> Artifact:
     """Write the manifest from the file itself."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -137,14 +150,28 @@ def _finish(request: LoweringRequest, converted: FloatModel, path: Path) -> Arti
             inputs=inputs,
             outputs=outputs,
             tool_versions=tool_versions(),
+            notes=_boundary_notes(request.recipe, (*inputs, *outputs)),
+            findings=(*findings, *inspect_file(path)),
             notes=(
                 *request.model.say_outputs([spec.name for spec in outputs]),
                 *_boundary_notes(request.recipe, (*inputs, *outputs)),
             ),
         ),
     )
+    artifact = replace(artifact, manifest=_reached(artifact, request.recipe))
     save_manifest(artifact)
     return artifact
+
+
+def _reached(artifact: Artifact, recipe: Recipe | None) -> Manifest:
+    """The manifest with what the recipe reached, where our reader takes the file."""
+    if recipe is None or recipe.mode == "float":
+        return artifact.manifest
+    try:
+        graph = read_model(artifact.path).main
+    except ModelError:
+        return artifact.manifest
+    return with_reached(artifact.manifest, recipe, layers_of(graph, recipe))
 
 
 def _boundary_notes(recipe: Recipe | None, specs: tuple[TensorSpec, ...]) -> tuple[str, ...]:

@@ -16,8 +16,7 @@ import numpy.typing as npt
 from harness.emulator.graph import Graph, Node, Tensor
 from harness.emulator.model_file import read_model
 from harness.errors import ModelError
-from harness.quantize.litert_patch import TflitePatch
-from harness.quantize.litert_ranges import LEAST_SCALE
+from harness.quantize.litert_patch import LEAST_SCALE, TflitePatch
 
 Array = npt.NDArray[Any]
 

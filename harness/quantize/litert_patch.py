@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+LEAST_SCALE = 2.0**-12
+"""Of a tensor that held nothing but zeros; as ExecuTorch has it."""
+
 
 class TflitePatch:
     """The main graph of a `.tflite`, whose tensors can be written.

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.artifact import Quantization, TensorSpec
+from harness.artifact import Finding, Quantization, TensorSpec
 from harness.extras import require_extra
 from harness.quantize.litert_mend import mend
 from harness.quantize.litert_ranges import (
     Ranges,
     begin_at_floors,
+    clipped,
+    dead_findings,
     float_graph,
     make_masks_finite,
     mask_floors,
@@ -48,8 +50,10 @@ class FloatModel:
     outputs: tuple[Permutation, ...]
 
 
-def quantize(converted: FloatModel, recipe: Recipe, samples: Path, progress: Progress) -> bytes:
-    """The quantized file's content.
+def quantize(
+    converted: FloatModel, recipe: Recipe, samples: Path, progress: Progress
+) -> tuple[bytes, tuple[Finding, ...]]:
+    """The quantized file's content, and what of the float one it cannot hold.
 
     Args:
         samples: ``.npz`` with calibration samples, for recipes that need them.
@@ -62,7 +66,7 @@ def quantize(converted: FloatModel, recipe: Recipe, samples: Path, progress: Pro
     graph = float_graph(bytes(source))
     rules = _library_recipe(recipe)
     if not recipe.needs_calibration():
-        return bytes(quantizer.Quantizer(source, rules).quantize(None).quantized_model)
+        return bytes(quantizer.Quantizer(source, rules).quantize(None).quantized_model), ()
     batches = _batches(samples, converted, source, signature)
     ranges = _calibrate(source, rules, batches, signature, progress)
     if graph is not None:
@@ -72,10 +76,13 @@ def quantize(converted: FloatModel, recipe: Recipe, samples: Path, progress: Pro
             batches = _floored(batches, floors, source, signature)
             ranges = _calibrate(source, rules, batches, signature, progress)
             begin_at_floors(ranges, graph, floors)
-    widen_dead(ranges)
+    dead = widen_dead(ranges)
     progress("quantizing", 1, 1)
     made = bytes(quantizer.Quantizer(source, rules).quantize(ranges).quantized_model)
-    return made if graph is None else mend(made, graph)
+    return made if graph is None else mend(made, graph), (
+        *dead_findings(dead),
+        *clipped(source, made),
+    )
 
 
 def _calibrate(
@@ -103,7 +110,7 @@ def _by_tensor(
 ) -> dict[int, npt.NDArray[Any]]:
     """All that each input was given, by tensor index."""
     return {
-        tensor: np.concatenate([batch[name] for batch in batches])
+        tensor: np.concatenate([batch[name].ravel() for batch in batches])
         for name, tensor in _input_tensors(source, signature).items()
     }
 

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from harness.artifact import Finding
 from harness.emulator.graph import Graph
 from harness.emulator.model_file import read_model
 from harness.errors import ModelError
-from harness.quantize.litert_patch import TflitePatch
+from harness.quantize.inspect_lowered import clipped_constants
+from harness.quantize.litert_patch import LEAST_SCALE, TflitePatch
 from harness.quantize.mask_floors import Floors, Span, find_floors
 
 Array = npt.NDArray[Any]
 Ranges = dict[str, dict[str, Array]]
 
-LEAST_SCALE = 2.0**-12
-"""Of a tensor that held nothing but zeros; as ExecuTorch has it."""
 _STEPS = 255
 _DEAD = 1e-6
 """A range narrower than that holds nothing."""
@@ -97,6 +97,28 @@ def widen_dead(ranges: Ranges) -> list[str]:
             seen["max"] = np.full_like(seen["max"], _STEPS * LEAST_SCALE)
             dead.append(name)
     return dead
+
+
+def dead_findings(names: list[str]) -> tuple[Finding, ...]:
+    """A remark for each tensor that held nothing but zeros."""
+    return tuple(
+        Finding(
+            "dead-tensor",
+            name,
+            f"it was 0 on all calibration data; its scale is {LEAST_SCALE:.3g} by choice",
+            "look whether the layer before it is dead, or calibrate on data that reaches it",
+            "note",
+        )
+        for name in names
+    )
+
+
+def clipped(source: bytearray, made: bytes) -> tuple[Finding, ...]:
+    """See `clipped_constants`; none where our reader does not take a file."""
+    try:
+        return clipped_constants(read_model(bytes(source)).main, read_model(made).main)
+    except ModelError:
+        return ()
 
 
 def _span(seen: Mapping[str, Array] | None) -> Span | None:
