@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.artifact import Finding
 from harness.emulator.graph import Graph, Node, Tensor
@@ -67,6 +68,31 @@ def _scales(graph: Graph) -> Iterator[Finding]:
 
 
 def _ratios(graph: Graph) -> Iterator[Finding]:
+    for y, op, ratios in _requantizations(graph):
+        bad = (ratios >= _MOST_RATIO) | (ratios < _LEAST_RATIO)
+        if bad.any():
+            yield _finding(
+                "scale-ratio",
+                y,
+                f"input scale x weight scale / output scale is {float(ratios[bad][0]):.3g} for "
+                f"{int(bad.sum())} of {ratios.size} channels of {op}; XNNPACK takes from "
+                "2^-32 to 256",
+                "look for weights or outputs that are all but zero beside a large bias",
+            )
+
+
+def narrow_outputs(graph: Graph) -> dict[str, float]:
+    """Outputs with a scale so small that XNNPACK refuses their op, with the least that it takes,
+    by name."""
+    return {
+        y.name: float(y.quantization.scales[0]) * float(ratios.max()) / (_MOST_RATIO / 2)
+        for y, _, ratios in _requantizations(graph)
+        if y.quantization is not None and y.dtype == "int8" and ratios.max() >= _MOST_RATIO
+    }
+
+
+def _requantizations(graph: Graph) -> Iterator[tuple[Tensor, str, npt.NDArray[np.float64]]]:
+    """Output, op and scale ratios of each integer op with weights."""
     for node in graph.nodes:
         if node.op not in WEIGHTED:
             continue
@@ -75,21 +101,9 @@ def _ratios(graph: Graph) -> Iterator[Finding]:
             continue
         if x.quantization is None or y.quantization is None:
             continue
-        ratios = (
-            x.quantization.scales.astype(np.float64)[0]
-            * weights.quantization.scales.astype(np.float64)
-            / np.maximum(y.quantization.scales.astype(np.float64)[0], 1e-300)
-        )
-        bad = (ratios >= _MOST_RATIO) | (ratios < _LEAST_RATIO)
-        if bad.any():
-            yield _finding(
-                "scale-ratio",
-                y,
-                f"input scale x weight scale / output scale is {float(ratios[bad][0]):.3g} for "
-                f"{int(bad.sum())} of {ratios.size} channels of {node.op}; XNNPACK takes from "
-                "2^-32 to 256",
-                "look for weights or outputs that are all but zero beside a large bias",
-            )
+        of_x, of_y = x.quantization.scales[0], y.quantization.scales[0]
+        scales = weights.quantization.scales.astype(np.float64)
+        yield y, node.op, np.float64(of_x) * scales / max(np.float64(of_y), 1e-300)
 
 
 def _biases(graph: Graph) -> Iterator[Finding]:

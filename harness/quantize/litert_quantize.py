@@ -24,6 +24,7 @@ from harness.quantize.litert_ranges import (
     mask_floors,
     refuse_undefined,
     widen_dead,
+    widen_narrow,
 )
 from harness.quantize.mask_floors import Floors
 from harness.quantize.trial import samples_for
@@ -31,6 +32,8 @@ from harness.recipe import Recipe
 from harness.slices import invocations
 from harness.sources.npz import read_npz
 from harness.target import Progress
+
+_MOST_ROUNDS = 4
 
 Permutation = tuple[int, ...] | None
 Batch = dict[str, npt.NDArray[Any]]
@@ -78,11 +81,13 @@ def quantize(
             begin_at_floors(ranges, graph, floors)
     dead = widen_dead(ranges)
     progress("quantizing", 1, 1)
-    made = bytes(quantizer.Quantizer(source, rules).quantize(ranges).quantized_model)
-    return made if graph is None else mend(made, graph), (
-        *dead_findings(dead),
-        *clipped(source, made),
-    )
+    made = b""
+    for _ in range(_MOST_ROUNDS):
+        made = bytes(quantizer.Quantizer(source, rules).quantize(ranges).quantized_model)
+        made = made if graph is None else mend(made, graph)
+        if not widen_narrow(ranges, made):
+            break
+    return made, (*dead_findings(dead), *clipped(source, made))
 
 
 def _calibrate(

@@ -14,8 +14,9 @@ from harness.artifact import Finding
 from harness.emulator.graph import Graph
 from harness.emulator.model_file import read_model
 from harness.errors import ModelError
-from harness.quantize.inspect_lowered import clipped_constants
+from harness.quantize.inspect_lowered import clipped_constants, narrow_outputs
 from harness.quantize.litert_patch import LEAST_SCALE, TflitePatch
+from harness.quantize.litert_reached import module_path
 from harness.quantize.mask_floors import Floors, Span, find_floors
 
 Array = npt.NDArray[Any]
@@ -99,12 +100,26 @@ def widen_dead(ranges: Ranges) -> list[str]:
     return dead
 
 
+def widen_narrow(ranges: Ranges, made: bytes) -> bool:
+    """Widen the ranges of outputs whose scale XNNPACK refuses; whether there are any."""
+    try:
+        narrow = narrow_outputs(read_model(made).main)
+    except ModelError:
+        return False
+    known = {name: scale for name, scale in narrow.items() if _span(ranges.get(name)) is not None}
+    for name, scale in known.items():
+        seen = ranges[name]
+        low = min(float(np.min(seen["min"])), 0.0)
+        seen["max"] = np.full_like(seen["max"], low + _STEPS * scale)
+    return bool(known)
+
+
 def dead_findings(names: list[str]) -> tuple[Finding, ...]:
     """A remark for each tensor that held nothing but zeros."""
     return tuple(
         Finding(
             "dead-tensor",
-            name,
+            module_path(name),
             f"it was 0 on all calibration data; its scale is {LEAST_SCALE:.3g} by choice",
             "look whether the layer before it is dead, or calibrate on data that reaches it",
             "note",

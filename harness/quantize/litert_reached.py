@@ -42,7 +42,10 @@ def _layer(
     if recipe.mode == "static":
         output = graph.tensors[node.outputs[0]]
         integers += [_is_quantized(one) for one in (x, output) if one is not None]
-    name = module_path(weights.name if weighted else graph.tensors[node.outputs[0]].name)
+    made = graph.tensors[node.outputs[0]].name
+    name = module_path(weights.name if weighted else made)
+    if name == weights.name:
+        name = module_path(made)
     if all(integers):
         return Layer(name, node.op, "quantized", weighted=weighted)
     if any(integers):
