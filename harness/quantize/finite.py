@@ -24,7 +24,7 @@ def refuse_undefined_weights(module: "torch.nn.Module", reference: str) -> None:
             continue
         bad = x.isnan() if kind == "buffer" else ~x.isfinite()
         if count := int(bad.sum()):
-            owner, _, field = name.rpartition(".")
+            owner, _, field = name.removeprefix("model.").rpartition(".")
             where = owner or "the model itself"
             raise ModelError(
                 f"{reference}: {kind} {field!r} of module {where!r} holds {count} values of "

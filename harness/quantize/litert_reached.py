@@ -85,5 +85,6 @@ def module_path(name: str) -> str:
         match = _MODULE.match(segment.rpartition(".")[2])
         if match:
             parts.append(match[1])
-    path = ".".join(part for part in parts if part != "wrapped")
-    return path or name
+    for ours in ("wrapped", "model"):  # what litert-torch and `harness.sources.flat` put around it
+        parts = parts[1:] if parts[:1] == [ours] else parts
+    return ".".join(parts) or name

@@ -131,5 +131,8 @@ def _behind(argument: Any) -> Any:  # noqa: ANN401  a node or a number
 
 
 def _is(argument: Any, *names: str) -> bool:  # noqa: ANN401  a node or a number
-    target = str(getattr(argument, "target", "")) if hasattr(argument, "args") else ""
-    return any(name in target for name in names)
+    """Whether it is a call of one of these; an input of a delegate only has the name of what it
+    came from."""
+    if getattr(argument, "op", "") != "call_function":
+        return False
+    return any(name in str(argument.target) for name in names)
