@@ -94,6 +94,8 @@ def run_detail(run: Run) -> RenderableType:
         parts += [_heading("Time of one invocation"), _indented(_time_table(run))]
     if run.manifest is not None:
         size = words.size(run.manifest.bytes)
+        if words.reached(run):
+            parts.append(_bullet(words.printable(words.reached(run), 600), "dim"))
         parts.append(_bullet(f"artifact sha256 {run.manifest.sha256} ({size})", "dim"))
     return Group(*parts)
 

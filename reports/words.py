@@ -9,6 +9,7 @@ from collections import Counter
 from harness.compare import short_name
 from harness.placement import PlacementReport
 from harness.protocol import OpTime
+from harness.quantize.reached import reached_line
 from harness.records import (
     Distance,
     Exactness,
@@ -242,6 +243,12 @@ def outcome(run: Run) -> str:
     """The outcome with what was not judged, e.g. ``PASS (exact; accuracy not judged: no
     limits)``."""
     return printable(run.summary, 300) or str(run.outcome)
+
+
+def reached(run: Run) -> str:
+    """What the recipe reached: ``12 of 14 layers quantized; not quantized: …``; "" where it
+    quantizes nothing."""
+    return "" if run.manifest is None else reached_line(run.manifest.reached)
 
 
 def placement(report: PlacementReport) -> str:

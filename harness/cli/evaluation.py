@@ -29,6 +29,7 @@ from harness.limits import Limits, PlacementLimits, load_limits
 from harness.preflight import check_choices
 from harness.protocol import Kernels
 from harness.quantize import check_recipe, lower
+from harness.quantize.reached import reached_line
 from harness.recipe import load_recipe
 from harness.records import exit_code
 from harness.sources.data import load_data
@@ -232,6 +233,8 @@ def quantize(
         print_json({"path": artifact.path, "manifest": artifact.manifest})
     else:
         stdout.print(f"{artifact.path}\n{manifest_path(artifact.path)}", soft_wrap=True)
+        if line := reached_line(artifact.manifest.reached):
+            stdout.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def report(
