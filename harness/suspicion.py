@@ -23,6 +23,8 @@ Array = npt.NDArray[Any]
 LOW_COSINE, LOW_AGREEMENT, TOP1_DROP = "low-cosine", "low-agreement", "top1-drop"
 """Kinds of finding that a limit on the same quantity replaces."""
 
+_MASK = -1e4
+"""Such a value among small ones masks."""
 BEYOND = 0.05
 """Of a tensor's range: float values that far beyond its end were clipped, not rounded."""
 
@@ -108,7 +110,8 @@ def kinds_replaced_by(limits: Limits) -> set[str]:
 def clipped_share(one: Observed) -> float:
     """Share of the elements that lie at an end of the tensor's range while float lies beyond it.
 
-    An infinite float value is no clipping: every finite stand-in is at the end.
+    An infinite float value is no clipping: every finite stand-in is at the end. Nor is -1e9, or the
+    least float32, in a tensor of small numbers: it is a mask, see `harness.quantize.mask_floors`.
     """
     if one.bounds is None or one.in_float is None or one.x.shape != one.in_float.shape:
         return 0.0
@@ -117,7 +120,8 @@ def clipped_share(one: Observed) -> float:
     reference = one.in_float.astype(np.float64)
     below = (one.x <= low + step) & (reference < low - margin)
     above = (one.x >= high - step) & (reference > high + margin)
-    clipped = (below | above) & np.isfinite(reference)
+    mask = (reference <= _MASK) & (low > _MASK / 10)
+    clipped = (below | above) & np.isfinite(reference) & ~mask
     return float(np.count_nonzero(clipped)) / max(1, clipped.size)
 
 

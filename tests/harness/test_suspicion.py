@@ -81,6 +81,10 @@ def test_a_range_that_float_goes_beyond_is_clipped() -> None:
     # Every finite stand-in of an infinity is at the end.
     masked = np.full((20, 5), -np.inf)
     assert clipped_share(Observed("t", np.full((20, 5), -9.0), masked, (-9.0, 0.0))) == 0
+    # So is that of a mask of -1e9; but values of that size elsewhere are clipped.
+    masked = np.full((20, 5), -1e9)
+    assert clipped_share(Observed("t", np.full((20, 5), -9.0), masked, (-9.0, 0.0))) == 0
+    assert clipped_share(Observed("t", np.full((20, 5), -9e3), masked, (-9e3, 0.0))) == 1
 
 
 def test_of_the_tensors_inside_the_worst_is_named() -> None:
