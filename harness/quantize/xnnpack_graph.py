@@ -78,7 +78,7 @@ def zero_padding(node: "torch.fx.Node") -> tuple[int, int, int, int] | None:
     return (left, right, top, bottom) if min(sides) >= 0 else None
 
 
-def quantizer(config: Any, in_float: frozenset[str]) -> Any:  # noqa: ANN401  executorch is untyped
+def quantizer(config: Any, in_float: frozenset[str] = frozenset()) -> Any:  # noqa: ANN401  executorch is untyped
     """XNNPACKQuantizer that also covers clamps and padding.
 
     Args:
