@@ -240,7 +240,6 @@ def _described(
         ),
         outputs=tuple(_spec(f"out{i}", info, outputs.get(i)) for i, info in enumerate(outs)),
         tool_versions=tool_versions(),
-        notes=notes,
         findings=inspect_file(path),
         notes=(*request.model.say_outputs([f"out{i}" for i in range(len(outs))]), *notes),
     )

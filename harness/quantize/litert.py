@@ -50,9 +50,8 @@ def lower_litert(request: LoweringRequest, progress: Progress) -> Artifact:
     if request.recipe is None:
         source = Path(request.model.resolved)
         shutil.copyfile(source, path)
-        return _finish(request, FloatModel(source, (), ()), path)
-    findings: tuple[Finding, ...] = ()
         return _finish(request, _as_it_came(source), path)
+    findings: tuple[Finding, ...] = ()
     converted = float_model(request.model, Cache(request.cache), progress)
     if request.recipe.mode == "float":
         shutil.copyfile(converted.path, path)
@@ -150,7 +149,6 @@ def _finish(
             inputs=inputs,
             outputs=outputs,
             tool_versions=tool_versions(),
-            notes=_boundary_notes(request.recipe, (*inputs, *outputs)),
             findings=(*findings, *inspect_file(path)),
             notes=(
                 *request.model.say_outputs([spec.name for spec in outputs]),
