@@ -4,7 +4,8 @@ Everything here runs in an isolated process.
 """
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,13 @@ from harness.extras import require_extra
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import tool_versions
 from harness.quantize.trial import REFERENCE
-from harness.quantize.xnnpack_graph import fold_padding, quantizer
+from harness.quantize.xnnpack_graph import (
+    fold_padding,
+    quantizer,
+    refuse_without_kernel,
+    stranded_operators,
+)
+from harness.quantize.xnnpack_moves import changes_in_place, keep_scales, slice_chunks
 from harness.recipe import Recipe
 from harness.sources.models import load_float32, parse_model
 from harness.sources.npz import read_npz
@@ -51,24 +58,76 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
     """
     require_extra("executorch", "executorch", "torchao")
     recipe = _supported(request.recipe)
-    import torch
 
     progress("exporting", 0, None)
     module, examples = load_float32(parse_model(request.model.resolved))
     samples = list(model_batches(request.model, read_npz(request.calibration), examples))
-    exported = torch.export.export(module, examples).module(check_guards=False)
-    fold_padding(exported)
-    if recipe.mode != "float":
-        exported = _quantize(exported, recipe, samples, progress)
-    with torch.no_grad():
-        expected = exported(*samples[0])
-    program = torch.export.export(exported, examples)
-    inputs, outputs = _integer_boundary(program) if recipe.mode == "static" else ({}, {})
-    path, outside = _write(program, request.folder, progress)
-    _save_reference(expected, request.folder)
-    artifact = _described(request, path, inputs, outputs, _notes(recipe, outside, inputs, outputs))
+    made = _lower(module, examples, recipe, samples, progress)
+    refuse_without_kernel(made.edge.exported_program(), request.model.reference)
+    path = _write(made, request.folder)
+    _save_reference(made.expected, request.folder)
+    artifact = _described(request, path, made.inputs, made.outputs, _notes(recipe, made))
     save_manifest(artifact)
     return artifact
+
+
+@dataclass(frozen=True, eq=False)
+class _Lowered:
+    """A program before it is written.
+
+    Attributes:
+        edge: ExecuTorch's form of it, with what XNNPACK takes in delegates.
+        expected: what the graph gave for the first batch before.
+        inputs, outputs: the scales at its boundary.
+        in_float: what XNNPACK would not take quantized, so that it was left in float, by `origin`:
+            in words.
+    """
+
+    edge: Any
+    expected: Any
+    inputs: Boundary
+    outputs: Boundary
+    in_float: dict[str, str]
+
+
+def _lower(
+    module: "torch.nn.Module",
+    examples: "Tensors",
+    recipe: Recipe,
+    samples: "list[Tensors]",
+    progress: Progress,
+) -> _Lowered:
+    """Quantize and partition; again without what was quantized and then not taken by XNNPACK: the
+    portable kernels have no quantized convolutions and the like."""
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    in_float: dict[str, str] = {}
+    while True:
+        graph = _prepared(torch.export.export(module, examples))
+        if recipe.mode != "float":
+            graph = _quantize(graph, recipe, samples, in_float.keys(), progress)
+        with torch.no_grad():
+            expected = graph(*samples[0])
+        program = torch.export.export(graph, examples)
+        inputs, outputs = _integer_boundary(program) if recipe.mode == "static" else ({}, {})
+        progress("lowering to ExecuTorch", 0, None)
+        edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+        stranded = stranded_operators(edge.exported_program())
+        if stranded.keys() <= in_float.keys():
+            return _Lowered(edge, expected, inputs, outputs, in_float)
+        in_float |= stranded
+
+
+def _prepared(program: "torch.export.ExportedProgram") -> "torch.fx.GraphModule":
+    """The exported graph as XNNPACK takes most of it."""
+    graph = program.module(check_guards=False)
+    if changes_in_place(graph):
+        graph = program.run_decompositions({}).module(check_guards=False)
+    fold_padding(graph)
+    slice_chunks(graph)
+    return graph
 
 
 def _supported(recipe: Recipe | None) -> Recipe:
@@ -86,18 +145,21 @@ def _quantize(
     module: "torch.fx.GraphModule",
     recipe: Recipe,
     samples: "list[Tensors]",
+    in_float: Set[str],
     progress: Progress,
 ) -> "torch.fx.GraphModule":
     import torch
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    prepared = prepare_pt2e(module, quantizer(_config(recipe)))
+    prepared = prepare_pt2e(module, quantizer(_config(recipe), in_float))
     with torch.no_grad():
         for done, batch in enumerate(samples if recipe.needs_calibration() else samples[:1]):
             progress("calibrating", done, len(samples))
             prepared(*batch)
     progress("quantizing", 0, None)
-    return convert_pt2e(prepared)
+    converted = convert_pt2e(prepared)
+    keep_scales(converted)
+    return converted
 
 
 def _config(recipe: Recipe) -> Any:  # noqa: ANN401  torchao is untyped here
@@ -142,26 +204,11 @@ def _integer_boundary(program: "torch.export.ExportedProgram") -> tuple[Boundary
     return boundary
 
 
-def _write(
-    program: "torch.export.ExportedProgram", folder: Path, progress: Progress
-) -> tuple[Path, Counter[str]]:
-    """Lower and write the program; also the operators that XNNPACK did not take."""
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
-
-    progress("lowering to ExecuTorch", 0, None)
-    edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-    outside = Counter(
-        str(getattr(node.target, "__name__", node.target))
-        for node in edge.exported_program().graph.nodes
-        if node.op == "call_function"
-    )
-    for plumbing in ("executorch_call_delegate", "getitem"):
-        outside.pop(plumbing, None)
+def _write(made: _Lowered, folder: Path) -> Path:
     path = folder / "model.pte"
     with path.open("wb") as stream:
-        edge.to_executorch().write_to_file(stream)
-    return path, outside
+        made.edge.to_executorch().write_to_file(stream)
+    return path
 
 
 def _save_reference(outputs: Any, folder: Path) -> None:  # noqa: ANN401  a tensor or a sequence
@@ -171,14 +218,22 @@ def _save_reference(outputs: Any, folder: Path) -> None:  # noqa: ANN401  a tens
     np.savez(folder / REFERENCE, **named)
 
 
-def _notes(
-    recipe: Recipe, outside: Counter[str], inputs: Boundary, outputs: Boundary
-) -> tuple[str, ...]:
+def _notes(recipe: Recipe, made: _Lowered) -> tuple[str, ...]:
     notes = []
+    outside = Counter(
+        str(getattr(node.target, "__name__", node.target))
+        for node in made.edge.exported_program().graph.nodes
+        if node.op == "call_function"
+    )
+    for plumbing in ("executorch_call_delegate", "getitem"):
+        outside.pop(plumbing, None)
+    if made.in_float:
+        left = ", ".join(made.in_float.values())
+        notes.append(f"left in float, for XNNPACK has no such operator on integers: {left}")
     if outside:
         ops = ", ".join(f"{count} {name}" for name, count in sorted(outside.items()))
         notes.append(f"not taken by XNNPACK, run by ExecuTorch's portable kernels: {ops}")
-    if recipe.mode == "static" and not (inputs and outputs):
+    if recipe.mode == "static" and not (made.inputs and made.outputs):
         notes.append("inputs or outputs stayed float: no quantized operator stands next to them")
     return tuple(notes)
 
