@@ -82,11 +82,29 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """What a tensor of the file is in the model.
+
+    Attributes:
+        node: the node of the exported program whose output it is.
+        module: the user's module of that node; "" for the model itself.
+    """
+
+    node: str
+    module: str
+
+    def __str__(self) -> str:
+        """As tables show it."""
+        return f"{self.module} ({self.node})" if self.module else self.node
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What an artifact is and how it came to be.
 
     Attributes:
         findings: what was found in the lowered file.
+        layers: by tensor inside the file, what it is in the model, where that is known.
         soc: the chip that it was compiled for; None where it runs on any.
         placement: what the accelerator's compiler did; None where none was called.
         vendor_build: build of the vendor's libraries that compiled it; empty where any will do.
@@ -103,6 +121,7 @@ class Manifest:
     tool_versions: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    layers: dict[str, Layer] = field(default_factory=dict)
     soc: str | None = None
     placement: PlacementReport | None = None
     vendor_build: str = ""

@@ -82,12 +82,15 @@ class Method:
         file: what it was read from.
         values: by tensor, the program's value.
         inside: by tensor that only a delegate sees, its instruction and its id in the payload.
+        places: by computed tensor, the number of its instruction; in a delegate's payload also the
+            debug handle of its node.
     """
 
     graph: Graph
     file: "ProgramFile"
     values: Mapping[int, int]
     inside: Mapping[int, tuple[int, int]]
+    places: Mapping[int, tuple[int, ...]]
 
 
 def read_method(content: bytes, *, where: str) -> Method:
@@ -202,7 +205,7 @@ class _MethodReader:
         graph = self._builder.graph(_METHOD, graph_inputs, graph_outputs)
         check_flow(graph)
         values = {tensor: value for value, tensor in self._tensors.items()}
-        return Method(graph, self._file, values, self._inside)
+        return Method(graph, self._file, values, self._inside, self._builder.places)
 
     def _value(self, index: int) -> tuple[int, Table]:
         """A value's type and table."""
@@ -247,6 +250,7 @@ class _MethodReader:
 
     def _instruction(self, instruction: Table, number: int) -> None:
         kind, call = instruction.union(1)
+        self._builder.place = (number,)
         if kind == _KERNEL_CALL:
             arguments = Arguments(self._builder, call.integers(1, "<i4"), self._value, self._tensor)
             operator = call.integer(0, "i")

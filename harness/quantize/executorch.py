@@ -5,6 +5,7 @@ Everything here runs in an isolated process.
 
 from collections import Counter
 from collections.abc import Set
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,20 +14,24 @@ import numpy as np
 
 from harness.artifact import (
     Artifact,
+    Layer,
     Manifest,
     Quantization,
     TensorSpec,
     save_manifest,
     sha256_file,
 )
-from harness.emulator.pte import SCALAR_TYPES
-from harness.errors import UsageError
+from harness.emulator.pte import SCALAR_TYPES, read_method
+from harness.errors import ModelError, UsageError
 from harness.extras import require_extra
+from harness.model import Model
+from harness.quantize.layers import handles_of, layers_of
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import tool_versions
 from harness.quantize.trial import REFERENCE
 from harness.quantize.xnnpack_graph import (
     fold_padding,
+    name_strides,
     quantizer,
     refuse_without_kernel,
     stranded_operators,
@@ -64,9 +69,9 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
     samples = list(model_batches(request.model, read_npz(request.calibration), examples))
     made = _lower(module, examples, recipe, samples, progress)
     refuse_without_kernel(made.edge.exported_program(), request.model.reference)
-    path = _write(made, request.folder)
+    path, layers = _write(made, request.folder)
     _save_reference(made.expected, request.folder)
-    artifact = _described(request, path, made.inputs, made.outputs, _notes(recipe, made))
+    artifact = _described(request, path, made, _notes(recipe, made), layers)
     save_manifest(artifact)
     return artifact
 
@@ -77,6 +82,7 @@ class _Lowered:
 
     Attributes:
         edge: ExecuTorch's form of it, with what XNNPACK takes in delegates.
+        model: the float graph that it was made from.
         expected: what the graph gave for the first batch before.
         inputs, outputs: the scales at its boundary.
         in_float: what XNNPACK would not take quantized, so that it was left in float, by `origin`:
@@ -84,6 +90,7 @@ class _Lowered:
     """
 
     edge: Any
+    model: "torch.fx.Graph"
     expected: Any
     inputs: Boundary
     outputs: Boundary
@@ -106,6 +113,7 @@ def _lower(
     in_float: dict[str, str] = {}
     while True:
         graph = _prepared(torch.export.export(module, examples))
+        model = deepcopy(graph.graph)
         if recipe.mode != "float":
             graph = _quantize(graph, recipe, samples, in_float.keys(), progress)
         with torch.no_grad():
@@ -116,7 +124,7 @@ def _lower(
         edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
         stranded = stranded_operators(edge.exported_program())
         if stranded.keys() <= in_float.keys():
-            return _Lowered(edge, expected, inputs, outputs, in_float)
+            return _Lowered(edge, model, expected, inputs, outputs, in_float)
         in_float |= stranded
 
 
@@ -126,8 +134,18 @@ def _prepared(program: "torch.export.ExportedProgram") -> "torch.fx.GraphModule"
     if changes_in_place(graph):
         graph = program.run_decompositions({}).module(check_guards=False)
     fold_padding(graph)
+    name_strides(graph)
     slice_chunks(graph)
     return graph
+
+
+def float_graph(model: Model, progress: Progress) -> "tuple[torch.fx.GraphModule, Tensors]":
+    """The graph that is lowered in float, whose nodes `Layer.node` names, and its examples."""
+    import torch
+
+    progress("exporting", 0, None)
+    module, examples = load_float32(parse_model(model.resolved))
+    return _prepared(torch.export.export(module, examples)), examples
 
 
 def _supported(recipe: Recipe | None) -> Recipe:
@@ -204,11 +222,19 @@ def _integer_boundary(program: "torch.export.ExportedProgram") -> tuple[Boundary
     return boundary
 
 
-def _write(made: _Lowered, folder: Path) -> Path:
+def _write(made: _Lowered, folder: Path) -> tuple[Path, dict[str, Layer]]:
+    """Write the program; also what its tensors are in the model."""
+    handles = handles_of(made.edge.exported_program())
+    program = made.edge.to_executorch()
     path = folder / "model.pte"
     with path.open("wb") as stream:
-        made.edge.to_executorch().write_to_file(stream)
-    return path
+        program.write_to_file(stream)
+    try:
+        method = read_method(path.read_bytes(), where=str(path))
+    except ModelError:  # the emulator does not know it: it has no tensors of it to compare
+        return path, {}
+    instructions = program.debug_handle_map.get("forward", {})
+    return path, layers_of(method, made.model, handles, instructions)
 
 
 def _save_reference(outputs: Any, folder: Path) -> None:  # noqa: ANN401  a tensor or a sequence
@@ -241,9 +267,9 @@ def _notes(recipe: Recipe, made: _Lowered) -> tuple[str, ...]:
 def _described(
     request: LoweringRequest,
     path: Path,
-    inputs: Boundary,
-    outputs: Boundary,
+    made: _Lowered,
     notes: tuple[str, ...],
+    layers: dict[str, Layer],
 ) -> Artifact:
     """The artifact with its manifest, shapes and dtypes read from the file itself."""
     from executorch.runtime import Runtime
@@ -259,12 +285,13 @@ def _described(
         recipe=request.recipe.name if request.recipe else "",
         model=request.model.reference,
         inputs=tuple(
-            replace(_spec(f"in{i}", info, inputs.get(i)), batched=taken.batched)
+            replace(_spec(f"in{i}", info, made.inputs.get(i)), batched=taken.batched)
             for i, (info, taken) in enumerate(zip(ins, request.model.inputs, strict=True))
         ),
-        outputs=tuple(_spec(f"out{i}", info, outputs.get(i)) for i, info in enumerate(outs)),
+        outputs=tuple(_spec(f"out{i}", info, made.outputs.get(i)) for i, info in enumerate(outs)),
         tool_versions=tool_versions(),
         notes=notes,
+        layers=layers,
     )
     return Artifact(path, manifest)
 

@@ -42,6 +42,21 @@ def fold_padding(graph_module: "torch.fx.GraphModule") -> int:
     return folded
 
 
+def name_strides(graph_module: "torch.fx.GraphModule") -> int:
+    """Give pooling without a stride the stride it has, its window; the count. ExecuTorch's
+    partitioner takes for granted that it is given."""
+    import torch
+
+    pools = {torch.ops.aten.max_pool2d.default, torch.ops.aten.avg_pool2d.default}
+    named = 0
+    for pool in graph_module.graph.nodes:
+        if pool.target in pools and (len(pool.args) < 3 or not pool.args[2]):
+            pool.args = (*pool.args[:2], pool.args[1], *pool.args[3:])
+            named += 1
+    graph_module.recompile()
+    return named
+
+
 def zero_padding(node: "torch.fx.Node") -> tuple[int, int, int, int] | None:
     """(left, right, top, bottom) of a node that pads the last two axes with zeros, else None."""
     import torch
