@@ -32,6 +32,7 @@ from harness.quantize.trial import REFERENCE
 from harness.quantize.xnnpack_graph import (
     fold_padding,
     name_strides,
+    own_weights,
     quantizer,
     refuse_without_kernel,
     stranded_operators,
@@ -169,6 +170,7 @@ def _quantize(
     import torch
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
+    own_weights(module)
     prepared = prepare_pt2e(module, quantizer(_config(recipe), in_float))
     with torch.no_grad():
         for done, batch in enumerate(samples if recipe.needs_calibration() else samples[:1]):

@@ -57,6 +57,39 @@ def name_strides(graph_module: "torch.fx.GraphModule") -> int:
     return named
 
 
+def own_weights(graph_module: "torch.fx.GraphModule") -> int:
+    """Give every operator weights of its own where a layer is called several times; the count.
+
+    The quantizer passes over all calls but the first, folds a batch normalization into the weights
+    once for each call, and a bias has one scale for all of them.
+    """
+    import torch
+
+    copied = 0
+    for node in list(graph_module.graph.nodes):
+        users = [user for user in node.users if _has_weights(user)]
+        if node.op != "get_attr" or len(users) < 2:
+            continue
+        folder, _, name = str(node.target).rpartition(".")
+        parent = graph_module.get_submodule(folder)
+        for number, user in enumerate(users[1:], start=2):
+            own = f"{name}_{number}"
+            value = getattr(parent, name).detach().clone()
+            parent.register_parameter(own, torch.nn.Parameter(value, requires_grad=False))
+            with graph_module.graph.inserting_before(user):
+                made = graph_module.graph.get_attr(f"{folder}.{own}" if folder else own)
+            made.meta = dict(node.meta)
+            user.replace_input_with(node, made)
+            copied += 1
+    graph_module.recompile()
+    return copied
+
+
+def _has_weights(node: "torch.fx.Node") -> bool:
+    name = str(getattr(node.target, "__name__", ""))
+    return name.startswith(("conv", "linear.", "batch_norm.", "_native_batch_norm_legit"))
+
+
 def zero_padding(node: "torch.fx.Node") -> tuple[int, int, int, int] | None:
     """(left, right, top, bottom) of a node that pads the last two axes with zeros, else None."""
     import torch
