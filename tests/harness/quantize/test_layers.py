@@ -10,12 +10,12 @@ from harness.cache import Cache
 from harness.emulator.interpreter import emulate
 from harness.emulator.model_file import read_model
 from harness.emulator.profiles import get_profile
-from harness.exactness import real
 from harness.quantize import lower
 from harness.quantize.layers import aligned
 from harness.quantize.reference import float_layers
 from harness.recipe import RECIPES
 from harness.sources.models import open_model
+from harness.traced import real
 from tests.harness.quantize.targets import EXECUTORCH
 
 MODULE = """
