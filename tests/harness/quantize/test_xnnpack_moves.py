@@ -28,7 +28,7 @@ DEQUANTIZE = torch.ops.quantized_decomposed.dequantize_per_tensor.default
 
 
 def graph_of(forward: Forward, *layers: nn.Module) -> tuple[Any, torch.Tensor]:
-    class Net(nn.Module):
+    class Net(nn.Module):  # type: ignore[misc]  # torch is untyped here
         def __init__(self) -> None:
             super().__init__()
             self.layers = nn.ModuleList(layers)
@@ -66,7 +66,7 @@ def halves(layers: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 def of_the_input(layers: Any, x: torch.Tensor) -> torch.Tensor:
-    return layers[0](x)[:, :1] + x[:, 1:2]  # type: ignore[no-any-return]
+    return layers[0](x)[:, :1] + x[:, 1:2]
 
 
 @pytest.mark.parametrize("forward", [halves, of_the_input])
@@ -104,7 +104,7 @@ def test_a_move_between_two_scales_keeps_one_and_changes_no_value() -> None:
     def forward(layers: Any, x: torch.Tensor) -> torch.Tensor:
         y, z = layers[0](x), layers[1](x * 9)
         joined = torch.cat([y, z, y + z], 1)
-        return layers[2](torch.nn.functional.max_pool2d(joined, 2, 2))  # type: ignore[no-any-return]
+        return layers[2](torch.nn.functional.max_pool2d(joined, 2, 2))
 
     graph, x = quantized(forward, nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), nn.Conv2d(12, 2, 1))
     for node in graph.graph.nodes:  # as another quantizer might have it
@@ -125,14 +125,14 @@ def test_a_move_between_two_scales_keeps_one_and_changes_no_value() -> None:
 def part_doubled(layers: Any, x: torch.Tensor) -> torch.Tensor:
     y = layers[0](x)
     y[:, 1:3] *= 2
-    return y.relu_()  # type: ignore[no-any-return]
+    return y.relu_()
 
 
 def whole_doubled_behind_a_view(layers: Any, x: torch.Tensor) -> torch.Tensor:
     y = layers[0](x)
     part = y[:, :2]
     y.mul_(2)
-    return part + y[:, 2:]  # type: ignore[no-any-return]
+    return part + y[:, 2:]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_changes_in_place_that_others_see_are_known(forward: Forward, changes: b
 
 def test_a_layer_that_is_called_twice_is_quantized_twice_and_folds_once() -> None:
     def forward(layers: Any, x: torch.Tensor) -> torch.Tensor:
-        return layers[0](x) - layers[0](x * 4)  # type: ignore[no-any-return]
+        return layers[0](x) - layers[0](x * 4)
 
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(4)
