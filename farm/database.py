@@ -1,9 +1,11 @@
 """The farm's database: SQLite under the home folder, or Postgres by a URL; the same code on both.
 
-`open_database` makes the tables on first use and brings older ones up to date.
+`open_database` makes the tables on first use. Tables of another version it leaves alone:
+`farm.migration` brings older ones up to date.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,21 +15,14 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.expression import FunctionElement
 
 from farm.sqlite_line import stand_in_line
-from farm.tables import FILES, METADATA, PARTS_BY_PREPARATION
+from farm.tables import METADATA
 from harness.errors import HarnessError, UsageError
 from harness.home import home
 
 FILE_NAME = "farm.sqlite"
-SCHEMA = 4
-"""Version of the tables; each step of `_MIGRATIONS` leads to the next one."""
+SCHEMA = 5
+"""Version of the tables; see `farm.migration`."""
 
-_MIGRATIONS: Sequence[Callable[[sa.Connection], object]] = (
-    FILES.create,
-    PARTS_BY_PREPARATION.create,
-    lambda connection: connection.execute(
-        sa.text("ALTER TABLE parts ADD COLUMN differences INTEGER NOT NULL DEFAULT 0")
-    ),
-)
 _LOCK = 0x65646765  # of Postgres, while tables are made
 _BUSY_S = 60
 _POSTGRES = {
@@ -79,6 +74,11 @@ class Database:
         """Whether it is a file that the processes of one machine share."""
         return self.engine.dialect.name == "sqlite"
 
+    @property
+    def shown(self) -> str:
+        """Its URL for people, without a password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
     def begin(self) -> Any:  # noqa: ANN401  SQLAlchemy's context manager, a Connection inside
         """A transaction: committed at the end of the context, rolled back by an exception."""
         return self.engine.begin()
@@ -94,29 +94,45 @@ def default_url() -> str:
 
 
 def open_database(url: str | None = None) -> Database:
-    """Open the database, its tables made or brought up to date.
+    """Open the database; an empty one gets its tables.
 
     Args:
         url: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``; None for the file in
             the home folder.
 
     Raises:
-        UsageError: not a URL of a database that edgefarm works with, or made by a newer edgefarm.
+        UsageError: not a URL of a database that edgefarm works with, or its tables are of another
+            version.
         HarnessError: it cannot be reached.
     """
-    named = url or default_url()
-    database = Database(named, _engine(named))
+    database = reach_database(url)
     try:
-        _migrate(database)
-    except SQLAlchemyError as error:
-        shown = database.engine.url.render_as_string(hide_password=True)
-        reason = str(getattr(error, "orig", None) or error).strip()
-        database.close()
-        raise HarnessError(f"database {shown}: cannot be used: {reason}") from error
-    except UsageError:
+        with told_in_words(database):
+            _make_tables(database)
+    except HarnessError:
         database.close()
         raise
     return database
+
+
+def reach_database(url: str | None = None) -> Database:
+    """A database as it is, its tables of whatever version; nothing is read yet.
+
+    Raises:
+        UsageError: not a URL of a database that edgefarm works with.
+    """
+    named = url or default_url()
+    return Database(named, _engine(named))
+
+
+@contextmanager
+def told_in_words(database: Database) -> Iterator[None]:
+    """Turn what goes wrong in the database into a HarnessError that names it."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip()
+        raise HarnessError(f"database {database.shown}: cannot be used: {reason}") from error
 
 
 def _engine(url: str) -> sa.Engine:
@@ -166,29 +182,44 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  o
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _migrate(database: Database) -> None:
+def _make_tables(database: Database) -> None:
     with database.begin() as connection:
-        if _version(connection) == SCHEMA:
+        if schema_version(connection) == SCHEMA:
             return
     with database.begin() as connection:
-        if database.is_sqlite:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        found = _version(connection)
+        hold_alone(connection)
+        found = schema_version(connection)
         if found is None:
             METADATA.create_all(connection)
             _VERSION.create(connection)
             connection.execute(_VERSION.insert().values(version=SCHEMA))
-            return
-        if found > SCHEMA:
-            raise UsageError(
-                f"the database has tables of version {found}, this edgefarm knows {SCHEMA}; "
-                "install the newer edgefarm"
-            )
-        for step in _MIGRATIONS[found - 1 :]:
-            step(connection)
-        connection.execute(_VERSION.update().values(version=SCHEMA))
+    if found not in (None, SCHEMA):
+        raise wrong_version(database, found)
+
+
+def wrong_version(database: Database, found: int) -> UsageError:
+    """The error for tables of another version than this edgefarm works with."""
+    told = f"database {database.shown} has tables of version {found}, this edgefarm needs {SCHEMA}"
+    if found > SCHEMA:
+        return UsageError(f"{told}; install the newer edgefarm that made them")
+    named = "" if database.url == default_url() else f" --database {database.shown}"
+    return UsageError(
+        f"{told}; stop its workers and servers, then run `edgefarm migrate{named}`, which keeps a "
+        "backup"
+    )
+
+
+def hold_alone(connection: sa.Connection) -> None:
+    """Let nobody else make or change tables until the end of the transaction."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+
+
+def set_schema_version(connection: sa.Connection, version: int) -> None:
+    """Write down which version the tables are of."""
+    connection.execute(_VERSION.update().values(version=version))
 
 
 def distinct_values(column: sa.Column[str], where: sa.ColumnElement[bool]) -> sa.Select[str]:
@@ -201,7 +232,7 @@ def distinct_values(column: sa.Column[str], where: sa.ColumnElement[bool]) -> sa
     return sa.select(seen.c.value).where(seen.c.value.is_not(None))
 
 
-def _version(connection: sa.Connection) -> int | None:
+def schema_version(connection: sa.Connection) -> int | None:
     """Version of the tables; None when there are none yet."""
     if not sa.inspect(connection).has_table(_VERSION.name):
         return None

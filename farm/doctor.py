@@ -7,6 +7,8 @@ from farm.check import CheckItem
 from farm.database import Database
 from farm.inventory import inventory_path, load_inventory
 from farm.leases import TTL_S, USABLE
+from farm.observation import health_changes
+from farm.overtaking import CAUSE
 from farm.selection import parse_selector
 from farm.snapshot import Snapshot, take_snapshot
 from harness.cache import cache_folder
@@ -16,6 +18,8 @@ from harness.home import home
 
 LEAST_FREE_BYTES = 2 << 30
 _SILENT_S = 3 * TTL_S
+_DAY_S = 86400.0
+_LOG_ROWS = 1000
 _TOOLS = {"adb": "adb", "ssh": "ssh-keyscan"}
 _REMEDIES = {
     "suspect": "it is being probed; wait, or see `edgefarm device history`",
@@ -42,6 +46,7 @@ def examine(database: Database, devices: Sequence[Device]) -> list[CheckItem]:
         *_tools(devices),
         *_workers(seen),
         *_devices(seen),
+        *_tokens(database, seen.at),
         *_line(seen),
     ]
 
@@ -92,6 +97,20 @@ def _devices(seen: Snapshot) -> Iterator[CheckItem]:
         if ok and known.host not in served:
             ok, remedy = False, f"no worker serves its lab host {known.host or '(none yet)'}"
         yield CheckItem(name, ok, found, remedy)
+
+
+def _tokens(database: Database, at: float) -> Iterator[CheckItem]:
+    """Devices that know of newer leases than the database, within the last day."""
+    newest: dict[str, str] = {}
+    for one in health_changes(database, limit=_LOG_ROWS):
+        if one.cause.startswith(CAUSE) and at - one.at < _DAY_S:
+            newest.setdefault(one.device, one.cause)
+    for device, cause in newest.items():
+        remedy = (
+            "was the database restored from a backup? what it lacks is lost; if not, another farm "
+            "uses the device: remove it from one of the two inventories"
+        )
+        yield CheckItem(f"token of {device}", False, cause.removeprefix(CAUSE), remedy)
 
 
 def _line(seen: Snapshot) -> Iterator[CheckItem]:

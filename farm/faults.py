@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from farm.sqlite_line import LineHeld
-from harness.errors import DeviceError, LeaseLost, is_kind
+from harness.errors import DeviceError, HostFull, LeaseLost, RefusedOnDevice, is_kind
 from harness.records import Outcome, Run
 
 NUMERIC = "Numeric"
 """The kind of a fault where the device computed, without an error, what it should not."""
 
-_NOT_THE_DEVICES = (LeaseLost, LineHeld)
+_NOT_THE_DEVICES = (LeaseLost, LineHeld, HostFull)
 _WORKER_FAILED = "WorkerFailed"
 _CONFIRMATIONS = 1
 
@@ -34,9 +34,12 @@ Decision = Literal["accept", "retry", "drop"]
 def fault_of(run: Run) -> Fault | None:
     """What a run says against its device; None when nothing.
 
-    A difference from what the emulator promises exactly may be the device's fault or not: a probe
-    tells. A model that misses its limits says nothing against the device.
+    A difference from what the emulator promises exactly, and a model that the device refused, may
+    be the device's fault or not: a probe tells. A model that misses its limits says nothing against
+    the device.
     """
+    if is_refused(run) and run.failure is not None:
+        return Fault(run.failure.kind, run.failure.message)
     if run.outcome in {Outcome.ERROR, Outcome.TIMEOUT}:
         kind = run.failure.kind if run.failure else str(run.outcome)
         if _is_not_the_devices(kind):
@@ -57,7 +60,24 @@ def _is_not_the_devices(kind: str) -> bool:
     return kind == _WORKER_FAILED or is_kind(kind, *_NOT_THE_DEVICES)
 
 
-def decide(run: Run, *, failures: int, differences: int, attempts: int) -> Decision:
+def is_lost(run: Run) -> bool:
+    """Whether the run ended because the device has another holder."""
+    return run.failure is not None and is_kind(run.failure.kind, LeaseLost)
+
+
+def is_refused(run: Run) -> bool:
+    """Whether the run failed by the device's word alone."""
+    return run.failure is not None and is_kind(run.failure.kind, RefusedOnDevice)
+
+
+def is_hosts(run: Run) -> bool:
+    """Whether the lab host, not the device, is at fault."""
+    return run.failure is not None and is_kind(run.failure.kind, HostFull)
+
+
+def decide(
+    run: Run, *, failures: int, differences: int, attempts: int, refusals: int = 0
+) -> Decision:
     """What becomes of an attempt.
 
     Args:
@@ -65,14 +85,18 @@ def decide(run: Run, *, failures: int, differences: int, attempts: int) -> Decis
         failures: attempts of the part that ended by a fault before.
         differences: how many of these were numeric.
         attempts: how many the submitter allows.
+        refusals: how many attempts ended because a device refused the model.
 
     Returns:
         "drop" when the device has another holder: nothing of the attempt counts. "retry" after a
         machine's fault while attempts are left, of numeric ones after the first alone, so that a
-        bit that fell over once is no verdict. Otherwise "accept".
+        bit that fell over once is no verdict; and after a device's first refusal whatever is
+        allowed, for nobody else has confirmed it yet. Otherwise "accept".
     """
-    if run.failure is not None and is_kind(run.failure.kind, LeaseLost):
+    if is_lost(run):
         return "drop"
+    if is_refused(run):
+        return "accept" if refusals >= _CONFIRMATIONS else "retry"
     fault = fault_of(run)
     if fault is None and run.outcome not in {Outcome.ERROR, Outcome.TIMEOUT}:
         return "accept"

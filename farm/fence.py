@@ -10,14 +10,15 @@ one is valid, so two rivals need no lock. ``lease/running/P`` names a process gr
 the lease, with the start time of its leader, for process numbers are used again.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from farm import labgrid
 from harness.device import CommandResult, Connect, Device, PullLimits, Transport
-from harness.errors import DeviceError, DeviceFull, LeaseLost
+from harness.errors import DeviceError, DeviceFull, LeaseLost, printable
 
 LOST = 113
 """Exit status of the scripts here when a newer token is on the device."""
@@ -71,17 +72,77 @@ if [ -n "$group" ]; then
 fi
 [ $# = 0 ] || exec "$@"
 """
+# Who has the device by its own word: newest token, whether a process of it runs, whether the lease
+# was used within the last minute, and its holder.
+LOOK = """
+n=0
+for f in "$1/tokens/"*; do
+  t=${f##*/}
+  [ "$t" = "*" ] || [ "$t" -le "$n" ] || n=$t
+done
+[ "$n" != 0 ] || exit 0
+works=no recent=no
+for f in "$1/running/"*; do
+  [ -e "$f" ] || continue
+  read -r group start <"$f"
+  line=$(cat "/proc/$group/stat" 2>/dev/null)
+  rest=${line##*) }
+  [ -n "$start" ] && [ "$start" = "$(set -- $rest; echo "${20}")" ] && works=yes
+done
+[ -z "$(find "$1/tokens" "$1/running" -prune -mmin -1 2>/dev/null)" ] || recent=yes
+echo "$n $works $recent $(cat "$1/tokens/$n")"
+"""
+_SEEN = re.compile("([0-9]{1,18}) (yes|no) (yes|no) (.*)")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The newest lease that a device knows of.
+
+    Attributes:
+        token: of the lease.
+        holder: who took it, by its own word.
+        works: a process runs under it now.
+        recent: it was used within the last minute.
+    """
+
+    token: int
+    holder: str
+    works: bool
+    recent: bool
+
+
+def look(transport: Transport) -> Seen | None:
+    """The newest lease that a device knows of; None when there is none."""
+    folder = f"{transport.device.workdir}/lease"
+    ended = transport.run(("sh", "-c", LOOK, "sh", folder), timeout_s=_TIMEOUT_S)
+    found = _SEEN.match(ended.stdout.decode(errors="replace"))
+    if ended.exit_status != 0 or found is None:
+        return None
+    holder = printable(found[4])[:200].strip()
+    return Seen(int(found[1]), holder, found[2] == "yes", found[3] == "yes")
+
+
+Overtake = Callable[[Transport], int | None]
+"""What to do when a device has a newer token: the token to go on with; None: the lease is lost."""
 
 
 @contextmanager
-def fenced(connect: Connect, device: Device, token: int, holder: str) -> Iterator["FencedConnect"]:
+def fenced(
+    connect: Connect,
+    device: Device,
+    token: int,
+    holder: str,
+    *,
+    overtake: Overtake | None = None,
+) -> Iterator["FencedConnect"]:
     """Open a leased device under its lease; a labgrid place is held for the time of the context.
 
     Raises:
         DeviceUnready, TransportError: the place cannot be had, see `farm.labgrid.held`.
     """
     with labgrid.held(device, take_over=True):
-        yield FencedConnect(connect, device.name, token, holder)
+        yield FencedConnect(connect, device.name, token, holder, overtake)
 
 
 @dataclass(frozen=True)
@@ -93,12 +154,14 @@ class FencedConnect:
         device: name of the leased device; others are opened without a fence.
         token: of the lease.
         holder: who has it, for messages.
+        overtake: see `Overtake`; None where the database is out of reach.
     """
 
     connect: Connect
     device: str
     token: int
     holder: str
+    overtake: Overtake | None = None
 
     def __call__(self, device: Device) -> AbstractContextManager[Transport]:
         """Open a transport; see `Connect`."""
@@ -107,8 +170,18 @@ class FencedConnect:
     @contextmanager
     def _open(self, device: Device) -> Iterator[Transport]:
         with self.connect(device) as transport:
+            yield FencedTransport(transport, self._claim(transport))
+
+    def _claim(self, transport: Transport) -> int:
+        try:
             claim(transport, self.token, self.holder)
-            yield FencedTransport(transport, self.token)
+        except LeaseLost:
+            raised = self.overtake(transport) if self.overtake else None
+            if raised is None:
+                raise
+            claim(transport, raised, self.holder)
+            return raised
+        return self.token
 
 
 def claim(transport: Transport, token: int, holder: str) -> None:
@@ -119,8 +192,8 @@ def claim(transport: Transport, token: int, holder: str) -> None:
         DeviceError: the folder cannot be made; or the connection broke.
     """
     workdir = transport.device.workdir
-    printable = "".join(c for c in holder if c.isprintable())
-    argv = ("sh", "-c", CLAIM, "sh", f"{workdir}/lease", str(token), workdir, printable)
+    words = "".join(c for c in holder if c.isprintable())
+    argv = ("sh", "-c", CLAIM, "sh", f"{workdir}/lease", str(token), workdir, words)
     ended = transport.run(argv, timeout_s=_TIMEOUT_S)
     _raise_if_lost(ended, transport.device.name, token)
     if ended.exit_status != 0:

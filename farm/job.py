@@ -24,7 +24,7 @@ from targets import get_target
 STORED = "stored:"
 """What a reference to a file in the farm's database begins with, see `farm.stored`."""
 
-_NOT_CONTENT = {"priority", "submitter", "depends_on", "attempts"}
+_NOT_CONTENT = {"priority", "depends_on", "attempts"}
 
 
 class JobRequest(BaseModel):
@@ -41,7 +41,8 @@ class JobRequest(BaseModel):
         time_limit_s: of one attempt on a device.
         attempts: how often a machine may fail before the job ends as ERROR or TIMEOUT.
         label: the submitter's own words; two jobs with different ones are never the same.
-        submitter: who; the server writes it.
+        submitter: who asks. The server writes the name of the token, `farm.queue` the user of this
+            machine. Two of them never have one job together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

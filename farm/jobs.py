@@ -18,7 +18,7 @@ from farm.job import JobRequest, parse_request
 from farm.parts import close_job, end_parts, settle_dependents
 from farm.selection import Selector
 from farm.tables import JOBS, PARTS, RUNS
-from harness.errors import NoDevice, UsageError
+from harness.errors import NoDevice, NotYours, UsageError
 from harness.records import Outcome, Run, parse_run
 
 _POLL_S = 0.5
@@ -77,7 +77,8 @@ class JobStatus:
 def submit(database: Database, request: JobRequest, *, job_id: str | None = None) -> str:
     """Put a job in line.
 
-    The same content submitted while a job of it is live is that job; the same `job_id` is that
+    The same content submitted again by the same submitter, while a job of it is live, is that job;
+    others have a job of their own. The same `job_id` is that
     job for ever, so a submit can be repeated.
 
     Args:
@@ -90,24 +91,29 @@ def submit(database: Database, request: JobRequest, *, job_id: str | None = None
 
     Raises:
         NoDevice: fewer registered devices match than are asked for.
-        UsageError: `depends_on` names no job, or `job_id` names another one.
+        UsageError: `depends_on` names no job, or `job_id` names another one, or somebody else's.
     """
     content, preparation = request.content(), request.preparation()
     for _ in range(3):
         try:
             with database.begin() as connection:
-                found = _same_job(connection, content, job_id)
+                found = _same_job(connection, content, request.submitter, job_id)
                 return found or _insert(connection, request, content, preparation, job_id)
         except IntegrityError:
             continue  # another submit of the same was faster
     raise UsageError(f"job {job_id}: it is being submitted by somebody else just now; try again")
 
 
-def _same_job(connection: sa.Connection, content: str, job_id: str | None) -> str | None:
+def _same_job(
+    connection: sa.Connection, content: str, submitter: str, job_id: str | None
+) -> str | None:
     if job_id is not None:
-        query = sa.select(JOBS.c.content).where(JOBS.c.id == job_id)
-        known = connection.execute(query).scalar_one_or_none()
-        if known not in (None, content):
+        query = sa.select(JOBS.c.content, JOBS.c.submitter).where(JOBS.c.id == job_id)
+        known = connection.execute(query).one_or_none()
+        if known is not None and known.submitter != submitter:
+            owner = known.submitter
+            raise NotYours(f"job {job_id} belongs to {owner!r}, and you are {submitter!r}")
+        if known is not None and known.content != content:
             raise UsageError(f"job {job_id}: there is one of this id with another content")
         if known is not None:
             return job_id
@@ -137,6 +143,7 @@ def _insert(
             content=content,
             preparation=preparation,
             depends_on=depends_on,
+            submitter=request.submitter,
         )
     )
     connection.execute(
@@ -186,9 +193,13 @@ def status(database: Database, job: str) -> JobStatus:
     return found[0]
 
 
-def recent_jobs(database: Database, *, limit: int = 50) -> list[JobStatus]:
-    """The newest jobs, newest first."""
+def recent_jobs(
+    database: Database, *, limit: int = 50, submitter: str | None = None
+) -> list[JobStatus]:
+    """The newest jobs, of one submitter or of all, newest first."""
     newest = sa.select(JOBS.c.id).order_by(JOBS.c.created.desc()).limit(limit)
+    if submitter is not None:
+        newest = newest.where(JOBS.c.submitter == submitter)
     return _statuses(database, JOBS.c.id.in_(newest))
 
 
@@ -240,22 +251,34 @@ def _state(stored: str, parts: Sequence[PartStatus]) -> str:
     return "running" if any(part.state in {"running", "done"} for part in parts) else "queued"
 
 
-def cancel(database: Database, job: str) -> bool:
+def cancel(database: Database, job: str, *, by: str = "", operator: bool = False) -> bool:
     """End a job: what is in line at once, what runs as soon as its worker hears of it.
+
+    Args:
+        database: the farm's.
+        job: its id.
+        by: who asks; it is kept with the job's events. Nobody may end nobody's jobs only.
+        operator: may end what others have submitted.
 
     Returns:
         False when it had ended already.
 
     Raises:
         UsageError: there is no such job.
+        NotYours: it is somebody else's.
     """
-    status(database, job)
+    owner = status(database, job).request.submitter
+    if owner not in ("", by) and not operator:
+        raise NotYours(
+            f"job {job} belongs to {owner!r}, and you are {by!r}; only {owner!r} or an operator of "
+            "the farm may end it"
+        )
     with database.begin() as connection:
         changed = connection.execute(
             JOBS.update().where(JOBS.c.id == job, JOBS.c.state == "live").values(cancelled=True)
         ).rowcount
         if changed:
-            add_event(connection, "cancelled", "", job=job)
+            add_event(connection, "cancelled", f"by {by}" if by else "", job=job)
             waiting = (PARTS.c.job == job, PARTS.c.state.in_(("waiting", "ready")))
             ids = connection.execute(sa.select(PARTS.c.id).where(*waiting)).scalars().all()
             end_parts(connection, ids, Outcome.CANCELLED, None, "cancelled")

@@ -19,10 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from farm.database import Database, now
 from farm.devices import Known, known_devices
-from farm.fence import fenced
+from farm.fence import Overtake, fenced
 from farm.selection import Selector
 from farm.tables import DEVICES
-from harness.device import Connect, Device
+from harness.device import Connect, Device, Transport
 from harness.errors import DevicesBusy, DeviceUnready, NoDevice
 
 TTL_S = 15.0
@@ -130,6 +130,7 @@ def leased(
     holder: str,
     wait_s: float = 0.0,
     ttl_s: float = TTL_S,
+    health: Sequence[str] = USABLE,
 ) -> Iterator[Leased]:
     """Hold one device that matches; it is given back at the end of the context whatever happens.
 
@@ -143,22 +144,40 @@ def leased(
         holder: see `holder_name`.
         wait_s: how long to wait for a device that others have.
         ttl_s: how long the lease outlives its last heartbeat.
+        health: which devices may be had.
 
     Raises:
         NoDevice: no device matches.
         DevicesBusy: all that match were in use, or not healthy, for `wait_s`; or the one that was
             free here is a labgrid place that somebody else has.
     """
-    known, lease = _wait_for_one(database, selector, holder, wait_s, ttl_s)
+    known, lease = _wait_for_one(
+        database, selector, holder=holder, wait_s=wait_s, ttl_s=ttl_s, health=health
+    )
     held = Leased(known.device, lease, connect)
     with ExitStack() as stack:
         stack.enter_context(_kept_alive(database, held, ttl_s))
         try:
-            fence = fenced(connect, known.device, lease.token, holder)
+            fence = fenced(
+                connect, known.device, lease.token, holder, overtake=_overtaking(database, held)
+            )
             held.connect = stack.enter_context(fence)
         except DeviceUnready as error:
             raise DevicesBusy(str(error)) from error
         yield held
+
+
+def _overtaking(database: Database, held: Leased) -> Overtake:
+    from farm.overtaking import overtake  # it knows leases
+
+    first = held.lease
+
+    def call(transport: Transport) -> int | None:
+        if held.lease is first and (raised := overtake(database, transport, first)):
+            held.lease = raised
+        return None if held.lease is first else held.lease.token
+
+    return call
 
 
 @contextmanager
@@ -180,7 +199,13 @@ def _kept_alive(database: Database, held: Leased, ttl_s: float) -> Iterator[None
 
 
 def _wait_for_one(
-    database: Database, selector: Selector, holder: str, wait_s: float, ttl_s: float
+    database: Database,
+    selector: Selector,
+    *,
+    holder: str,
+    wait_s: float,
+    ttl_s: float,
+    health: Sequence[str],
 ) -> tuple[Known, Lease]:
     deadline = time.monotonic() + wait_s
     while True:
@@ -195,7 +220,7 @@ def _wait_for_one(
             )
         for one in matching:
             with database.begin() as connection:
-                lease = take(connection, one.device.name, holder, ttl_s=ttl_s)
+                lease = take(connection, one.device.name, holder, ttl_s=ttl_s, health=health)
             if lease is not None:
                 return one, lease
         if time.monotonic() >= deadline:
@@ -220,6 +245,6 @@ def _beat(database: Database, held: Leased, done: threading.Event, ttl_s: float)
                 holds = renew(connection, held.lease.holder, [held.lease.device], ttl_s=ttl_s)
         except SQLAlchemyError:
             continue
-        if holds.get(held.lease.device) != held.lease.token:
+        if held.lease.device not in holds:  # a holder has one lease in its life
             held.lost.set()
             return

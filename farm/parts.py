@@ -44,6 +44,7 @@ class Claimed:
         attempt: which start of the part this is.
         failures: how many earlier ones ended by the machine's fault.
         differences: how many of these computed something else than they should.
+        refusals: how many of these ended because the device refused the model.
         request: what to do.
         lease: of the device.
     """
@@ -53,6 +54,7 @@ class Claimed:
     attempt: int
     failures: int
     differences: int
+    refusals: int
     request: JobRequest
     lease: Lease
 
@@ -108,7 +110,9 @@ def claim(
             host=host,
             started=now(),
         )
-        .returning(PARTS.c.attempt, PARTS.c.failures, PARTS.c.differences, PARTS.c.job)
+        .returning(
+            PARTS.c.attempt, PARTS.c.failures, PARTS.c.differences, PARTS.c.refusals, PARTS.c.job
+        )
     )
     row = connection.execute(statement).one_or_none()
     if row is None:
@@ -119,7 +123,7 @@ def claim(
         connection, "started", f"attempt {row.attempt} on {device}",
         job=row.job, part=best.id, device=device,
     )  # fmt: skip
-    counts = (row.attempt, row.failures, row.differences)
+    counts = (row.attempt, row.failures, row.differences, row.refusals)
     return Claimed(best.id, row.job, *counts, parse_request(request), lease)
 
 
@@ -128,7 +132,7 @@ def _first_in_line(
 ) -> sa.Row[str, int, int] | None:
     """The first ready part of a selector that is prepared on the host, may start now, was not
     just failed by this device, and has no sibling on it."""
-    values = {"on": device, "lab": host, "wanted": selector}
+    values = {"on": device, "lab": host, "avoided": avoided_host(host), "wanted": selector}
     found: sa.Row[str, int, int] | None = connection.execute(_FIRST, values).one_or_none()
     return found
 
@@ -141,7 +145,7 @@ _FIRST = (  # put together once: that takes longer than to run it
         PARTS.c.selector == sa.bindparam("wanted"),
         PARTS.c.not_before <= now(),
         PARTS.c.avoid.is_(None)
-        | (PARTS.c.avoid != sa.bindparam("on"))
+        | PARTS.c.avoid.not_in((sa.bindparam("on"), sa.bindparam("avoided")))
         | (PARTS.c.not_before < now() - _AVOID_S),
         sa.exists().where(
             PREPARATIONS.c.key == PARTS.c.preparation,
@@ -168,6 +172,7 @@ def current(connection: sa.Connection, part: str, attempt: int, holder: str) -> 
             PARTS.c.job,
             PARTS.c.failures,
             PARTS.c.differences,
+            PARTS.c.refusals,
             PARTS.c.device,
             PARTS.c.token,
             JOBS.c.request,
@@ -185,7 +190,7 @@ def current(connection: sa.Connection, part: str, attempt: int, holder: str) -> 
     if row is None:
         return None
     lease = Lease(row.device, row.token, holder)
-    counts = (attempt, row.failures, row.differences)
+    counts = (attempt, row.failures, row.differences, row.refusals)
     return Claimed(part, row.job, *counts, parse_request(row.request), lease)
 
 
@@ -219,6 +224,8 @@ def retry(
     *,
     elsewhere: bool,
     numeric: bool = False,
+    refused: bool = False,
+    hosts: bool = False,
 ) -> bool:
     """Put a part back in line after a failed attempt and give the device back.
 
@@ -228,30 +235,108 @@ def retry(
         cause: why, in words.
         elsewhere: leave it to another device for a while, if there is one.
         numeric: the device computed something else than it should.
+        refused: the device refused the model.
+        hosts: the lab host is at fault: leave it to another one, if there is one.
     """
-    device = claimed.lease.device
     values: dict[str, object] = {
         "state": "ready",
         "failures": PARTS.c.failures + 1,
         "differences": PARTS.c.differences + int(numeric),
+        "refusals": PARTS.c.refusals + int(refused),
         "not_before": now() + _RETRY_AFTER_S,
-        "avoid": device if elsewhere and _has_others(connection, claimed) else None,
+        "avoid": _to_avoid(connection, claimed, hosts=hosts) if elsewhere or hosts else None,
         "device": None,
         "message": cause,
     }
     return _end_attempt(connection, claimed, "retried", cause, values)
 
 
-def _has_others(connection: sa.Connection, claimed: Claimed) -> bool:
-    """Whether another healthy device could take the part."""
-    query = sa.select(PARTS.c.selector).where(PARTS.c.id == claimed.part)
-    selector = parse_selector(connection.execute(query).scalar_one())
-    return any(
+def avoided_host(host: str) -> str:
+    """How `avoid` names a whole lab host."""
+    return f"host {host}"
+
+
+def _to_avoid(connection: sa.Connection, claimed: Claimed, *, hosts: bool) -> str | None:
+    """The device, or its lab host, that a part shall not get for a while; None where there is no
+    other healthy one."""
+    query = sa.select(PARTS.c.selector, PARTS.c.host).where(PARTS.c.id == claimed.part)
+    part = connection.execute(query).one()
+    if hosts:
+        other = has_other_host(connection, part.selector, part.host)
+        return avoided_host(part.host) if other else None
+    selector, device = parse_selector(part.selector), claimed.lease.device
+    found = any(
         one.health == "healthy"
-        and one.device.name != claimed.lease.device
+        and one.device.name != device
         and selector.matches(one.device, one.host)
         for one in known_devices(connection)
     )
+    return device if found else None
+
+
+def has_other_host(connection: sa.Connection, selector: str, host: str) -> bool:
+    """Whether a healthy device of another lab host matches."""
+    wanted = parse_selector(selector)
+    return any(
+        one.health == "healthy" and one.host != host and wanted.matches(one.device, one.host)
+        for one in known_devices(connection)
+    )
+
+
+def put_off(connection: sa.Connection, preparation: str, host: str, cause: str) -> list[str]:
+    """Count a failure of a lab host that could not make an artifact, and leave the parts that need
+    it to another one, if there is one.
+
+    Returns:
+        The parts that have no attempt left; they are as they were.
+    """
+    query = (
+        sa.select(PARTS.c.id, PARTS.c.job, PARTS.c.selector, PARTS.c.failures, JOBS.c.request)
+        .join(JOBS, JOBS.c.id == PARTS.c.job)
+        .where(PARTS.c.preparation == preparation, PARTS.c.state.in_(("waiting", "ready")))
+        .order_by(PARTS.c.id)
+    )
+    spent = []
+    for part in connection.execute(query).all():
+        if part.failures + 1 >= parse_request(part.request).attempts:
+            spent.append(part.id)
+            continue
+        _lock_job(connection, part.job)
+        other = has_other_host(connection, part.selector, host)
+        connection.execute(
+            PARTS.update()
+            .where(PARTS.c.id == part.id, PARTS.c.state.in_(("waiting", "ready")))
+            .values(
+                failures=PARTS.c.failures + 1,
+                not_before=now() + _RETRY_AFTER_S,
+                avoid=avoided_host(host) if other else None,
+                message=cause,
+            )
+        )
+        add_event(connection, "retried", cause, job=part.job, part=part.id)
+    return spent
+
+
+def may_be_taken_on(host: str) -> sa.ColumnElement[bool]:
+    """Of parts: that they may start now, as far as the lab host is concerned."""
+    return (PARTS.c.not_before <= now()) & (
+        PARTS.c.avoid.is_(None)
+        | (PARTS.c.avoid != avoided_host(host))
+        | (PARTS.c.not_before < now() - _AVOID_S)
+    )
+
+
+def note_loss(connection: sa.Connection, claimed: Claimed, why: str) -> None:
+    """Keep why an attempt lost its device; its part goes back in line when the lease expires."""
+    changed = connection.execute(
+        PARTS.update()
+        .where(PARTS.c.id == claimed.part, PARTS.c.state == "running")
+        .where(PARTS.c.attempt == claimed.attempt)
+        .values(message=why)
+    ).rowcount
+    if changed:
+        device = claimed.lease.device
+        add_event(connection, "taken", why, job=claimed.job, part=claimed.part, device=device)
 
 
 def _end_attempt(
@@ -330,14 +415,15 @@ def _take_back(connection: sa.Connection, part: str, job: str, attempt: int, dev
         PARTS.update()
         .where(PARTS.c.id == part, PARTS.c.state == "running", PARTS.c.attempt == attempt, ~_HELD)
         .values(state="ready", device=None)
-        .returning(PARTS.c.failures)
+        .returning(PARTS.c.failures, PARTS.c.message)
     ).one_or_none()
     if changed is None:
         return False
     message = "the worker or its lease was lost"
     add_event(connection, "lost", message, job=job, part=part, device=device)
     if attempt - changed.failures > MOST_LOSSES:
-        message = f"given up: {MOST_LOSSES} workers were lost under it"
+        message = f"given up: {MOST_LOSSES} times the worker or its lease was lost"
+        message += f"; last: {changed.message}" if changed.message else ""
         end_parts(connection, [part], Outcome.ERROR, "WorkerLost", message)
     elif _is_cancelled(connection, job):
         end_parts(connection, [part], Outcome.CANCELLED, None, "cancelled")

@@ -7,11 +7,11 @@ import sqlalchemy as sa
 from farm.database import Database, distinct_values
 from farm.events import add_event
 from farm.job import JobRequest, parse_request
-from farm.parts import end_parts
+from farm.parts import end_parts, may_be_taken_on, put_off
 from farm.selection import parse_selector
 from farm.tables import JOBS, PARTS, PREPARATIONS
 from harness.device import Device
-from harness.errors import ModelError, UsageError, is_kind
+from harness.errors import HostFull, ModelError, UsageError, is_kind
 from harness.records import Failure, Outcome
 
 _LOOK_AHEAD = 200
@@ -35,7 +35,7 @@ def wanted(
     there = sa.exists().where(PREPARATIONS.c.key == PARTS.c.preparation, mine)
     query = (
         sa.select(PARTS.c.preparation, PARTS.c.selector, PARTS.c.job)
-        .where(PARTS.c.state == "ready", ~there)
+        .where(PARTS.c.state == "ready", ~there, may_be_taken_on(host))
         .order_by(PARTS.c.priority.desc(), PARTS.c.sequence)
         .limit(_LOOK_AHEAD)
     )
@@ -88,6 +88,10 @@ def finished(connection: sa.Connection, key: str, host: str, failure: Failure | 
             add_event(connection, "prepared", f"artifact on {host}", job=job)
         return
     connection.execute(PREPARATIONS.delete().where(*mine))
+    if is_kind(failure.kind, HostFull):
+        spent = put_off(connection, key, host, f"{failure.kind} on {host}: {failure.message}")
+        end_parts(connection, spent, Outcome.ERROR, failure.kind, failure.message)
+        return
     outcome = Outcome.FAIL if is_kind(failure.kind, *_THE_CALLERS) else Outcome.ERROR
     query = sa.select(PARTS.c.id).where(
         PARTS.c.preparation == key, PARTS.c.state.in_(("waiting", "ready"))

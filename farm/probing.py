@@ -13,6 +13,7 @@ from farm.health import Health, Policy, after_failed_probe, after_passed_probe
 from farm.leases import Lease, release, take
 from farm.logs import bound
 from farm.observation import observe
+from farm.overtaking import overtake
 from farm.reboot import reboot
 from farm.tables import DEVICES
 from harness.device import Connect, Device
@@ -64,6 +65,11 @@ def run_probe(
     with bound(device=device.name):
         must_reboot = bool(device.policy.reboot) and _should_reboot(database, device.name)
         fault = _fault(device, lease, connect, probe, must_reboot=must_reboot)
+        if fault and is_kind(fault.kind, LeaseLost):
+            raised = _catch_up(database, device, lease, connect)
+            if raised is not None:
+                lease = raised
+                fault = _fault(device, lease, connect, probe, must_reboot=must_reboot)
 
         def change(known: Health) -> Health:
             if fault is None:
@@ -102,6 +108,15 @@ def probe_fault(run: Run) -> Fault | None:
     if run.outcome is Outcome.PASS:
         return None
     return fault_of(run) or Fault("ProbeFailed", "; ".join(run.reasons))
+
+
+def _catch_up(database: Database, device: Device, lease: Lease, connect: Connect) -> Lease | None:
+    """The lease above a token that nobody alive has."""
+    try:
+        with connect(device) as transport:
+            return overtake(database, transport, lease)
+    except HarnessError:
+        return None
 
 
 def _should_reboot(database: Database, device: str) -> bool:

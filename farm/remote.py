@@ -11,9 +11,11 @@ import requests
 from pydantic import TypeAdapter, ValidationError
 
 from farm.archive import pack
+from farm.check import CheckItem
 from farm.events import Event
 from farm.job import JobRequest
 from farm.jobs import JobStatus
+from farm.snapshot import Snapshot
 from harness import errors
 from harness.cache import default_cache
 from harness.errors import HarnessError, UsageError
@@ -29,8 +31,10 @@ _STATUS = TypeAdapter(JobStatus)
 _STATUSES = TypeAdapter(list[JobStatus])
 _EVENT = TypeAdapter(Event)
 _EVENTS = TypeAdapter(list[Event])
+_SNAPSHOT = TypeAdapter(Snapshot)
+_ITEMS = TypeAdapter(list[CheckItem])
 _RUNS = TypeAdapter(list[dict[str, Any]])
-_KINDS = ("UsageError", "NoDevice", "DevicesBusy", "ModelError")
+_KINDS = ("UsageError", "NoDevice", "NotYours", "DevicesBusy", "ModelError")
 
 _T = TypeVar("_T")
 
@@ -88,9 +92,10 @@ class RemoteQueue:
         """How a job stands."""
         return _parsed(_STATUS.validate_json, self._get(f"/jobs/{_path(job)}"))
 
-    def recent(self, limit: int) -> list[JobStatus]:
-        """The newest jobs, newest first."""
-        return _parsed(_STATUSES.validate_json, self._get(f"/jobs?limit={limit}"))
+    def recent(self, limit: int, *, mine: bool = False) -> list[JobStatus]:
+        """The newest jobs, or those of this token, newest first."""
+        query = f"limit={limit}&mine={str(mine).lower()}"
+        return _parsed(_STATUSES.validate_json, self._get(f"/jobs?{query}"))
 
     def cancel(self, job: str) -> bool:
         """End a job; False when it had ended already."""
@@ -127,6 +132,14 @@ class RemoteQueue:
             if failures > _TRIES:
                 raise broken
             time.sleep(min(2**failures, 10))
+
+    def snapshot(self) -> Snapshot:
+        """The farm at this moment."""
+        return _parsed(_SNAPSHOT.validate_json, self._get("/snapshot"))
+
+    def examine(self) -> list[CheckItem]:
+        """What the server's host finds when it looks at the farm; see `farm.doctor`."""
+        return _parsed(_ITEMS.validate_json, self._get("/doctor"))
 
     def _get(self, path: str, *, stream: bool = False) -> requests.Response:
         def send() -> requests.Response:

@@ -65,8 +65,10 @@ JOBS = sa.Table(
     sa.Column("state", sa.Text, nullable=False, default="live"),
     sa.Column("cancelled", sa.Boolean, nullable=False, default=False),
     sa.Column("outcome", sa.Text),
-    comment="what was submitted; state is live or done",
+    sa.Column("submitter", sa.Text, nullable=False, default="", server_default=""),
+    comment="what was submitted, by whom; state is live or done",
 )
+JOBS_BY_SUBMITTER = sa.Index("jobs_by_submitter", JOBS.c.submitter, JOBS.c.created)
 _LIVE = (JOBS.c.state == "live") & JOBS.c.cancelled.is_(False)
 sa.Index(
     "one_live_job_by_content",
@@ -99,6 +101,7 @@ PARTS = sa.Table(
     sa.Column("failure", sa.Text),
     sa.Column("message", sa.Text, nullable=False, default=""),
     sa.Column("differences", sa.Integer, nullable=False, default=0, server_default="0"),
+    sa.Column("refusals", sa.Integer, nullable=False, default=0, server_default="0"),
     comment="what a job does on one device; state is waiting, ready, running or done",
 )
 sa.Index("parts_to_claim", PARTS.c.state, PARTS.c.selector, PARTS.c.priority.desc(),

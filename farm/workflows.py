@@ -19,17 +19,19 @@ from sqlalchemy.exc import OperationalError
 from farm.attempts import Attempt, Attempts
 from farm.database import Database
 from farm.events import add_event
-from farm.faults import NUMERIC, decide, fault_of
+from farm.faults import NUMERIC, decide, fault_of, is_hosts, is_lost, is_refused
 from farm.fence import fenced
 from farm.health import Policy
 from farm.logs import bound
 from farm.observation import note_fault, observe
-from farm.parts import Claimed, accept, current, retry
+from farm.overtaking import overtake
+from farm.parts import Claimed, accept, current, note_loss, retry
 from farm.preparations import finished, request_of
 from farm.work import Work
 from harness.device import Connect, Device
 from harness.errors import HarnessError
 from harness.evaluate import run_ended_by
+from harness.host_disk import host_full
 from harness.records import Failure, Outcome, Run, dump_run, parse_run
 
 LOG = logging.getLogger("edgefarm.worker")
@@ -79,16 +81,19 @@ class Workflows(DBOSConfiguredInstance):
     def measure(self, part: str, attempt: int) -> str:
         """The run as JSON; nothing when the part is not this attempt's any more."""
         shop = self.shop
-        with shop.database.begin() as connection:
-            claimed = current(connection, part, attempt, shop.holder)
-        if claimed is None:
-            return _DROPPED
-        with (
-            bound(job=claimed.job, device=claimed.lease.device),
-            shop.attempts.running(claimed) as running,
-        ):
-            run = _run(shop, running)
-            LOG.info("%s", run.outcome, extra={"part": part, "attempt": attempt})
+        for _ in range(2):
+            with shop.database.begin() as connection:
+                claimed = current(connection, part, attempt, shop.holder)
+            if claimed is None:
+                return _DROPPED
+            with (
+                bound(job=claimed.job, device=claimed.lease.device),
+                shop.attempts.running(claimed) as running,
+            ):
+                run = _run(shop, running)
+                LOG.info("%s", run.outcome, extra={"part": part, "attempt": attempt})
+            if not (is_lost(run) and _catches_up(shop, claimed)):
+                break
         return dump_run(run).decode()
 
     def settle(self, part: str, attempt: int, document: str) -> str:
@@ -141,12 +146,25 @@ WORKFLOWS = Workflows("worker")
 """The one that the engine knows; it finds a workflow's instance again by that name."""
 
 
+def _catches_up(shop: Shop, claimed: Claimed) -> bool:
+    """Whether the lease was lost to a token that nobody alive has, and is now above it."""
+    try:
+        with shop.connect(shop.devices[claimed.lease.device]) as transport:
+            return overtake(shop.database, transport, claimed.lease) is not None
+    except HarnessError as error:
+        LOG.warning("the device does not say who has it: %s", error)
+        return False
+
+
 def _attempted(call: Callable[[], None]) -> Failure | None:
     try:
         call()
     except HarnessError as error:
-        return Failure(type(error).__name__, str(error))
+        blamed = host_full(error) or error
+        return Failure(type(blamed).__name__, str(blamed))
     except Exception as error:  # a worker outlives its jobs
+        if full := host_full(error):
+            return Failure(type(full).__name__, str(full))
         LOG.exception("a defect of edgefarm's own")
         return Failure("WorkerFailed", f"{type(error).__name__}: {error}")
     return None
@@ -174,8 +192,10 @@ def _run(shop: Shop, running: Attempt) -> Run:
             run = shop.work.run(claimed.request, device, opened, report, running.check)
         running.check()
     except HarnessError as error:
-        return run_ended_by(asked, error)
+        return run_ended_by(asked, host_full(error) or error)
     except Exception as error:  # a worker outlives its jobs
+        if full := host_full(error):
+            return run_ended_by(asked, full)
         LOG.exception("a defect of edgefarm's own")
         failure = Failure("WorkerFailed", f"{type(error).__name__}: {error}")
         empty = run_ended_by(asked, HarnessError(failure.message))
@@ -189,21 +209,28 @@ def _settle(connection: sa.Connection, claimed: Claimed, run: Run) -> str:
         run,
         failures=claimed.failures,
         differences=claimed.differences,
+        refusals=claimed.refusals,
         attempts=claimed.request.attempts,
     )
     fault = fault_of(run)
     device = claimed.lease.device
     if decision == "drop":
+        note_loss(connection, claimed, run.failure.message if run.failure else "")
         return decision
     if decision == "accept":
         settled = accept(connection, claimed, run)
     else:
         cause = f"{fault.kind}: {fault.message}" if fault else "; ".join(run.reasons)
         numeric = fault is not None and fault.kind == NUMERIC
-        settled = retry(connection, claimed, cause, elsewhere=fault is not None, numeric=numeric)
+        settled = retry(
+            connection, claimed, cause,
+            elsewhere=fault is not None, numeric=numeric, refused=is_refused(run),
+            hosts=is_hosts(run),
+        )  # fmt: skip
     if not settled:
         return "drop"
-    if fault is not None:
+    confirmed = decision == "accept" and is_refused(run)  # then it says nothing of the device
+    if fault is not None and not confirmed:
         note_fault(connection, device, fault)
     else:
         observe(connection, device, lambda known: known, seen=True)

@@ -195,6 +195,21 @@ def load_artifact(path: Path) -> Artifact:
     return Artifact(path, manifest)
 
 
+def manifest_beside(path: Path) -> Manifest | None:
+    """The manifest of a file that edgefarm made and nobody changed since; None for any other."""
+    try:
+        return load_artifact(path).manifest
+    except ModelError:
+        return None
+
+
+def own_shape(spec: TensorSpec) -> tuple[int, ...]:
+    """Shape of a tensor in the model's own layout."""
+    if spec.permutation is None:
+        return spec.shape
+    return tuple(spec.shape[spec.permutation.index(axis)] for axis in range(len(spec.shape)))
+
+
 def to_device(spec: TensorSpec, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Turn samples in the model's own layout into what the artifact takes.
 

@@ -58,6 +58,10 @@ def compare_tensor(
         return replace(place, remark=f"shape {got.shape}, expected {expected.shape}")
     if expected.dtype.newbyteorder("=") != got.dtype.newbyteorder("="):
         return replace(place, remark=f"dtype {got.dtype}, expected {expected.dtype}")
+    if expected.dtype.kind == "c":  # real and imaginary parts, side by side
+        parts = f"f{expected.dtype.itemsize // 2}"
+        expected, got = (np.ascontiguousarray(x).view(parts) for x in (expected, got))
+        place = replace(place, elements=int(expected.size))
     if expected.dtype.kind not in _COMPARABLE_KINDS or expected.dtype.itemsize > 8:
         return replace(place, remark=f"dtype {expected.dtype} cannot be compared")
     return _count_differences(place, expected, got)

@@ -24,7 +24,7 @@ from harness.errors import (
     DeviceError,
     DeviceFull,
     HarnessError,
-    ModelError,
+    RefusedOnDevice,
     RunnerKilled,
     RuntimeMissing,
     UsageError,
@@ -137,7 +137,7 @@ def run_job(
 
     Raises:
         UsageError: the inputs do not fit the artifact.
-        ModelError: the runtime refused the artifact or its inputs.
+        RefusedOnDevice: the runtime refused the artifact or its inputs.
         DeviceError: everything else; see the classes below it.
     """
     manifest = artifact.manifest
@@ -351,7 +351,7 @@ def failure_error(
         # LiteRT's C API gives a number and prints the reason.
         printed = [x for x in _text(ended.stderr).splitlines() if x.startswith("ERROR: ")]
         reasons = "; ".join((message, *printed))
-        return ModelError(f"{artifact.path.name}: refused on device {device}: {reasons}")
+        return RefusedOnDevice(f"{artifact.path.name}: refused on device {device}: {reasons}")
     if failure.kind == "runtime_missing":
         package = {"litert": "ai-edge-litert"}.get(artifact.manifest.runtime, "executorch")
         remedy = f"install {package} for the interpreter that the device's `python` names"

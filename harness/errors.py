@@ -53,13 +53,17 @@ def is_kind(kind: str, *classes: "type[HarnessError]") -> bool:
 
 
 class UsageError(HarnessError):
-    """The caller's mistake; the message names the fix."""
+    """The caller's mistake, wrong data too; the message names the fix."""
 
     exit_code: ClassVar[int] = 2
 
 
 class NoDevice(UsageError):
     """No device of the inventory is what was asked for."""
+
+
+class NotYours(UsageError):
+    """The job is another submitter's, and the caller is no operator of the farm."""
 
 
 class DevicesBusy(HarnessError):
@@ -70,10 +74,31 @@ class Cancelled(HarnessError):
     """The submitter ended the job."""
 
 
+class HostFull(HarnessError):
+    """This host's disk or the user's quota is full: the machine's fault, not the model's; the job
+    is tried again, on another lab host if there is one."""
+
+
 class ModelError(HarnessError):
-    """Unsupported op, bad recipe, broken model or data file. Never retried."""
+    """Unsupported op, or broken model file. Never retried.
+
+    Args:
+        message: what went wrong, in words.
+        raw: all that a library or a failed process said of it, where the message has a part.
+        log: file with what it printed, "" for none.
+    """
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, raw: str = "", log: str = "") -> None:
+        self.raw = raw
+        self.log = log
+        super().__init__(message)
+
+
+class RefusedOnDevice(ModelError):
+    """The runtime on a device refused the artifact or its inputs. That is the device's word alone:
+    the farm wants it confirmed, by another device or after a probe of this one."""
 
 
 class DeviceError(HarnessError):

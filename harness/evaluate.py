@@ -27,6 +27,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.exactness import Emulated, compare_with_emulator
+from harness.host_disk import host_full
 from harness.latency import latency_from
 from harness.limits import Limits
 from harness.model import Model
@@ -35,15 +36,15 @@ from harness.observed import (
     observed_inside,
     observed_outputs,
 )
+from harness.preflight import check_choices, check_labels
 from harness.protocol import Kernels
-from harness.quantize import lower
+from harness.quantize import check_recipe, lower
 from harness.quantize.reference import float_layers, float_outputs, float_tensors
 from harness.read_facts import read_facts
 from harness.readiness import throttling, wait_until_ready
 from harness.recipe import Recipe
 from harness.recording import Recording
 from harness.records import Latency, QuantizationCost, Run
-from harness.scoring import declared_outputs, scored_output
 from harness.slices import take_slices
 from harness.sources.batches import sample_count, take_samples
 from harness.sources.data import load_data
@@ -64,6 +65,7 @@ class Request:
         recipe: None for a model file that came quantized.
         device: where it runs; `NO_DEVICE` emulates only.
         soc: the chip to compile for, see `Target.socs`.
+        shapes: sizes that a ``.tflite`` leaves open, see `harness.sources.open_shapes`.
         host: this machine as a device, to time the same artifact on; None leaves that out.
         kernels: which kernels of LiteRT run on the device.
         runner: which program runs there; None chooses the native one where there is no Python.
@@ -83,6 +85,7 @@ class Request:
     runner: RunnerName | None = None
     samples: int | None = None
     soc: str | None = None
+    shapes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -108,10 +111,11 @@ def evaluate(
     record = Recording(request)
     try:
         _walk(record, request, connect, cache or default_cache(), progress)
-    except UsageError:
-        raise
-    except HarnessError as error:
-        return record.ended_by(error)
+    except (HarnessError, OSError) as error:
+        blamed = host_full(error) or error
+        if isinstance(blamed, UsageError) or not isinstance(blamed, HarnessError):
+            raise
+        return record.ended_by(blamed)
     return record.judged(request.limits)
 
 
@@ -140,11 +144,16 @@ def run_ended_by(request: Request, error: HarnessError) -> Run:
 
 
 def _open(request: Request, progress: Progress) -> tuple[Model, Split]:
-    model = open_model(request.model, progress)
+    """The model and its samples; all that can be wrong with the call is found here."""
+    recipe = request.recipe
+    check_choices(
+        request.target, request.model, request.data, recipe, soc=request.soc, device=request.device
+    )
+    model = open_model(request.model, progress, shapes=request.shapes)
+    check_recipe(request.target, model, recipe)
     dataset = load_data(request.data, model, progress)
-    if dataset.labels is not None and model.outputs:  # before minutes of work
-        scored_output(declared_outputs(model), dataset.labels, sample_count(dataset.inputs))
-    parts = split(dataset) if request.recipe else all_for_evaluation(dataset)
+    check_labels(dataset, model, request.limits, request.data)
+    parts = split(dataset) if recipe else all_for_evaluation(dataset)
     return model, _limited(parts, request.samples)
 
 
@@ -155,6 +164,8 @@ def _walk(
     model, samples = _open(request, progress)
     record.add(samples=sample_count(samples.evaluation))
     record.note(*model.notes, *samples.notes)
+    if model.recipe:
+        record.add(recipe=model.recipe)
 
     calibration = samples.calibration
     target, soc = request.target, request.soc

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from harness.arithmetic.profile import ArithmeticProfile
 from harness.artifact import Artifact, TensorSpec
+from harness.beyond import emulate_beyond, without_promise
 from harness.compare import compare
 from harness.emulator.graph import Graph
 from harness.emulator.interpreter import Emulation, emulate
@@ -124,13 +125,14 @@ def _emulate_and_compare(
     differing = _first_difference(artifact.manifest.outputs, expected.outputs, outputs)
     slices = invocations_to_trace(graph, count_slices(specs, inputs), differing)
     some = take_these(specs, inputs, slices)
-    traced = emulate(graph, profile, some, all_tensors=True)
     kept, refusal = _tensors_inside(artifact, some, run)
-    on_some = compare(graph, traced, kept, profile=profile)
+    traced, taken = emulate_beyond(graph, profile, some, kept)
+    on_some = without_promise(compare(graph, traced, kept, profile=profile), taken)
+    beyond = on_some.reason if taken and on_some.verdict == "unknown" else ""
     samples = samples_in(specs, slices, inputs)
 
     return Emulated(
-        _joined(over_all, on_some, traced, slices, samples, refusal=refusal),
+        _joined(over_all, on_some, traced, slices, samples, remark=beyond or refusal),
         expected.outputs,
         slices,
         real_tensors(graph, traced),
@@ -159,7 +161,7 @@ def _joined(
     slices: Sequence[int],
     samples: tuple[tuple[int, int], ...],
     *,
-    refusal: str,
+    remark: str,
 ) -> Exactness:
     """Outputs over all samples, everything else from the traced ones; the worse verdict."""
     worse = on_some if on_some.verdict == "differs" else over_all
@@ -172,7 +174,7 @@ def _joined(
     return replace(
         over_all,
         verdict=worse.verdict,
-        reason="; ".join(filter(None, (worse.reason, refusal))),
+        reason="; ".join(filter(None, (worse.reason, remark))),
         intermediates=tuple(map(placed, on_some.intermediates)),
         first_divergence=placed(first) if first else over_all.first_divergence,
         traced_samples=samples,

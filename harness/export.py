@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.artifact import TensorSpec, join_whole, to_device
+from harness.artifact import TensorSpec, join_whole, manifest_beside, to_device
 from harness.cache import Cache
+from harness.errors import UsageError
 from harness.isolate import run_isolated
 from harness.model import Model
 from harness.quantize import lower
 from harness.recipe import RECIPES
 from harness.sources.data import load_data
 from harness.sources.flat import flat_module, flatten
-from harness.sources.models import load_original, open_model, parse_model
+from harness.sources.models import LOWERED_SUFFIXES, load_original, open_model, parse_model
 from harness.sources.split import split
 from harness.target import Progress, Target, no_progress
 
@@ -62,6 +63,14 @@ def export(
     file = folder / f"{_stem(opened)}{'.tflite' if target.suffix == '.tflite' else '.pt2'}"
     if source.suffix == file.suffix:
         shutil.copyfile(source, file)
+        if own := manifest_beside(source):  # it stays here, so the samples take the file's layout
+            inputs = _permuted(own.inputs, inputs)
+            calibration = None if calibration is None else _permuted(own.inputs, calibration)
+    elif source.suffix in LOWERED_SUFFIXES:
+        raise UsageError(
+            f"model {model}: a server takes .tflite and .pt2 files; submit the model that this "
+            "was made of, or run it here with `edgefarm run`"
+        )
     elif target.suffix == ".tflite":
         samples = split(dataset).calibration
         made = lower(target, opened, RECIPES["float"], samples, cache=cache, progress=progress)
@@ -89,6 +98,13 @@ def _moved(specs: tuple[TensorSpec, ...], inputs: tuple[Array, ...]) -> tuple[Ar
 def _as_given(model: Model, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
     """Samples as a user gives them: an input given whole has its own shape."""
     return tuple(join_whole(taken.shape, x) for taken, x in zip(model.inputs, inputs, strict=True))
+
+
+def _permuted(specs: tuple[TensorSpec, ...], inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+    return tuple(
+        x if spec.permutation is None else np.ascontiguousarray(np.transpose(x, spec.permutation))
+        for spec, x in zip(specs, inputs, strict=True)
+    )
 
 
 def _stem(model: Model) -> str:

@@ -26,8 +26,10 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from harness.cache import cache_folder
-from harness.errors import HarnessError, ModelError
+from harness.errors import HarnessError, ModelError, UsageError
+from harness.host_disk import full_now, host_full
 from harness.target import Progress, no_progress
+from harness.wording import first_line, users_place
 
 _T = TypeVar("_T")
 _Event = tuple[str, Any]
@@ -63,10 +65,16 @@ def run_isolated(
 
     Raises:
         HarnessError: the one that the function raised, unchanged.
+        HostFull: this host's disk was full, whatever that led to.
         ModelError: any other exception, a signal, or the time limit; the message names `what`, and
-            the log that holds the traceback and all that was printed.
+            the log that holds the traceback and all that was printed; `raw` is all it said.
     """
-    log = _new_log()
+    try:
+        log = _new_log()
+    except OSError as error:
+        raise host_full(error) or UsageError(
+            f"cache folder {cache_folder()}: cannot be written: {error.strerror}"
+        ) from error
     payload = pickle.dumps((function, args, memory_limit_bytes))
     ours, theirs = os.pipe()
     with Connection(ours, writable=False) as events, log.open("wb") as log_stream:
@@ -86,12 +94,16 @@ def run_isolated(
         if isinstance(result, HarnessError) and kind == "refused":
             raise result
         return result
-    reason = {
-        "raised": lambda: f"{value} (traceback: {log})",
-        "timeout": lambda: f"not done after {timeout_s:g} s, killed (output: {log})",
-        "died": lambda: _ending(child.returncode, log),
-    }[kind]()
-    raise ModelError(f"{what}: {reason}")
+    if kind != "timeout" and (full := full_now()):
+        raise full
+    raw = ""
+    if kind == "raised":
+        reason, raw = f"{value[0]} (traceback: {log})", value[1]
+    elif kind == "timeout":
+        reason = f"not done after {timeout_s:g} s, killed (output: {log})"
+    else:
+        reason = _ending(child.returncode, log)
+    raise ModelError(f"{what}: {reason}", raw=raw or reason, log=str(log))
 
 
 def _start(events: int, log: int) -> "subprocess.Popen[bytes]":
@@ -185,7 +197,7 @@ def _ending(status: int, log: Path) -> str:
         ending = f"the process ended with status {status} and no result"
     with log.open("rb") as stream:
         tail = deque(stream, maxlen=_TAIL_LINES)
-    lines = [line.decode(errors="replace").rstrip()[:300] for line in tail]
+    lines = [first_line(line.decode(errors="replace")) for line in tail]
     return "\n  ".join([f"{ending} (output: {log})", *lines])
 
 
@@ -220,18 +232,28 @@ def serve(events_fd: int) -> NoReturn:
             resource.setrlimit(resource.RLIMIT_DATA, (memory_limit_bytes, memory_limit_bytes))
         outcome = "returned", pickle.dumps(function(*args, _reporter(events)))
     except HarnessError as error:
-        outcome = "refused", pickle.dumps(error)
+        full = host_full(error) or (full_now() if isinstance(error, ModelError) else None)
+        outcome = "refused", pickle.dumps(full or error)
     except MemoryError:
-        traceback.print_exc()
-        outcome = "raised", "out of memory"
+        _print_traceback()
+        outcome = "raised", ("out of memory", "")
     except BaseException as error:  # user code may raise anything, SystemExit too
-        traceback.print_exc()
-        first = (str(error).strip() or "no message").splitlines()[0]
-        outcome = "raised", f"{type(error).__name__}: {first[:500]}"
+        _print_traceback()
+        raw = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+        place = users_place(error.__traceback__)
+        outcome = "raised", (first_line(raw) + (f", at {place}" if place else ""), raw)
+        if full := host_full(error):
+            outcome = "refused", pickle.dumps(full)
     events.send(outcome)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # the disk of the log is full
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(0)
+
+
+def _print_traceback() -> None:
+    with contextlib.suppress(OSError):  # the disk of the log is full
+        traceback.print_exc()
 
 
 def _read_exactly(stream: io.RawIOBase, size: int) -> bytes:

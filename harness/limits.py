@@ -35,9 +35,9 @@
     max_clipped = 0.10           # share of a tensor that float has beyond what its integers hold
     accept = ["saturated-bias"]  # kinds of finding that are known and accepted
 
-Every key is optional. A limit that cannot be evaluated, because there are no labels for instance,
-fails with that reason: a gate that nobody closed is not open. A run whose device breaks an exact
-promise fails without any limit. What `[defaults]` judges is in `harness.suspicion`.
+Every key is optional. A limit that needs labels is refused where there are none. Any other that
+cannot be evaluated fails with the reason: a gate that nobody closed is not open. A run whose device
+breaks an exact promise fails without any limit. What `[defaults]` judges is in `harness.suspicion`.
 """
 
 import re
@@ -143,8 +143,8 @@ class Limits(_Table):
 
 @dataclass(frozen=True)
 class Judgement:
-    """PASS, WARN or FAIL; one reason for each broken limit, then for what looks wrong; and notes on
-    limits that were skipped."""
+    """PASS, WARN or FAIL; one reason for each broken limit, or for what looks wrong where none is;
+    and notes on limits that were skipped."""
 
     outcome: Outcome
     reasons: tuple[str, ...] = ()
@@ -252,7 +252,8 @@ def judge(
         *_judge_placement(limits.placement, placement, delegated),
     ]
     outcome = Outcome.FAIL if reasons else Outcome.WARN if warnings else Outcome.PASS
-    return Judgement(outcome, (*reasons, *map(str, warnings)), tuple(notes))
+    said = reasons or [str(one) for one in warnings]
+    return Judgement(outcome, tuple(said), tuple(notes))
 
 
 def _judge_exactness(limits: ExactnessLimits, exactness: Exactness | None) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Model: what was submitted, as the host understands it without keeping it in memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -14,6 +15,7 @@ class ModelInput:
         batched: the first dimension is the batch; else the input is given whole with every
             invocation (a table of positions, a scalar).
         name: path in the example inputs, e.g. ``mask``; its position where it has no name.
+        free_axes: axes whose size a ``.tflite`` leaves open.
     """
 
     shape: tuple[int, ...]
@@ -21,6 +23,7 @@ class ModelInput:
     quantized: bool = False
     batched: bool = True
     name: str = ""
+    free_axes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,11 @@ class Model:
         resolved: the same with absolute paths; what crosses into subprocesses.
         sha256: of the content: the file's bytes (``.tflite``), or the exported graph and weights.
         inputs: in order.
-        quantized: a ``.tflite`` that came quantized; it takes no recipe.
+        quantized: a ``.tflite`` that came quantized, or a ``.pte``; it takes no recipe.
         compiled: it came compiled for an accelerator as well; no runtime of a host opens it.
         outputs: in order; the tensors of nested outputs, flattened.
         notes: what the reader of a result should know, e.g. about outputs that are no tensors.
+        recipe: of a file that edgefarm made, by its manifest: the recipe; else "".
     """
 
     reference: str
@@ -64,3 +68,16 @@ class Model:
     compiled: bool = False
     outputs: tuple[ModelOutput, ...] = ()
     notes: tuple[str, ...] = ()
+    recipe: str = ""
+
+    def say_outputs(self, names: Sequence[str]) -> tuple[str, ...]:
+        """A note on which output of an artifact is which of the model's; none where the model's
+        have no names of their own.
+
+        Args:
+            names: of the artifact's outputs, in order.
+        """
+        pairs = list(zip(names, (output.name for output in self.outputs), strict=False))
+        if all(own.isdecimal() or own == name for name, own in pairs):
+            return ()
+        return ("outputs: " + ", ".join(f"{name} is {own}" for name, own in pairs),)

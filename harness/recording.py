@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from harness.artifact import Finding
-from harness.errors import Cancelled, DeviceError, DeviceTimeout, HarnessError
+from harness.errors import Cancelled, DeviceError, DeviceTimeout, HarnessError, HostFull
 from harness.limits import Limits, judge, summary_of
 from harness.observed import real_output_costs
 from harness.quantize.tools import tool_versions
@@ -54,6 +54,8 @@ class Recording:
         outcome = Outcome.FAIL
         if isinstance(error, DeviceError):
             outcome = Outcome.TIMEOUT if isinstance(error, DeviceTimeout) else Outcome.ERROR
+        elif isinstance(error, HostFull):
+            outcome = Outcome.ERROR
         elif isinstance(error, Cancelled):
             outcome = Outcome.CANCELLED
         failure = Failure(type(error).__name__, str(error))

@@ -78,13 +78,13 @@ def emulate_file(
         part_bytes: bound on the values held at once, but for one batch.
 
     Raises:
-        UsageError: a file cannot be read or written.
+        UsageError: a file cannot be read or written, or does not hold what the graph takes.
         ModelError: the inputs do not fit the graph, or the graph contradicts itself.
     """
     expected = [f"in{index}" for index in range(len(graph.inputs))]
     with open_npz(inputs) as arrays:
         if sorted(arrays) != sorted(expected):
-            raise ModelError(
+            raise UsageError(
                 f"{inputs}: has arrays {', '.join(sorted(arrays)) or '(none)'}; "
                 f"the model {graph.name} takes {', '.join(expected)}"
             )
@@ -134,7 +134,7 @@ def _invocations(columns: Sequence[NpzArray], batches: Sequence[int], slices: Se
     several = set(slices) - {1}
     if len(several) > 1 or 0 in several:
         counts = {column.shape[0] if column.shape else 1 for column in columns}
-        raise ModelError(
+        raise UsageError(
             f"the inputs hold {' and '.join(map(str, sorted(counts)))} samples; allowed: one "
             "number for all inputs, a multiple of the model's batch of "
             f"{' and '.join(map(str, sorted(set(batches))))}"

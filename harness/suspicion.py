@@ -53,13 +53,12 @@ def look_at_outputs(
     outputs: Sequence[Observed], inputs: Sequence[Array], defaults: DefaultLimits
 ) -> tuple[Finding, ...]:
     """What looks wrong in the outputs, as the device gave them over all samples."""
-    distinct = _distinct(inputs)
     return tuple(
         finding
         for one in outputs
         for finding in (
             *_not_finite(one),
-            *_constant(one, distinct),
+            *_constant(one, inputs),
             *_clipped(one, defaults.max_clipped),
         )
     )
@@ -164,8 +163,11 @@ def _not_finite(one: Observed) -> Iterator[Finding]:
         )
 
 
-def _constant(one: Observed, distinct: int) -> Iterator[Finding]:
-    if one.constant or distinct < 2 or len(one.x) < 2 or not _same_rows(one.x):
+def _constant(one: Observed, inputs: Sequence[Array]) -> Iterator[Finding]:
+    if one.constant or len(one.x) < 2 or not _same_rows(one.x):
+        return
+    distinct = _distinct(inputs)
+    if distinct < 2:
         return
     said = f"the same for all of {distinct:,} different samples"
     if one.in_float is None:
@@ -226,8 +228,8 @@ def _large_drop(drop: Proportion | None, most: float) -> Iterator[Finding]:
         yield Finding(
             TOP1_DROP,
             "",
-            f"top-1 is {drop.value:.1%} below the float model's (95 %: {drop.low:.1%} to "
-            f"{drop.high:.1%}), beyond the default of {most:.0%}",
+            f"top-1 is {100 * drop.value:.1f} points below the float model's (95 %: "
+            f"{100 * drop.low:.1f} to {100 * drop.high:.1f}); the default allows {100 * most:g}",
             "see the worst tensors; [accuracy] in limits.toml says what is enough",
             "warn",
         )

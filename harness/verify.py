@@ -14,14 +14,17 @@ import numpy as np
 
 from harness.arithmetic.profile import ArithmeticProfile
 from harness.artifact import Artifact
+from harness.beyond import emulate_beyond, without_promise
 from harness.compare import compare, compare_tensor
 from harness.deploy import NONE, run_job
 from harness.device import Device, Transport
+from harness.emulator.control import STATE_OPS
 from harness.emulator.expose import made_of_constants
 from harness.emulator.graph import Array, Graph, Node
-from harness.emulator.interpreter import emulate
+from harness.emulator.interpreter import Emulation, emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.profiles.threads import for_threads
+from harness.emulator.sized_by_data import explain
 from harness.errors import ModelError, UsageError
 from harness.exposed import expose
 from harness.protocol import Kernels, Result
@@ -192,6 +195,8 @@ def verify_with(
         graph = exposed.graph
         if not graph.inputs:
             raise ModelError(f"{path}: the graph has no inputs")
+        if why := explain(graph):
+            raise ModelError(f"{path}: {why}")
         inputs = random_inputs(graph, seeds)
         result, outputs = run(exposed.artifact, inputs)
     got = dict(zip(graph.inputs, inputs, strict=True))
@@ -229,9 +234,10 @@ def judge_nodes(
     """
     judged = []
     graph = _fold_constants(graph, profile, got)
+    state = _variables(graph, profile, got)
     for node in graph.nodes:
         progress("judge", node.index, len(graph.nodes))
-        judged += _judge(graph, profile, node, got)
+        judged += _judge(graph, profile, node, got, state)
     progress("judge", len(graph.nodes), len(graph.nodes))
     return tuple(judged)
 
@@ -246,15 +252,43 @@ def _fold_constants(graph: Graph, profile: ArithmeticProfile, got: Mapping[int, 
     return replace(graph, tensors=tuple(tensors))
 
 
+def _variables(graph: Graph, profile: ArithmeticProfile, got: Mapping[int, Array]) -> Emulation:
+    """What is read from variables, all invocations in turn, by the nodes of state alone: what is
+    assigned is the runtime's own."""
+    nodes = tuple(node for node in graph.nodes if node.op in STATE_OPS)
+    made = {index for node in nodes for index in node.outputs}
+    used = dict.fromkeys(i for node in nodes for i in node.inputs if i >= 0 and i not in made)
+    given = [i for i in used if graph.tensors[i].data is None and not graph.tensors[i].variable]
+    read = tuple(i for node in nodes if node.op == "READ_VARIABLE" for i in node.outputs)
+    if not read or any(index not in got for index in given):
+        return Emulation(())
+    alone = replace(graph, nodes=nodes, inputs=tuple(given), outputs=read)
+    emulation = emulate(alone, profile, [got[index] for index in given])
+    return replace(emulation, tensors=dict(zip(read, emulation.outputs, strict=True)))
+
+
 def _judge(
-    graph: Graph, profile: ArithmeticProfile, node: Node, got: Mapping[int, Array]
+    graph: Graph,
+    profile: ArithmeticProfile,
+    node: Node,
+    got: Mapping[int, Array],
+    state: Emulation,
 ) -> list[TensorComparison]:
     tensors = graph.tensors
     used = [i for i in dict.fromkeys(node.inputs) if i >= 0]
     computed = [i for i in used if tensors[i].data is None and not tensors[i].variable]
     expected: Sequence[Array | None] = [None] * len(node.outputs)
     promises: Mapping[int, Promise] = {}
-    if all(index in got for index in computed):
+    if node.op == "READ_VARIABLE":
+        expected = [
+            x
+            if x is None or index not in got or len(x) == len(got[index])
+            else _repeat(x, got[index])
+            for index in node.outputs
+            for x in (state.tensors.get(index),)
+        ]
+        promises = state.promises
+    elif all(index in got for index in computed):
         alone = replace(graph, nodes=(node,), inputs=tuple(computed), outputs=node.outputs)
         emulation = emulate(alone, profile, [got[index] for index in computed])
         expected, promises = emulation.outputs, emulation.promises
@@ -306,5 +340,5 @@ def _known(gather: Callable[[list[int]], int], values: Sequence[int | None]) -> 
 def _end_to_end(
     graph: Graph, profile: ArithmeticProfile, inputs: Sequence[Array], got: Mapping[int, Array]
 ) -> Exactness:
-    emulation = emulate(graph, profile, inputs, all_tensors=True)
-    return compare(graph, emulation, got, profile=profile)
+    emulation, taken = emulate_beyond(graph, profile, inputs, got)
+    return without_promise(compare(graph, emulation, got, profile=profile), taken)

@@ -14,6 +14,7 @@ from farm.job import JobRequest
 from farm.jobs import JobStatus
 from farm.nightly.plan import Plan
 from farm.nightly.summary import Row, Summary
+from farm.queue import this_user
 from farm.selection import parse_selector
 from farm.stored import share
 from farm.tables import PARTS, WORKERS
@@ -45,9 +46,8 @@ def submit_night(database: Database, plan: Plan, night: str) -> list[Submitted]:
     submitted = []
     for number, request in enumerate(asked):
         try:
-            job = jobs.submit(
-                database, share(database, request), job_id=f"{JOB_PREFIX}{night}-{number}"
-            )
+            mine = share(database, request.model_copy(update={"submitter": this_user()}))
+            job = jobs.submit(database, mine, job_id=f"{JOB_PREFIX}{night}-{number}")
             submitted.append(Submitted(request, job))
         except (NoDevice, UsageError) as error:
             submitted.append(Submitted(request, None, str(error)))
@@ -89,7 +89,7 @@ def wait_for_night(
                 continue
             if job not in ended:
                 ended[job] = why
-                jobs.cancel(database, job)
+                jobs.cancel(database, job, by=this_user())
                 say(f"{job}: ended: {why}")
         time.sleep(poll_s)
 

@@ -9,10 +9,19 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from harness.errors import DevicesBusy, HarnessError, ModelError, NoDevice, UsageError
+from harness.errors import (
+    DevicesBusy,
+    HarnessError,
+    ModelError,
+    NoDevice,
+    NotYours,
+    UsageError,
+)
+from harness.host_disk import host_full
 
 _STATUSES: tuple[tuple[type[HarnessError], int], ...] = (
     (NoDevice, 409),
+    (NotYours, 403),
     (DevicesBusy, 409),
     (UsageError, 400),
     (ModelError, 400),
@@ -81,8 +90,15 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HarnessError)
     async def failed(_request: Request, error: HarnessError) -> JSONResponse:
+        error = host_full(error) or error
         status = next((code for kind, code in _STATUSES if isinstance(error, kind)), 503)
         return _answer(status, type(error).__name__, str(error))
+
+    @app.exception_handler(OSError)
+    async def host_failed(_request: Request, error: OSError) -> JSONResponse:
+        full = host_full(error)
+        message = str(full) if full else f"the server's host failed: {error.strerror}"
+        return _answer(503, "HostFull" if full else "HarnessError", message)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

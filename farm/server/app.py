@@ -18,15 +18,18 @@ from sse_starlette import EventSourceResponse
 
 from farm import jobs
 from farm.archive import ArchiveLimits, unpack
+from farm.check import CheckItem
 from farm.database import Database
+from farm.doctor import examine, inventory_item
 from farm.events import Event, read_events
 from farm.jobs import JobStatus
 from farm.server.answers import Ended, Limits, Refused, Submitted, add_handlers, refusals
 from farm.server.uploads import received
+from farm.snapshot import Snapshot, take_snapshot
 from farm.stored import clear_abandoned, fetch, find_artifact, share
 from farm.tokens import Role, Token, find_token, is_good
 from harness import __version__
-from harness.cache import Cache
+from harness.cache import Cache, content_key
 from harness.errors import UsageError
 from harness.records import dump_run
 from targets import get_target
@@ -117,6 +120,7 @@ def _needs(role: Role) -> Callable[..., Token]:
 
 Reader = Annotated[Token, Depends(_needs("read"))]
 Submitter = Annotated[Token, Depends(_needs("submit"))]
+Operator = Annotated[Token, Depends(_needs("operate"))]
 
 
 @_ROUTES.get("/limits", responses=refusals())
@@ -140,7 +144,10 @@ _BODY = {"content": {ARCHIVE_TYPE: {"schema": {"type": "string", "format": "bina
     openapi_extra={"requestBody": {"required": True, **_BODY}},
 )
 async def submit(request: Request, farm: Farm, token: Submitter) -> Submitted:
-    """Put a job in line. The body is an archive; the same archive sent again is the same job."""
+    """Put a job in line. The body is an archive; the same archive sent again is the same job.
+
+    Of the same token, that is: others who send it have a job of their own.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != ARCHIVE_TYPE:
         raise Refused(415, f"content type {kind[:100]!r}; allowed: {ARCHIVE_TYPE}")
@@ -153,17 +160,34 @@ async def submit(request: Request, farm: Farm, token: Submitter) -> Submitted:
         job = await run_sync(share, farm.database, job, limiter=farm.unpacking)
     if not await run_sync(is_good, farm.database, token):
         raise Refused(401, f"token {token.name!r} was revoked meanwhile")
-    name = f"sha256-{upload.sha256[:32]}"
+    name = f"sha256-{content_key({'archive': upload.sha256, 'submitter': token.name})[:32]}"
     found = await run_sync(lambda: jobs.submit(farm.database, job, job_id=name))
     return Submitted(job=found, sha256=upload.sha256)
 
 
 @_ROUTES.get("/jobs", responses=refusals())
 def recent(
-    farm: Farm, _token: Reader, limit: Annotated[int, Query(ge=1, le=_MOST_JOBS)] = 20
+    farm: Farm,
+    token: Reader,
+    limit: Annotated[int, Query(ge=1, le=_MOST_JOBS)] = 20,
+    mine: Annotated[bool, Query(description="Only what this token has submitted.")] = False,
 ) -> list[JobStatus]:
     """The newest jobs, newest first."""
-    return jobs.recent_jobs(farm.database, limit=limit)
+    submitter = token.name if mine else None
+    return jobs.recent_jobs(farm.database, limit=limit, submitter=submitter)
+
+
+@_ROUTES.get("/snapshot", responses=refusals())
+def snapshot(farm: Farm, _token: Reader) -> Snapshot:
+    """The farm at this moment: workers, devices, what runs where, and the line."""
+    return take_snapshot(farm.database)
+
+
+@_ROUTES.get("/doctor", responses=refusals())
+def doctor(farm: Farm, _token: Operator) -> list[CheckItem]:
+    """What is amiss in the farm, as this host sees it."""
+    inventory, devices = inventory_item()
+    return [inventory, *examine(farm.database, devices)]
 
 
 @_ROUTES.get("/jobs/{job}", responses=refusals(404))
@@ -175,10 +199,9 @@ def status(farm: Farm, _token: Reader, job: JobId) -> JobStatus:
 @_ROUTES.post("/jobs/{job}/cancel", responses=refusals(404))
 def cancel(farm: Farm, token: Submitter, job: JobId) -> Ended:
     """End a job: one's own, or with the role operate any."""
-    owner = _status(farm, job).request.submitter
-    if owner != token.name and not token.allows("operate"):
-        raise Refused(403, f"job {job} is {owner!r}'s; ending it needs the role operate")
-    return Ended(cancelled=jobs.cancel(farm.database, job))
+    _status(farm, job)
+    operator = token.allows("operate")
+    return Ended(cancelled=jobs.cancel(farm.database, job, by=token.name, operator=operator))
 
 
 @_ROUTES.get("/jobs/{job}/events", responses=refusals(404))

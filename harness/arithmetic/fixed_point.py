@@ -31,8 +31,12 @@ def saturate_int16(x: Int64) -> Int64:
 
 
 def shift_left_int32(x: Int64, shift: Int64) -> Int64:
-    """``x * 2^shift`` in a 32-bit register: wraps. `shift` >= 0."""
-    return wrap_int32(x << shift)
+    """``x * 2^shift`` in a 32-bit register: wraps. `shift` >= 0.
+
+    A shift by more than 31 is one by the rest modulo 32, as x86-64 and aarch64 shift a register;
+    C++ leaves it undefined.
+    """
+    return wrap_int32(x << (shift & 31))
 
 
 def doubling_high_mul(x: Int64, multiplier: Int64) -> Int64:
@@ -59,13 +63,20 @@ def doubling_high_mul_int16(x: Int64, multiplier: Int64) -> Int64:
 
 
 def shift_right_ties_away(x: Int64, shift: Int64) -> Int64:
-    """``round(x / 2^shift)``, ties away from zero. `shift` in 0..31.
+    """``round(x / 2^shift)``, ties away from zero.
 
-    Equals gemmlowp's RoundingDivideByPOT (fixedpoint/fixedpoint.h).
+    Equals gemmlowp's RoundingDivideByPOT (fixedpoint/fixedpoint.h). Outside 0..31, which C++
+    leaves undefined, it is what x86-64 and aarch64 make of that code: the 64-bit mask is shifted
+    modulo 64 and cut to 32 bits, the 32-bit x is shifted modulo 32.
+
+    Args:
+        x: int32 values; any int64 where `shift` is in 0..31.
+        shift: to the right.
     """
-    mask = (np.int64(1) << shift) - 1
+    mask = (np.int64(1) << (shift & 63)) - 1
+    mask = np.where((shift & 63) > 31, -1, mask)
     threshold = (mask >> 1) + (x < 0)
-    return (x >> shift) + ((x & mask) > threshold)
+    return (x >> (shift & 31)) + ((x & mask) > threshold)
 
 
 def shift_right_ties_up(x: Int64, shift: Int64) -> Int64:

@@ -5,9 +5,11 @@ semantics a node has. A node that no entry covers is unknown: the emulator stops
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
+
+from harness.arithmetic.ranges import leaves_registers
 
 
 class Evidence(StrEnum):
@@ -64,6 +66,7 @@ class Entry:
         condition: that condition in words, for the table.
         weights: dtypes of the second input it covers, where there is one; empty for any.
         tried: of an ASSUMED entry, what was tried and why that is not proof.
+        any_scales: it holds however far apart scales lie (`harness.arithmetic.ranges`).
     """
 
     ops: tuple[str, ...]
@@ -75,6 +78,7 @@ class Entry:
     condition: str = ""
     weights: tuple[str, ...] = ()
     tried: str = ""
+    any_scales: bool = False
 
     def covers(self, signature: Signature) -> bool:
         """Whether this row speaks for that node."""
@@ -107,5 +111,12 @@ class ArithmeticProfile:
     assumed: bool = False
 
     def lookup(self, signature: Signature) -> Entry | None:
-        """The first entry that covers the node, or None: unknown."""
-        return next((entry for entry in self.entries if entry.covers(signature)), None)
+        """The first entry that covers the node, or None: unknown.
+
+        Where the node's scales may drive integers out of their registers, the entry is ASSUMED.
+        """
+        entry = next((entry for entry in self.entries if entry.covers(signature)), None)
+        if entry is None or entry.any_scales or entry.evidence is Evidence.ASSUMED:
+            return entry
+        beyond = leaves_registers(signature)
+        return replace(entry, evidence=Evidence.ASSUMED, tried=beyond) if beyond else entry

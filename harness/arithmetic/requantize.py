@@ -163,7 +163,8 @@ def round_s1(acc: Int64, multiplier: npt.NDArray[Any], shift: Int64) -> Int64:
     """S1, double rounding: doubling high product (ties up), then shift (ties away from zero).
 
     Source: LiteRT kernels/internal/common.cc, MultiplyByQuantizedMultiplier(int32_t, …) without
-    TFLITE_SINGLE_ROUNDING. A left shift that overflows int32 wraps.
+    TFLITE_SINGLE_ROUNDING. A left shift that overflows int32 wraps, and shifts that C++ leaves
+    undefined are those of the registers (`fixed_point`).
     """
     high = doubling_high_mul(shift_left_int32(acc, np.maximum(shift, 0)), multiplier)
     return shift_right_ties_away(high, np.maximum(-shift, 0))
@@ -173,9 +174,11 @@ def round_s2(acc: Int64, multiplier: npt.NDArray[Any], shift: Int64) -> Int64:
     """S2, double rounding: doubling high product (ties up), then shift (ties up).
 
     Source: LiteRT kernels/internal/common.h, MultiplyByQuantizedMultiplier4Rows (SQRDMULH, SRSHL);
-    ruy kernel_avx512.cc and kernel_avx2_fma.cc. A left shift that overflows int32 wraps.
+    ruy kernel_avx512.cc and kernel_avx2_fma.cc. A left shift that overflows int32 wraps; vectors
+    shifted by more than 31 are 0.
     """
-    high = doubling_high_mul(shift_left_int32(acc, np.maximum(shift, 0)), multiplier)
+    left = shift_left_int32(acc, np.maximum(shift, 0))
+    high = doubling_high_mul(np.where(shift > 31, 0, left), multiplier)
     return shift_right_ties_up(high, np.maximum(-shift, 0))
 
 

@@ -2,12 +2,15 @@
 
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 
 import typer
 
 from harness import __version__
-from harness.cli.output import fail, fail_unexpectedly, stdout
+from harness.cli.output import fail, fail_unexpectedly, remark, stdout
 from harness.errors import HarnessError
+from harness.host_disk import host_full
+from harness.sources.references import check_readable
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "evaluation": ("run", "quantize", "report"),
@@ -17,6 +20,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "demo": ("demo",),
     "queue": ("submit", "status", "watch", "cancel", "results", "logs"),
     "farm": ("worker", "top", "doctor", "metrics", "clean"),
+    "migration": ("migrate",),
     "server": ("server", "token"),
     "devices": ("device",),
     "boards": ("board",),
@@ -53,11 +57,20 @@ def version() -> None:
 
 def run_app() -> None:
     """Run the command line; every error ends as a message and one of the four exit codes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name that is not UTF-8 is shown with escapes
+            stream.reconfigure(errors="backslashreplace")
     try:
+        for argument in sys.argv[1:]:
+            check_readable(argument, "argument")
         build_app(*sys.argv[1:2])()
-    except HarnessError as error:
-        fail(error, as_json="--json" in sys.argv[1:])
+    except (HarnessError, OSError) as error:
+        blamed = host_full(error) or error
+        if not isinstance(blamed, HarnessError):
+            fail_unexpectedly(blamed)
+        fail(blamed, as_json="--json" in sys.argv[1:])
     except KeyboardInterrupt:
+        remark("interrupted")
         raise SystemExit(130) from None
     except Exception as error:  # the last fence: a traceback never reaches a user
         fail_unexpectedly(error)

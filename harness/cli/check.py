@@ -11,6 +11,7 @@ from harness.cli.evaluation import (
     ModelArgument,
     RecipeOption,
     RequireFullDelegation,
+    ShapeOption,
     SocOption,
     TargetOption,
     data_of,
@@ -18,10 +19,12 @@ from harness.cli.evaluation import (
 from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
 from harness.cli.vendor import AcceptOption
 from harness.placement import PlacementReport, say_left
+from harness.preflight import check_choices
 from harness.quantize import check_recipe, lower
 from harness.recipe import load_recipe
 from harness.sources.data import load_data
 from harness.sources.models import open_model
+from harness.sources.open_shapes import with_shapes
 from harness.sources.split import split
 from harness.target import Progress, Target
 from reports import words
@@ -40,6 +43,7 @@ def check_(
     recipe: RecipeOption = None,
     data: DataOption = None,
     soc: SocOption = None,
+    shape: ShapeOption = None,
     require_full_delegation: RequireFullDelegation = False,
     accept_qualcomm_license: AcceptOption = False,  # noqa: ARG001  acts when it is parsed
     as_json: JsonOption = False,
@@ -54,7 +58,7 @@ def check_(
     where = get_target(target)
     check_soc(where, soc)
     with progress_bar() as progress:
-        path = _lowered(model, where, recipe, data, soc, progress)
+        path = _lowered(model, where, recipe, data, soc, tuple(shape or ()), progress)
         report = check(where, path, soc, progress=progress)
     left = say_left(report)
     failed = bool(report.impossible) or (require_full_delegation and bool(left))
@@ -72,15 +76,18 @@ def _lowered(
     recipe: str | None,
     data: str | None,
     soc: str | None,
+    shapes: tuple[str, ...],
     progress: Progress,
 ) -> Path:
     """The file to examine: the model itself where it is one of the target's."""
     if model.endswith(target.suffix) and recipe is None:
-        return Path(model)
-    opened = open_model(model, progress)
+        return with_shapes(Path(model), shapes, default_cache(), progress)
     chosen = load_recipe(recipe) if recipe else None
+    check_choices(target, model, data, chosen, soc=soc)
+    samples = data_of(model, data)
+    opened = open_model(model, progress, shapes=shapes)
     check_recipe(target, opened, chosen)
-    parts = split(load_data(data_of(model, data), opened, progress))
+    parts = split(load_data(samples, opened, progress))
     made = lower(
         target,
         opened,

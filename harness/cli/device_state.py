@@ -4,13 +4,12 @@ from typing import Annotated
 
 import typer
 
-from farm.database import open_database
 from farm.devices import known_devices
 from farm.health import by_hand
 from farm.inventory import inventory_schema
 from farm.observation import health_changes, order
 from harness.cli.output import JsonOption, print_json, print_rows, remark
-from harness.cli.queue import DatabaseOption, clock
+from harness.cli.queue import DatabaseOption, clock, farm_here
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the device.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is kept with the transition.")]
@@ -24,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def state(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """Show what the farm knows of the devices: health, who has them, when they last answered."""
-    with open_database(database).begin() as connection:
+    with farm_here(database).begin() as connection:
         known = known_devices(connection)
     if as_json:
         print_json(known)
@@ -51,7 +50,7 @@ def history(
     as_json: JsonOption = False,
 ) -> None:
     """Show how devices' health has changed, and why, newest first."""
-    changes = health_changes(open_database(database), name, limit)
+    changes = health_changes(farm_here(database), name, limit)
     if as_json:
         print_json(changes)
         return
@@ -72,7 +71,7 @@ def maintenance(
     name: NameArgument, reason: ReasonOption = "", database: DatabaseOption = None
 ) -> None:
     """Take a device out for work on it; what runs there now is ended first."""
-    order(open_database(database), name, by_hand("maintenance", reason))
+    order(farm_here(database), name, by_hand("maintenance", reason))
     remark(f"{name}: in maintenance; bring it back with: edgefarm device resume {name}")
 
 
@@ -80,13 +79,13 @@ def quarantine(
     name: NameArgument, reason: ReasonOption = "", database: DatabaseOption = None
 ) -> None:
     """Take a device out until a person brings it back."""
-    order(open_database(database), name, by_hand("quarantined", reason))
+    order(farm_here(database), name, by_hand("quarantined", reason))
     remark(f"{name}: quarantined; bring it back with: edgefarm device resume {name}")
 
 
 def resume(name: NameArgument, reason: ReasonOption = "", database: DatabaseOption = None) -> None:
     """Bring a device back: it is probed with the golden model, and healthy when that passes."""
-    order(open_database(database), name, by_hand("suspect", reason))
+    order(farm_here(database), name, by_hand("suspect", reason))
     remark(f"{name}: will be probed")
 
 

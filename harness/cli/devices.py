@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from farm.check import check_device, check_golden
+from farm.desk import at_the_desk
 from farm.inventory import add_device, inventory_path, load_inventory, remove_device
 from farm.phones import PHONE_TARGET, phone_from
 from farm.transports import connect
@@ -181,12 +182,13 @@ def check(name: NameArgument, as_json: JsonOption = False) -> None:
     """
     inventory = load_inventory(inventory_path())
     device = inventory.get_device(name)
-    found = check_device(device, connect)
-    if found.ok:
-        with progress_bar() as progress:
-            golden = check_golden(device, connect, golden=inventory.golden, progress=progress)
-        if golden is not None:
-            found = replace(found, items=(*found.items, golden))
+    with at_the_desk(device, connect, what="device check") as opened:
+        found = check_device(device, opened)
+        if found.ok:
+            with progress_bar() as progress:
+                golden = check_golden(device, opened, golden=inventory.golden, progress=progress)
+            if golden is not None:
+                found = replace(found, items=(*found.items, golden))
     if as_json:
         print_json(found)
     else:

@@ -5,12 +5,22 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from farm.desk import at_the_desk
 from farm.inventory import inventory_path, load_inventory
 from farm.transports import connect
 from harness import __version__
 from harness.artifact import sha256_file
-from harness.cache import content_key
-from harness.cli.output import JsonOption, print_json, print_rows, progress_bar, remark, stdout
+from harness.cache import content_key, default_cache
+from harness.cli.evaluation import ShapeOption
+from harness.cli.output import (
+    JsonOption,
+    check_file,
+    print_json,
+    print_rows,
+    progress_bar,
+    remark,
+    stdout,
+)
 from harness.cli.vendor import AcceptOption, emulate_by_vendor, vendor_target
 from harness.compare_npz import all_equal, compare_npz
 from harness.deploy import choose_runner
@@ -20,8 +30,10 @@ from harness.emulator.interpreter import Emulator
 from harness.emulator.model_file import read_model, runs_on
 from harness.emulator.profiles import get_profile
 from harness.emulator.shapes import with_batch
-from harness.errors import UsageError
+from harness.errors import ModelError, UsageError
 from harness.protocol import Kernels
+from harness.sources.hints import with_hint
+from harness.sources.open_shapes import open_hint, with_shapes
 from harness.streaming import Streamed, emulate_file
 from harness.target import Target
 from harness.tflm import PROFILE, verify_tflm
@@ -66,6 +78,7 @@ def emulate_(
             "the file's.",
         ),
     ] = None,
+    shape: ShapeOption = None,
     accept_qualcomm_license: AcceptOption = False,  # noqa: ARG001  acts when it is parsed
     as_json: JsonOption = False,
 ) -> None:
@@ -76,6 +89,8 @@ def emulate_(
 
     Example: edgefarm emulate model.tflite --profile litert-xnnpack-arm --inputs in.npz --out o.npz
     """
+    check_file(out)
+    file = with_shapes(file, shape or (), default_cache())
     if target := vendor_target(profile):
         if all_tensors or signature is not None or batch is not None:
             raise UsageError(
@@ -171,6 +186,7 @@ def verify_(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many random inputs.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
+    shape: ShapeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check our claim: hold every op of a model against a runtime, on random and extreme inputs.
@@ -179,10 +195,16 @@ def verify_(
     when anything that a profile declares exact differs. Profile tflm is judged on this host, by the
     TensorFlow Lite Micro interpreter.
     """
-    if profile == PROFILE:
-        report = _verify_tflm(file, device, kernels, signature, threads, seeds)
-    else:
-        report = _verify(file, profile, device, kernels, signature, threads, seeds)
+    fixed = with_shapes(file, shape or (), default_cache())
+    try:
+        if profile == PROFILE:
+            report = _verify_tflm(fixed, device, kernels, signature, threads, seeds)
+        else:
+            report = _verify(fixed, profile, device, kernels, signature, threads, seeds)
+    except ModelError as error:
+        if hint := open_hint(fixed):
+            raise ModelError(with_hint(str(error), hint)) from error
+        raise
     _show(report, as_json=as_json)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
@@ -221,7 +243,11 @@ def _verify(
     chosen = kernels or (claimed.kernels if claimed else "") or "xnnpack"
     if chosen not in get_args(Kernels):
         raise UsageError(f"--kernels {chosen}: one of: {', '.join(get_args(Kernels))}")
-    with progress_bar() as progress, connect(where) as transport:
+    with (
+        progress_bar() as progress,
+        at_the_desk(where, connect, what="verify") as opened,
+        opened(where) as transport,
+    ):
         return verify(
             file,
             choose_runner(transport, target),

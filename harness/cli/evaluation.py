@@ -5,12 +5,15 @@ from typing import Annotated
 
 import typer
 
+from farm.desk import at_the_desk
 from farm.inventory import host_device, inventory_path, load_inventory
 from farm.transports import connect
 from harness.artifact import manifest_path, save_artifact
 from harness.cache import default_cache
 from harness.cli.output import (
     JsonOption,
+    check_file,
+    check_folder,
     print_json,
     progress_bar,
     remark,
@@ -23,6 +26,7 @@ from harness.device import NO_DEVICE, Device
 from harness.errors import UsageError
 from harness.evaluate import Request, evaluate
 from harness.limits import Limits, PlacementLimits, load_limits
+from harness.preflight import check_choices
 from harness.protocol import Kernels
 from harness.quantize import check_recipe, lower
 from harness.recipe import load_recipe
@@ -42,15 +46,16 @@ _PANEL = "Evaluate a model"
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        help="path/file.py:function (returns an nn.Module and example inputs), zoo:NAME, a .pt2, "
-        "or a .tflite."
+        help="path/file.py:function (returns an nn.Module and example inputs), zoo:NAME, a .pt2, a "
+        ".tflite, or a .pte of `edgefarm quantize`."
     ),
 ]
 DataOption = Annotated[
     str | None,
     typer.Option(
-        help="An .npz (in0, in1, …, labels, groups), a folder of images with labels.csv, or "
-        "file.py:function yielding batches. Default for a zoo model: its own data."
+        help="An .npz (in0, in1, …, labels, groups), a folder of images with labels.csv or a "
+        "folder for each class, or file.py:function yielding batches. Default for a zoo model: its "
+        "own data."
     ),
 ]
 TargetOption = Annotated[str, typer.Option(help="One of `edgefarm targets`.")]
@@ -59,6 +64,13 @@ RecipeOption = Annotated[
     typer.Option(help="One of `edgefarm recipes`, or a .json file; none for a quantized .tflite."),
 ]
 
+ShapeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        help="Size of an input that a .tflite leaves open, e.g. in0=1,224,224,3; once for each.",
+    ),
+]
 SocOption = Annotated[
     str | None, typer.Option(help="The chip to compile for, where the target wants one.")
 ]
@@ -91,6 +103,7 @@ def run(
         ),
     ] = None,
     soc: SocOption = None,
+    shape: ShapeOption = None,
     limits: Annotated[
         Path | None, typer.Option(help="limits.toml: what the run must hold to pass.")
     ] = None,
@@ -120,6 +133,7 @@ def run(
     Exit code 0 when the run passes, 4 when no limit fails but something looks wrong (WARN), 1 when
     the numbers or the model fail, 3 when the machine does.
     """
+    check_folder(out)
     request = Request(
         model=model,
         data=data_of(model, data),
@@ -134,9 +148,13 @@ def run(
         runner=runner,
         samples=samples,
         soc=soc,
+        shapes=tuple(shape or ()),
     )
-    with progress_bar() as progress:
-        result = evaluate(request, connect, progress=progress)
+    with (
+        progress_bar() as progress,
+        at_the_desk(request.device, connect, what="run") as opened,
+    ):
+        result = evaluate(request, opened, progress=progress)
     stored = save_run(result, out)
     page = write_report([result], stored.parent / "report.html")
     if as_json:
@@ -190,11 +208,14 @@ def quantize(
 
     Example: edgefarm quantize zoo:digits-cnn --target host-litert --recipe static_wi8_ai8 --out a/
     """
+    check_folder(out)
     chosen, where = load_recipe(recipe) if recipe else None, get_target(target)
+    samples = data_of(model, data)
+    check_choices(where, model, samples, chosen, soc=soc)
     with progress_bar() as progress:
         opened = open_model(model, progress)
         check_recipe(where, opened, chosen)
-        dataset = load_data(data_of(model, data), opened, progress)
+        dataset = load_data(samples, opened, progress)
         parts = split(dataset) if chosen else all_for_evaluation(dataset)
         cache = default_cache()
         made = lower(
@@ -220,6 +241,8 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Show all runs under a folder: a table here, and one self-contained page."""
+    if out is not None:
+        check_file(out)
     found, problems = read_runs(folder)
     for problem in problems:
         remark(problem)

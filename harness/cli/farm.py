@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, NoReturn
 
@@ -21,6 +22,7 @@ from farm.inventory import inventory_path, load_inventory
 from farm.logs import log_to
 from farm.metrics import render_metrics, serve_metrics
 from farm.probing import golden_probe
+from farm.remote import RemoteQueue
 from farm.retention import RetentionPolicy, forget
 from farm.snapshot import Snapshot, take_snapshot
 from farm.stored import Fetching, default_store
@@ -29,7 +31,7 @@ from farm.work import Evaluation
 from farm.worker import Settings, serve
 from harness.cache import default_cache
 from harness.cli.output import JsonOption, print_json, print_rows, stdout
-from harness.cli.queue import DatabaseOption
+from harness.cli.queue import DatabaseOption, ServerOption, TokenOption, farm_here
 from harness.scratch import remove_abandoned
 
 _PANEL = "The farm"
@@ -103,26 +105,46 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 1.0,
     database: DatabaseOption = None,
+    server: ServerOption = None,
+    token: TokenOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Watch the farm: workers, devices, what runs where, and the line; Ctrl-C ends."""
-    farm = open_database(database)
+    look = _looking(database, server, token)
     if as_json:
-        print_json(take_snapshot(farm))
+        print_json(look())
         return
     if once:
-        stdout.print(_picture(take_snapshot(farm)))
+        stdout.print(_picture(look()))
         return
-    with Live(_picture(take_snapshot(farm)), console=stdout, screen=True) as live:
+    with Live(_picture(look()), console=stdout, screen=True) as live:
         while True:
             time.sleep(every)
-            live.update(_picture(take_snapshot(farm)))
+            live.update(_picture(look()))
 
 
-def doctor(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
-    """Look at this host, database, workers, devices and disk; exit 3 when something is amiss."""
-    inventory, devices = inventory_item()
-    items = [inventory, *examine(open_database(database), devices)]
+def _looking(database: str | None, server: str | None, token: str) -> Callable[[], Snapshot]:
+    """How to look at the farm: through its server, or in its database."""
+    if server is not None:
+        return RemoteQueue(server, token).snapshot
+    return partial(take_snapshot, open_database(database))
+
+
+def doctor(
+    database: DatabaseOption = None,
+    server: ServerOption = None,
+    token: TokenOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Look at this host, database, workers, devices and disk; exit 3 when something is amiss.
+
+    With a server it is the server's host that is looked at; its token needs the role operate.
+    """
+    if server is not None:
+        items, where = RemoteQueue(server, token).examine(), f"The farm from {server}"
+    else:
+        inventory, devices = inventory_item()
+        items, where = [inventory, *examine(open_database(database), devices)], "The farm from here"
     rows = [
         {
             "": "✓" if one.ok else "✗",
@@ -135,7 +157,7 @@ def doctor(database: DatabaseOption = None, as_json: JsonOption = False) -> None
     if as_json:
         print_json(items)
     else:
-        print_rows("The farm from here", rows, as_json=False)
+        print_rows(where, rows, as_json=False)
     if not all(one.ok for one in items):
         raise typer.Exit(3)
 
@@ -147,7 +169,7 @@ def metrics(
     database: DatabaseOption = None,
 ) -> None:
     """Print the farm's metrics for Prometheus, or serve them until Ctrl-C."""
-    farm = open_database(database)
+    farm = farm_here(database)
     if port is None:
         sys.stdout.write(render_metrics(farm).decode())
         return
@@ -173,7 +195,7 @@ def clean(
     policy = RetentionPolicy(
         cache_days=keep_days, files_days=keep_days, cache_bytes=int(cache_gib * _GIB)
     )
-    farm = open_database(database)
+    farm = farm_here(database)
     while True:
         gone = forget(farm, default_cache(), default_store(), host, policy)
         if as_json:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from farm.database import Database, open_database
+from farm.database import Database
 from farm.jobs import results
 from farm.logs import log_to
 from farm.nightly.history import past_runs
@@ -19,7 +19,7 @@ from farm.nightly.notify import notify
 from farm.nightly.plan import Plan, load_plan, plan_schema
 from farm.nightly.summary import Summary, write_junit
 from harness.cli.output import JsonOption, print_json, print_rows, remark, stdout
-from harness.cli.queue import DatabaseOption, register_local_devices
+from harness.cli.queue import DatabaseOption, farm_here, register_local_devices
 from reports import words
 from reports.html import write_report
 from reports.regressions import NIGHTS, latest_changes
@@ -58,7 +58,7 @@ def run(
     """
     loaded = load_plan(plan)
     named = night or f"{loaded.nightly.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    farm = open_database(database)
+    farm = farm_here(database)
     try:
         register_local_devices(farm, database)
         summary = _timed(farm, loaded, run_night(farm, loaded, named, say=remark))
@@ -90,7 +90,7 @@ def schedule(
         signal.signal(number, lambda *_: stop.set())
     log_to()
     loaded = load_plan(plan)
-    farm = open_database(database)
+    farm = farm_here(database)
     try:
         register_local_devices(farm, database)
         serve_schedule(

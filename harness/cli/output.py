@@ -4,10 +4,13 @@ Results go to stdout; progress, remarks and errors go to stderr, so that output 
 """
 
 import sys
+import tempfile
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -18,10 +21,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.home import home
 from harness.target import Progress as Report
 
+_COUNT_EVERY_S = 5.0
 _LONGEST_NAME = 32
 """Names in a table's first column are not broken up to this: they are there to be copied."""
 
@@ -83,13 +87,19 @@ def progress_bar() -> Iterator[Report]:
 
 
 def _progress_lines() -> Report:
-    """One line for each stage begun: what a log file wants."""
-    seen: set[str] = set()
+    """One line for each stage begun, and the count now and then of one whose end is not known:
+    what a log file wants."""
+    said: dict[str, float] = {}
 
-    def report(stage: str, _done: int, _total: int | None) -> None:
-        if stage not in seen:
-            seen.add(stage)
+    def report(stage: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if stage not in said:
             remark(f"· {stage}")
+        elif total is None and done and now - said[stage] >= _COUNT_EVERY_S:
+            remark(f"· {stage}: {done}")
+        else:
+            return
+        said[stage] = now
 
     return report
 
@@ -97,6 +107,27 @@ def _progress_lines() -> Report:
 def remark(text: str) -> None:
     """Print a line on stderr, as it is."""
     stderr.print(text, highlight=False, soft_wrap=True)
+
+
+def check_folder(folder: Path, option: str = "--out") -> None:
+    """Raise UsageError unless files can be written into a folder that may have to be made; found
+    out before the work whose result goes there. Nothing is left behind."""
+    there = folder.absolute()
+    try:
+        while not there.exists():
+            there = there.parent
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise UsageError(f"{option} {folder}: cannot be written: {error.strerror}") from error
+
+
+def check_file(file: Path, option: str = "--out") -> None:
+    """As `check_folder`, for a file."""
+    if file.is_dir():
+        raise UsageError(f"{option} {file}: is a folder; expected the name of a file")
+    if not file.absolute().parent.is_dir():
+        raise UsageError(f"{option} {file}: there is no folder {file.parent}")
+    check_folder(file.absolute().parent, option)
 
 
 def fail(error: HarnessError, *, as_json: bool) -> NoReturn:
@@ -111,7 +142,11 @@ def fail(error: HarnessError, *, as_json: bool) -> NoReturn:
 def fail_unexpectedly(error: Exception) -> NoReturn:
     """A defect of ours: the traceback goes to a file, its name and one line to the user."""
     log = home() / "crashes" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.txt"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("".join(traceback.format_exception(error)))
-    remark(f"edgefarm: a defect of its own: {type(error).__name__}: {error}\n  details: {log}")
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("".join(traceback.format_exception(error)))
+        details = str(log)
+    except OSError as trouble:
+        details = f"not kept: {log}: {trouble.strerror}"
+    remark(f"edgefarm: a defect of its own: {type(error).__name__}: {error}\n  details: {details}")
     raise SystemExit(3)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from farm.desk import at_the_desk
 from farm.inventory import inventory_path, load_inventory, put_device
 from farm.provision import RUNTIMES, Provisioned, provision
 from farm.transports import connect
@@ -25,7 +26,11 @@ def provision_(
     if runtime not in RUNTIMES:
         raise UsageError(f"--runtime {runtime}: one of: {', '.join(RUNTIMES)}")
     device = load_inventory(inventory_path()).get_device(name)
-    with progress_bar() as progress, connect(device) as transport:
+    with (
+        progress_bar() as progress,
+        at_the_desk(device, connect, what="device provision") as opened,
+        opened(device) as transport,
+    ):
         done = provision(
             device, transport, RUNTIMES[runtime], cache=default_cache(), progress=progress
         )

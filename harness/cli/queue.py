@@ -1,5 +1,6 @@
 """`edgefarm submit | status | watch | cancel | results | logs`: jobs of the farm."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -43,6 +44,7 @@ from reports.store import save_run
 from reports.tables import runs_table
 
 _PANEL = "The farm"
+SERVER_VARIABLE = "EDGEFARM_SERVER"
 
 DatabaseOption = Annotated[
     str | None,
@@ -53,7 +55,7 @@ DatabaseOption = Annotated[
 ]
 ServerOption = Annotated[
     str | None,
-    typer.Option(envvar="EDGEFARM_SERVER", help="Speak to this server instead: https://…"),
+    typer.Option(envvar=SERVER_VARIABLE, help="Speak to this server instead: https://…"),
 ]
 TokenOption = Annotated[
     str,
@@ -81,6 +83,23 @@ def opened(database: str | None, server: str | None = None, token: str = "") -> 
         yield LocalQueue(farm)
     finally:
         farm.close()
+
+
+def farm_here(database: str | None) -> Database:
+    """The database itself, for what a server does not offer.
+
+    Raises:
+        UsageError: the caller speaks to a server and named no database: the one in the home folder
+            would be another farm.
+    """
+    server = os.environ.get(SERVER_VARIABLE)
+    if server and database is None:
+        raise UsageError(
+            f"{SERVER_VARIABLE} is set ({server}), but this command works on a farm's database, "
+            "which a server does not offer: run it on a machine of the farm, name the database "
+            f"with --database or EDGEFARM_DATABASE, or unset {SERVER_VARIABLE}"
+        )
+    return open_database(database)
 
 
 def register_local_devices(farm: Database, named: str | None) -> None:
@@ -163,6 +182,7 @@ def submit(
 def status(
     job: Annotated[str | None, typer.Argument(help="Id of a job; none for the newest.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 20,
+    mine: Annotated[bool, typer.Option("--mine", help="Only the jobs that you submitted.")] = False,
     database: DatabaseOption = None,
     server: ServerOption = None,
     token: TokenOption = "",
@@ -173,7 +193,7 @@ def status(
         if job is not None:
             _print_status(queue.status(job), as_json=as_json)
             return
-        found = queue.recent(limit)
+        found = queue.recent(limit, mine=mine)
     if as_json:
         print_json(found)
         return
@@ -182,6 +202,7 @@ def status(
             "job": one.id,
             "state": one.state,
             "outcome": one.outcome,
+            "by": one.request.submitter,
             "model": one.request.model,
             "target": one.request.target,
             "devices": sorted({part.device for part in one.parts if part.device}),
@@ -224,7 +245,11 @@ def cancel(
     server: ServerOption = None,
     token: TokenOption = "",
 ) -> None:
-    """End a job: at once in line, within seconds on a device."""
+    """End a job of yours: at once in line, within seconds on a device.
+
+    Others' jobs are ended by an operator: on a server a token of role operate; on a database root,
+    or whoever owns its file.
+    """
     with opened(database, server, token) as queue:
         ended = queue.cancel(job)
     remark(f"{job}: cancelled" if ended else f"{job}: had ended already")
@@ -292,7 +317,8 @@ def _print_status(job: JobStatus, *, as_json: bool) -> None:
         }
         for part in job.parts
     ]
-    print_rows(f"Job {job.id}: {job.outcome or job.state}", rows, as_json=False)
+    by = f", by {job.request.submitter}" if job.request.submitter else ""
+    print_rows(f"Job {job.id}{by}: {job.outcome or job.state}", rows, as_json=False)
 
 
 def _print_events(events: Iterable[Event], *, as_json: bool, to_stderr: bool = False) -> None:

@@ -13,7 +13,7 @@ from farm.stored import default_store
 from farm.tokens import Role, create_token, list_tokens, revoke_token
 from harness.cache import default_cache
 from harness.cli.output import JsonOption, print_json, print_rows, remark, stdout
-from harness.cli.queue import DatabaseOption, clock
+from harness.cli.queue import DatabaseOption, clock, farm_here
 from harness.errors import UsageError
 from harness.extras import require_extra
 
@@ -102,7 +102,7 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Make a token and print it, once: only its digest is kept."""
-    farm = open_database(database)
+    farm = farm_here(database)
     token = create_token(farm, name, role)
     farm.close()
     print_json({"token": token}) if as_json else stdout.print(token, highlight=False)
@@ -111,7 +111,7 @@ def create(
 @token_app.command("list")
 def list_(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """List the tokens: whose, and what they allow."""
-    farm = open_database(database)
+    farm = farm_here(database)
     found = list_tokens(farm)
     farm.close()
     rows = [
@@ -129,7 +129,7 @@ def list_(database: DatabaseOption = None, as_json: JsonOption = False) -> None:
 @token_app.command()
 def revoke(name: TokenName, database: DatabaseOption = None) -> None:
     """End a token at once."""
-    farm = open_database(database)
+    farm = farm_here(database)
     revoke_token(farm, name)
     farm.close()
     remark(f"revoked {name}")

@@ -9,7 +9,7 @@ import typer
 from harness.cache import default_cache
 from harness.cli.output import print_json, progress_bar, stdout
 from harness.emulated import Emulators
-from harness.errors import ModelError, UsageError
+from harness.errors import UsageError
 from harness.quantize import lower
 from harness.sources.models import open_model
 from harness.sources.npz import read_npz
@@ -59,7 +59,7 @@ def emulate_by_vendor(
     arrays = read_npz(inputs)
     names = [f"in{index}" for index in range(len(arrays))]
     if sorted(arrays) != sorted(names):
-        raise ModelError(f"{inputs}: has arrays {', '.join(sorted(arrays))}; expected in0, in1, …")
+        raise UsageError(f"{inputs}: has arrays {', '.join(sorted(arrays))}; expected in0, in1, …")
     given = tuple(arrays[name] for name in names)
     cache = default_cache()
     with progress_bar() as progress:

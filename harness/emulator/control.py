@@ -34,6 +34,17 @@ CONTROL_OPS = (
     "ASSIGN_VARIABLE",
 )
 
+STATE_OPS = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
+"""Those that set and read variables."""
+
+_CALLED = (
+    "then_subgraph_index",
+    "else_subgraph_index",
+    "cond_subgraph_index",
+    "body_subgraph_index",
+    "decomposition_subgraph_index",
+)
+
 PROMISES: tuple[Promise, ...] = ("exact", "assumed", "float", "unknown")
 """From the strongest to the weakest."""
 
@@ -41,6 +52,11 @@ PROMISES: tuple[Promise, ...] = ("exact", "assumed", "float", "unknown")
 def weakest_of(promises: Iterable[Promise]) -> Promise:
     """The weakest; "exact" of none."""
     return max(promises, key=PROMISES.index, default="exact")
+
+
+def called_graphs(node: Node) -> tuple[int, ...]:
+    """The graphs that a control node may call for its outputs."""
+    return tuple(int(node.options[name]) for name in _CALLED if name in node.options)
 
 
 class Callee(Protocol):
@@ -58,15 +74,18 @@ class Session:
     Attributes:
         graphs: the model's, by index; empty where a graph stands alone.
         make: binds a graph to the profile and this session.
+        foresee: what a graph may promise that was not run.
         variables: values by handle, with the promise of what was assigned.
     """
 
     graphs: tuple[Graph, ...]
     make: Callable[[Graph], Callee]
+    foresee: Callable[[Graph], Promise]
     variables: dict[int, tuple[Array, Promise]] = field(default_factory=dict)
     _handles: dict[tuple[str, str], int] = field(default_factory=dict)
     _callees: dict[tuple[int, tuple[tuple[int, ...], ...]], Callee] = field(default_factory=dict)
     _done_once: set[int] = field(default_factory=set)
+    _kept: dict[int, Promise] = field(default_factory=dict)
     _depth: int = 0
     _spent: int = 0
 
@@ -94,6 +113,7 @@ class Session:
             self._depth -= 1
         if any(y is None for y in outputs):
             raise NoDefinition(f"in graph {graph.name!r}: {reason}")
+        self._kept[index] = weakest_of([promise, self._kept.get(index, "exact")])
         return [np.asarray(y)[0] for y in outputs], promise
 
     def _spend(self, nodes: int) -> None:
@@ -144,7 +164,20 @@ class Session:
         if node.op == "ASSIGN_VARIABLE":
             return self._assign(given, promise)
         outputs, inside = _RUNS[node.op](self, node.options, given)
-        return outputs, weakest_of([promise, inside])
+        return outputs, weakest_of([promise, inside, self.promise_of_called(node)])
+
+    def promise_of_called(self, node: Node) -> Promise:
+        """The weakest promise of all graphs that a node may call: as they ran; of one that never
+        ran, what may be foreseen, where an op without an entry counts as assumed."""
+        promises = set[Promise]()
+        for index in called_graphs(node):
+            if index not in self._kept and 0 <= index < len(self.graphs):
+                self._kept[index] = "exact"  # while it is looked through: it may call itself
+                foreseen = self.foresee(self.graphs[index])
+                del self._kept[index]
+                promises.add("assumed" if foreseen == "unknown" else foreseen)
+            promises.add(self._kept.get(index, "exact"))
+        return weakest_of(promises)
 
     def _assign(self, values: Sequence[Array], promise: Promise) -> "Result":
         """Source: LiteRT kernels/assign_variable.cc."""

@@ -41,13 +41,24 @@ def exposed_tensors(graph: Graph) -> tuple[int, ...]:
     return graph.outputs + tuple(
         index
         for index in made
-        if index not in graph.outputs and stored_dtype(graph.tensors[index].dtype) is not None
+        if index not in graph.outputs
+        and stored_dtype(graph.tensors[index].dtype) is not None
+        and graph.tensors[index].data is None
     )
 
 
 def made_of_constants(graph: Graph) -> tuple[Node, ...]:
-    """The nodes whose inputs are constants or made of constants alone."""
-    known = {tensor.index for tensor in graph.tensors if tensor.data is not None}
+    """The nodes whose inputs are constants or made of constants alone.
+
+    A constant that is not read here (a sparse one) is one too: runtimes that prepare constants
+    never fill the tensors that these nodes make.
+    """
+    made = {index for node in graph.nodes for index in node.outputs} | set(graph.inputs)
+    known = {
+        tensor.index
+        for tensor in graph.tensors
+        if tensor.data is not None or not (tensor.variable or tensor.index in made)
+    }
     found = []
     for node in graph.nodes:
         inputs = [index for index in node.inputs if index >= 0]

@@ -45,6 +45,7 @@ def exposed_tensors(method: Method) -> tuple[int, ...]:
         index
         for index in made
         if index not in graph.outputs
+        and index not in method.views
         and (index in method.values or index in method.inside)
         and stored_dtype(graph.tensors[index].dtype) is not None
     )
@@ -71,6 +72,7 @@ class _Exposer:
         self._sizes = [*plan.integers(8, "<i8"), 0, 0][: max(2, len(plan.integers(8, "<i8")))]
         self._arguments: dict[int, list[tuple[int, int]]] = {}
         self._segments: list[bytes] = []
+        self._places: dict[int, NewTable] = {}
 
     def content(self) -> bytes:
         graph = self._method.graph
@@ -82,6 +84,9 @@ class _Exposer:
                 made = self._add_value(graph.tensors[index])
                 self._arguments.setdefault(number, []).append((identity, made))
                 self._outputs.append(made)
+        for view, base in self._method.views.items():
+            if base in self._places:
+                self._move_value(view, self._places[base])
         plan = self._new_plan()
         return self._assemble(plan)
 
@@ -96,13 +101,18 @@ class _Exposer:
 
     def _replace_value(self, value: int) -> int:
         """Give a tensor of the program a place of its own."""
-        _, table = self._file.plan.tables(2)[value].union(1)
         tensors = self._method.graph.tensors
         wanted = next(t for t, v in self._method.values.items() if v == value)
-        copied = copy_table(table, _TENSOR)
-        copied.links[6] = self._allocate(tensors[wanted])
-        self._values[value] = NewTable({0: ("B", 5)}, {1: copied})
+        self._move_value(wanted, self._allocate(tensors[wanted]))
         return value
+
+    def _move_value(self, tensor: int, place: NewTable) -> None:
+        value = self._method.values[tensor]
+        _, table = self._file.values[value].union(1)
+        copied = copy_table(table, _TENSOR)
+        copied.links[6] = place
+        self._values[value] = NewTable({0: ("B", 5)}, {1: copied})
+        self._places[tensor] = place
 
     def _add_value(self, tensor: Tensor) -> int:
         shape = tensor.shape

@@ -67,6 +67,12 @@ class GraphBuilder:
         self._nodes.append(Node(index, op, tuple(inputs), tuple(outputs), dict(options or {})))
         self.places |= dict.fromkeys(outputs, self.place)
 
+    @property
+    def written(self) -> set[int]:
+        """Constants, and what the nodes so far make."""
+        made = {index for node in self._nodes for index in node.outputs}
+        return made | {tensor.index for tensor in self._tensors if tensor.data is not None}
+
     def quantize(self, index: int, quantization: Quantization) -> bool:
         """Say how a tensor is quantized; False when something else is known already."""
         known = self._tensors[index].quantization

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
+from harness.arithmetic.profile import ArithmeticProfile, Entry
 from harness.emulator import core
 from harness.emulator import ops as _ops  # noqa: F401  importing it fills the table of definitions
 from harness.emulator.binding import bound_key, first_step, make_call, node_values, where
@@ -21,6 +21,7 @@ from harness.emulator.definitions import (
     NoDefinition,
     Run,
 )
+from harness.emulator.foreseen import IMPOSSIBLE, foresee, promise_of
 from harness.emulator.graph import Array, Graph, Node
 from harness.emulator.shapes import fit
 from harness.emulator.steps import (
@@ -38,12 +39,6 @@ from harness.target import Progress, no_progress
 
 if TYPE_CHECKING:
     from harness.emulator.core.plans import Plan
-
-_IMPOSSIBLE = (CannotRun, ValueError, IndexError, ZeroDivisionError, OverflowError, MemoryError)
-"""What a definition raises on a graph that contradicts itself; the file is at fault."""
-
-FLOAT = "float"
-"""Semantics of ops in float arithmetic: they run, and promise nothing bit for bit."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,7 @@ def accumulator_at(
         accumulators = ACCUMULATORS[node.op](call)(arrays)
     except NoDefinition:
         return None
-    except _IMPOSSIBLE as error:
+    except IMPOSSIBLE as error:
         raise ModelError(f"{where(graph, node)}: {error}") from error
     return int(accumulators[element_index])
 
@@ -162,7 +157,7 @@ class Emulator:
     ) -> None:
         self._graph = graph
         self._profile = profile
-        self._session = session or Session(graph.library, self._called)
+        self._session = session or Session(graph.library, self._called, self._foresee)
         self._state = initial_state(graph)
         self._bind_core = core.binder()
         self._at_once = steps_at_once(graph)
@@ -172,6 +167,7 @@ class Emulator:
         ]
         self._bound: dict[int, tuple[list[tuple[int, ...]], Run]] = {}
         self._promises: dict[int, Promise] = dict.fromkeys(graph.inputs, "exact")
+        self._own: dict[int, Promise] = {}
         self._unknown: dict[int, Undefined] = {}
         self._node_ns = np.zeros(len(graph.nodes), np.int64)
         self._plans: tuple[set[int], dict[int, Plan]] | None = None
@@ -204,7 +200,7 @@ class Emulator:
                 for index in keep & values.keys():
                     collected.setdefault(index, []).append(values[index])
         progress("emulate", count, count)
-        return self._result(collected)
+        return self._result(collected, count)
 
     def _resize(self, graph: Graph) -> None:
         """Run at other input shapes from now on; what was bound for others does not hold."""
@@ -216,6 +212,9 @@ class Emulator:
         """A graph that this one calls."""
         return Emulator(graph, self._profile, self._session)
 
+    def _foresee(self, graph: Graph) -> Promise:
+        return foresee(graph, self._profile, self._session.promise_of_called)
+
     def call(self, inputs: Sequence[Array]) -> tuple[list[Array | None], Promise, str]:
         """As `harness.emulator.control.Callee`."""
         values = self._run_all(inputs, set(self._graph.outputs))
@@ -224,6 +223,7 @@ class Emulator:
         for index in self._graph.outputs:
             constant = tensors[index].data
             outputs.append(values.get(index, None if constant is None else constant[np.newaxis]))
+        self._settle()
         missing = "; ".join(f"{u.op} (node {u.node}): {u.reason}" for u in self._unknown.values())
         promise = weakest_of(self._promises.get(i, "exact") for i in self._graph.outputs)
         return outputs, promise, missing
@@ -281,6 +281,9 @@ class Emulator:
         return plan.length
 
     def _run(self, node: Node, values: dict[int, Array], count: int) -> None:
+        if node.op == "DENSIFY" and self._graph.tensors[node.outputs[0]].data is not None:
+            self._give(node, "exact")  # a constant since it was read
+            return
         arrays = node_values(self._graph, node, values)
         if arrays is None:
             self._give(node, "unknown")
@@ -295,7 +298,7 @@ class Emulator:
         except NoDefinition as reason:
             self._undefined(node, str(reason))
             return
-        except _IMPOSSIBLE as error:
+        except IMPOSSIBLE as error:
             raise ModelError(f"{where(self._graph, node)}: {error}") from error
         if not any(computed):  # constants alone: the same for every step
             results = tuple(np.broadcast_to(y, (count, *y.shape[1:])) for y in results)
@@ -314,6 +317,7 @@ class Emulator:
     ) -> None:
         """A node of control flow; it runs on one step at a time."""
         first = first_step(node, arrays, computed)
+        self._settle()
         results, promise = self._session.run(node, first, self._weakest_input(node))
         self._give(node, promise)
         if len(results) != len(node.outputs):
@@ -349,17 +353,21 @@ class Emulator:
         return run
 
     def _promise(self, node: Node, entry: Entry) -> None:
-        own: Promise = "assumed" if entry.evidence is Evidence.ASSUMED else "exact"
-        if entry.semantics == FLOAT:
-            own = "float"
-        self._give(node, weakest_of([own, self._weakest_input(node)]))
+        self._give(node, promise_of(entry))
 
     def _weakest_input(self, node: Node) -> Promise:
         return weakest_of(self._promises.get(i, "exact") for i in node.inputs)
 
     def _give(self, node: Node, promise: Promise) -> None:
-        for output in node.outputs:
-            self._promises[output] = promise
+        """What the node itself promises; the weakest of all steps counts."""
+        self._own[node.index] = weakest_of([promise, self._own.get(node.index, "exact")])
+
+    def _settle(self) -> None:
+        """Bring what every node promises to all that is made of it."""
+        for node in self._graph.nodes:
+            if node.index in self._own:
+                promise = weakest_of([self._own[node.index], self._weakest_input(node)])
+                self._promises |= dict.fromkeys(node.outputs, promise)
 
     def _undefined(self, node: Node, reason: str) -> None:
         self._give(node, "unknown")
@@ -375,13 +383,18 @@ class Emulator:
                 reason = f"input {index} ({tensor.name!r}, {tensor.dtype}) has no value"
                 self._undefined(node, reason)
 
-    def _result(self, collected: dict[int, list[Array]]) -> Emulation:
+    def _result(self, collected: dict[int, list[Array]], count: int) -> Emulation:
+        self._settle()
         joined = {index: join_steps(parts) for index, parts in collected.items()}
-        tensors = self._graph.tensors
         return Emulation(
-            tuple(joined.get(i, tensors[i].data) for i in self._graph.outputs),
+            tuple(joined.get(i, self._repeat(i, count)) for i in self._graph.outputs),
             joined,
             dict(self._promises),
             tuple(self._unknown[i] for i in sorted(self._unknown)),
             tuple(self._node_ns.tolist()),
         )
+
+    def _repeat(self, index: int, count: int) -> Array | None:
+        """A constant as an output, which every step gives."""
+        data = self._graph.tensors[index].data
+        return None if data is None else join_steps([np.broadcast_to(data, (count, *data.shape))])

@@ -21,6 +21,11 @@ class ReadError(Exception):
     """The file is broken; the message is the reason."""
 
 
+class NotReadable(ReadError):
+    """A part of the file is in a form that is not known here; it becomes an unknown node. Says what
+    of it."""
+
+
 _BROKEN = (
     ReadError,
     struct.error,

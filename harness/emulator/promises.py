@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
 from harness.emulator.control import CONTROL_OPS
-from harness.emulator.interpreter import FLOAT
+from harness.emulator.foreseen import FLOAT
 from harness.emulator.profiles import PROFILES
 from harness.errors import UsageError
 

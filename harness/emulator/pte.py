@@ -20,13 +20,16 @@ from harness.emulator.graph import Array, EntryPoint, Graph, Model, Quantization
 from harness.emulator.graph_builder import GraphBuilder
 from harness.emulator.model_content import (
     PROGRAM,
+    NotReadable,
     ReadError,
     content_of,
     naming_what_is_broken,
 )
-from harness.emulator.pte_kernels import Arguments, add_kernel_call
+from harness.emulator.pte_arguments import Arguments
+from harness.emulator.pte_kernels import add_kernel_call
+from harness.emulator.pte_views import Place, with_views
 from harness.emulator.tflite import check_flow
-from harness.emulator.xnnpack_nodes import add_payload
+from harness.emulator.xnnpack_nodes import add_payload, check_nodes
 from harness.emulator.xnnpack_payload import Payload, PayloadReader
 
 _METHOD = "forward"
@@ -45,8 +48,16 @@ SCALAR_TYPES = {
     5: "float16",
     6: "float32",
     7: "float64",
+    8: "complex32",
+    9: "complex64",
+    10: "complex128",
     11: "bool",
     15: "bfloat16",
+    23: "float8_e5m2",
+    24: "float8_e4m3fn",
+    27: "uint16",
+    28: "uint32",
+    29: "uint64",
 }
 """ExecuTorch's ScalarType (runtime/core/portable_type/scalar_type.h) by name."""
 
@@ -84,6 +95,7 @@ class Method:
         inside: by tensor that only a delegate sees, its instruction and its id in the payload.
         places: by computed tensor, the number of its instruction; in a delegate's payload also the
             debug handle of its node.
+        views: by tensor that lies where another one does and that nothing writes, that other one.
     """
 
     graph: Graph
@@ -91,6 +103,7 @@ class Method:
     values: Mapping[int, int]
     inside: Mapping[int, tuple[int, int]]
     places: Mapping[int, tuple[int, ...]]
+    views: Mapping[int, int]
 
 
 def read_method(content: bytes, *, where: str) -> Method:
@@ -188,6 +201,9 @@ class _MethodReader:
         self._tensors: dict[int, int] = {}
         self._orders: dict[int, tuple[int, ...]] = {}
         self._inside: dict[int, tuple[int, int]] = {}
+        self._computed: set[int] = set()
+        self._places: dict[int, Place] = {}
+        self._inputs: list[int] = []
         self._named = file.named_data()
         self._operators = [(o.text(0), o.text(1)) for o in file.plan.tables(6)]
         self._delegates = file.delegates
@@ -195,17 +211,20 @@ class _MethodReader:
     def method(self) -> Method:
         plan = self._file.plan
         inputs, outputs = plan.integers(3, "<i4"), plan.integers(4, "<i4")
-        graph_inputs = [self._tensor(i) for i in inputs if self._is_tensor(i)]
+        self._inputs = [i for i in inputs if self._is_tensor(i)]
+        graph_inputs = [self._tensor(i) for i in self._inputs]
         chains = self._file.chains
         if len(chains) != 1:
             raise ReadError(f"its method has {len(chains)} chains of instructions, allowed: 1")
         for number, instruction in enumerate(chains[0].tables(2)):
             self._instruction(instruction, number)
         graph_outputs = [self._tensor(i) for i in outputs if self._is_tensor(i)]
-        graph = self._builder.graph(_METHOD, graph_inputs, graph_outputs)
+        read = self._builder.graph(_METHOD, graph_inputs, graph_outputs)
+        graph, views = with_views(read, self._places)
         check_flow(graph)
         values = {tensor: value for value, tensor in self._tensors.items()}
-        return Method(graph, self._file, values, self._inside, self._builder.places)
+        places = self._builder.places
+        return Method(graph, self._file, values, self._inside, places, views)
 
     def _value(self, index: int) -> tuple[int, Table]:
         """A value's type and table."""
@@ -234,6 +253,10 @@ class _MethodReader:
         if table.integer(5) and dtype != "bfloat16":
             data = self._constant(table.integer(5), shape, order, dtype)
             made = self._builder.tensor(name, shape, dtype, None, data)
+        place = table.table(6)
+        if place is not None and order == tuple(range(len(order))):
+            offset = place.integer(1) | place.integer(2) << 32
+            self._places[made] = (place.integer(0), offset)
         self._tensors[index], self._orders[made] = made, order
         return made
 
@@ -252,7 +275,13 @@ class _MethodReader:
         kind, call = instruction.union(1)
         self._builder.place = (number,)
         if kind == _KERNEL_CALL:
-            arguments = Arguments(self._builder, call.integers(1, "<i4"), self._value, self._tensor)
+            arguments = Arguments(
+                self._builder,
+                call.integers(1, "<i4"),
+                self._value,
+                self._tensor,
+                self._computed,
+            )
             operator = call.integer(0, "i")
             if not 0 <= operator < len(self._operators):
                 raise ReadError(f"operator {operator}, there are {len(self._operators)}")
@@ -275,10 +304,14 @@ class _MethodReader:
         delegate = self._delegates[index]
         backend = delegate.text(0)
         if backend != _XNNPACK:
-            raise ReadError(
-                f"instruction {number} runs on backend {backend!r}, allowed: {_XNNPACK}"
-            )
-        payload = PayloadReader(self._file.payload(delegate), self._named).payload()
+            self._opaque_call(arguments, f"backend {backend}")
+            return
+        try:
+            payload = PayloadReader(self._file.payload(delegate), self._named).payload()
+            check_nodes(payload)
+        except NotReadable as reason:
+            self._opaque_call(arguments, f"{_XNNPACK} {reason}")
+            return
         name = f"delegate{index}"
         external, outgoing = self._externals(payload, arguments, name)
         made = add_payload(self._builder, payload, external, name)
@@ -287,6 +320,13 @@ class _MethodReader:
                 self._inside[made[identity]] = (number, identity)
         for inside, outside, axes in outgoing:
             self._transpose(inside, outside, axes, name)
+
+    def _opaque_call(self, arguments: tuple[int, ...], op: str) -> None:
+        """A delegate call that nothing is known of: what nobody wrote before, it makes."""
+        tensors = [self._tensor(i) for i in arguments if self._is_tensor(i)]
+        there = self._builder.written | {self._tensors[i] for i in self._inputs}
+        inputs = [i for i in tensors if i in there]
+        self._builder.node(op, inputs, [i for i in tensors if i not in there])
 
     def _externals(
         self, payload: Payload, arguments: tuple[int, ...], name: str

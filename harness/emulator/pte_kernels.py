@@ -6,99 +6,16 @@ Source: executorch kernels/portable/functions.yaml; kernels/quantized/quantized.
 native_functions.yaml for the order of arguments.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
-from harness.emulator.flatbuffer import Table
 from harness.emulator.graph import Quantization
-from harness.emulator.graph_builder import GraphBuilder
-from harness.emulator.model_content import ReadError
+from harness.emulator.model_content import NotReadable, ReadError
+from harness.emulator.pte_arguments import Arguments
+from harness.emulator.pte_own_kernels import OWN_KERNELS
 
-_NULL, _INT, _BOOL, _DOUBLE, _TENSOR, _INTS, _TENSORS = 1, 2, 3, 4, 5, 7, 10
-_MAX_ITEMS = 64
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """The arguments of one call; the last is the result.
-
-    Attributes:
-        builder: of the graph.
-        indices: the program's values.
-        value: from such an index to its type and table.
-        tensor: from such an index to the graph's tensor.
-    """
-
-    builder: GraphBuilder
-    indices: tuple[int, ...]
-    value: Callable[[int], tuple[int, Table]]
-    tensor: Callable[[int], int]
-
-    def node(self, op: str, inputs: Sequence[int], options: Mapping[str, Any]) -> None:
-        """Add the call's node, marked as one of a portable kernel."""
-        self.builder.node(op, inputs, (self.result,), {**options, "portable": True})
-
-    @property
-    def result(self) -> int:
-        """The tensor that the kernel writes."""
-        return self.tensor(self.indices[-1])
-
-    def tensor_at(self, position: int) -> int:
-        """A tensor argument."""
-        return self.tensor(self.indices[position])
-
-    def tensor_or(self, position: int, number: float) -> int:
-        """A tensor argument; a float32 constant of one element for None."""
-        if self.value(self.indices[position])[0] != _NULL:
-            return self.tensor_at(position)
-        return self.builder.constant("none", np.asarray([number], np.float32))
-
-    def tensors_at(self, position: int) -> list[int]:
-        """A list of tensors."""
-        kind, table = self.value(self.indices[position])
-        if kind != _TENSORS:
-            raise ReadError(f"argument {position} is of type {kind}, tensors are wanted")
-        return [self.tensor(i) for i in table.integers(0, "<i4")[:_MAX_ITEMS]]
-
-    def all_tensors(self) -> list[int]:
-        """Every tensor argument but the result."""
-        found = []
-        for position, index in enumerate(self.indices):
-            kind = self.value(index)[0]
-            if kind == _TENSOR and index != self.indices[-1]:
-                found.append(self.tensor(index))
-            elif kind == _TENSORS and position < len(self.indices) - 1:
-                found += self.tensors_at(position)
-        return found
-
-    def integer_at(self, position: int, default: int = 0) -> int:
-        """An integer or boolean argument; `default` for None."""
-        kind, table = self.value(self.indices[position])
-        if kind == _NULL:
-            return default
-        if kind not in {_INT, _BOOL}:
-            raise ReadError(f"argument {position} is of type {kind}, an integer is wanted")
-        return table.integer(0, "q" if kind == _INT else "B")
-
-    def real_at(self, position: int, default: float = 0.0) -> float:
-        """A number; `default` for None."""
-        kind, table = self.value(self.indices[position])
-        if kind == _DOUBLE:
-            return table.real(0, "d")
-        return default if kind == _NULL else float(self.integer_at(position))
-
-    def integers_at(self, position: int) -> list[int]:
-        """A list of integers; its items are the program's values."""
-        kind, table = self.value(self.indices[position])
-        if kind == _NULL:
-            return []
-        if kind != _INTS:
-            raise ReadError(f"argument {position} is of type {kind}, integers are wanted")
-        items = table.integers(0, "<i8")[:_MAX_ITEMS]
-        return [self.value(i)[1].integer(0, "q") for i in items]
+Read = Callable[[Arguments], None]
 
 
 def add_kernel_call(arguments: Arguments, name: str) -> None:
@@ -113,26 +30,39 @@ def add_kernel_call(arguments: Arguments, name: str) -> None:
     """
     if not arguments.indices:
         raise ReadError(f"a call of {name} has no arguments")
-    read = _KERNELS.get(name)
-    if read is None:
-        outputs = (
-            (arguments.result,) if arguments.value(arguments.indices[-1])[0] == _TENSOR else ()
-        )
-        arguments.builder.node(name, arguments.all_tensors(), outputs)
-    else:
-        read(arguments)
+    read = _KERNELS.get(name) or OWN_KERNELS.get(name)
+    try:
+        if read is not None:
+            read(arguments)
+            return
+    except NotReadable as reason:
+        name = f"{name} {reason}"
+    arguments.builder.node(name, arguments.all_tensors(), arguments.results)
+    if not arguments.results:
+        arguments.computed.add(arguments.indices[-1])
 
 
-Read = Callable[[Arguments], None]
+def _of_floats(name: str, read: Read, scale: int | None = None) -> tuple[str, Read]:
+    """The entry of a kernel that is TFLite's for float32 only; under its own name for others.
 
+    Args:
+        name: of the kernel.
+        read: a call of float32.
+        scale: the argument that multiplies the second input, which must be 1.
+    """
 
-def _elementwise(op: str, inputs: int, scale: int | None = None) -> Read:
-    """`scale` is the argument that multiplies the second input; where it is not 1, see the name."""
-
-    def read(arguments: Arguments) -> None:
-        tensors = [arguments.tensor_at(i) for i in range(inputs)]
+    def read_either(arguments: Arguments) -> None:
+        builder = arguments.builder
+        dtypes = {builder[i].dtype for i in (*arguments.all_tensors(), arguments.result)}
         plain = scale is None or arguments.real_at(scale) == 1
-        arguments.node(op if plain else f"{op} scaled", tensors, {})
+        (read if plain and dtypes == {"float32"} else OWN_KERNELS[name])(arguments)
+
+    return name, read_either
+
+
+def _elementwise(op: str, inputs: int) -> Read:
+    def read(arguments: Arguments) -> None:
+        arguments.node(op, [arguments.tensor_at(i) for i in range(inputs)], {})
 
     return read
 
@@ -180,7 +110,10 @@ def _expand(arguments: Arguments) -> None:
 
 
 def _slice(arguments: Arguments) -> None:
-    """The result's shape says where it ends; with steps, see the name."""
+    """The result's shape says where it ends; steps are the kernel's own."""
+    if arguments.integer_at(4, 1) != 1:
+        OWN_KERNELS["aten::slice_copy.Tensor_out"](arguments)
+        return
     x = arguments.tensor_at(0)
     shape, size = arguments.builder[x].shape, arguments.builder[arguments.result].shape
     if not shape:
@@ -190,8 +123,7 @@ def _slice(arguments: Arguments) -> None:
     begin[axis] = min(max(start + shape[axis] if start < 0 else start, 0), shape[axis])
     places = [np.asarray(value, np.int32) for value in (begin, size)]
     inputs = (x, *(arguments.builder.constant("place", value) for value in places))
-    steps = arguments.integer_at(4, 1)
-    arguments.node("SLICE" if steps == 1 else "SLICE with steps", inputs, {})
+    arguments.node("SLICE", inputs, {})
 
 
 def _embedding(arguments: Arguments) -> None:
@@ -217,6 +149,9 @@ def _pad(arguments: Arguments) -> None:
     tensor = arguments.builder[x]
     flat = arguments.integers_at(1)
     pairs = list(zip(flat[::2], flat[1::2], strict=True))[::-1]
+    if min(flat, default=0) < 0:
+        OWN_KERNELS["aten::constant_pad_nd.out"](arguments)
+        return
     widths = [(0, 0)] * (len(tensor.shape) - len(pairs)) + pairs
     constant = arguments.builder.constant("paddings", np.asarray(widths, np.int32).reshape(-1, 2))
     fill = np.asarray([arguments.real_at(2)]).astype(tensor.dtype)
@@ -224,25 +159,13 @@ def _pad(arguments: Arguments) -> None:
     arguments.node("PADV2", inputs, {})
 
 
-def _clamp(arguments: Arguments) -> None:
-    low, high = arguments.real_at(1, -np.inf), arguments.real_at(2, np.inf)
-    options = {"fused_activation_function": (low, high)}
-    inputs = (arguments.tensor_at(0),)
-    arguments.node("CLAMP", inputs, options)
-
-
-def _relu(arguments: Arguments) -> None:
-    options = {"fused_activation_function": "RELU"}
-    inputs = (arguments.tensor_at(0),)
-    arguments.node("CLAMP", inputs, options)
-
-
 def _softmax(arguments: Arguments) -> None:
     x = arguments.tensor_at(0)
     last = arguments.integer_at(1) % max(len(arguments.builder[x].shape), 1)
-    is_last = last == len(arguments.builder[x].shape) - 1
-    op = "SOFTMAX" if is_last else "aten::_softmax.out"
-    arguments.node(op, (x,), {"beta": 1.0})
+    if last == len(arguments.builder[x].shape) - 1:
+        arguments.node("SOFTMAX", (x,), {"beta": 1.0})
+    else:
+        OWN_KERNELS["aten::_softmax.out"](arguments)
 
 
 def _quantization(arguments: Arguments, tensor: int) -> str | None:
@@ -275,24 +198,26 @@ _KERNELS: dict[str, Read] = {
     "quantized_decomposed::quantize_per_tensor.out": _quantize,
     "quantized_decomposed::dequantize_per_tensor.out": _dequantize,
     "aten::permute_copy.out": _permute,
-    "aten::cat.out": _concatenate,
-    "aten::mean.out": _reduce("MEAN"),
-    "aten::sum.IntList_out": _reduce("SUM"),
     "aten::native_layer_norm.out": _layer_norm,
     "aten::expand_copy.out": _expand,
     "aten::slice_copy.Tensor_out": _slice,
     "aten::embedding.out": _embedding,
     "aten::gather.out": _gather,
+    "aten::_to_copy.out": _cast,
     "dim_order_ops::_to_dim_order_copy.out": _cast,
-    "aten::constant_pad_nd.out": _pad,
-    "aten::clamp.out": _clamp,
-    "aten::hardtanh.out": _clamp,
-    "aten::relu.out": _relu,
-    "aten::_softmax.out": _softmax,
-    "aten::sigmoid.out": _elementwise("LOGISTIC", 1),
-    "aten::add.out": _elementwise("ADD", 2, 2),
-    "aten::sub.out": _elementwise("SUB", 2, 2),
-    "aten::mul.out": _elementwise("MUL", 2),
+    **dict(
+        (
+            _of_floats("aten::cat.out", _concatenate),
+            _of_floats("aten::mean.out", _reduce("MEAN")),
+            _of_floats("aten::sum.IntList_out", _reduce("SUM")),
+            _of_floats("aten::constant_pad_nd.out", _pad),
+            _of_floats("aten::_softmax.out", _softmax),
+            _of_floats("aten::sigmoid.out", _elementwise("LOGISTIC", 1)),
+            _of_floats("aten::add.out", _elementwise("ADD", 2), scale=2),
+            _of_floats("aten::sub.out", _elementwise("SUB", 2), scale=2),
+            _of_floats("aten::mul.out", _elementwise("MUL", 2)),
+        )
+    ),
     **dict.fromkeys(
         (
             "aten::view_copy.out",
@@ -302,7 +227,9 @@ _KERNELS: dict[str, Read] = {
             "aten::clone.out",
             "aten::detach_copy.out",
             "aten::alias_copy.out",
+            "aten::lift_fresh_copy.out",
             "dim_order_ops::_clone_dim_order.out",
+            "executorch_prim::et_view.default",
         ),
         _reshape,
     ),

@@ -26,7 +26,8 @@ from harness.emulator.graph import (
     Tensor,
 )
 from harness.emulator.model_content import TFLITE, ReadError, content_of, naming_what_is_broken
-from harness.emulator.tflite_options import NAMES, op_name, read_options
+from harness.emulator.sparse import dense_values
+from harness.emulator.tflite_options import NAMES, op_name, read_custom, read_options
 
 MAX_RANK = 8
 MAX_ELEMENTS = 1 << 26
@@ -37,7 +38,7 @@ _STORED = {"int4": "int8", "uint4": "uint8", "int2": "int8"}
 _BLOCKWISE = schema.QuantizationDetails.BlockwiseQuantization
 _OPAQUE = {
     "string",
-    "complex64",
+    "complex32",
     "complex128",
     "resource",
     "variant",
@@ -80,6 +81,7 @@ class _Reader:
             )
         self._content = content
         self._budget = 16 * len(content) + (1 << 16)
+        self._dense_bytes = 0
         self._root = schema.Model.GetRootAs(content, 0)
 
     def model(self) -> Model:
@@ -141,7 +143,29 @@ class _Reader:
         outputs = self._indices(graph.OutputsAsNumpy(), len(tensors), "graph outputs")
         result = Graph(self._text(graph.Name()) or f"graph{index}", tensors, nodes, inputs, outputs)
         check_flow(result)
-        return result
+        return replace(result, tensors=self._densified(graph, result))
+
+    def _densified(self, graph: schema.SubGraph, read: Graph) -> tuple[Tensor, ...]:
+        """The tensors, where what DENSIFY makes of a sparse constant is a constant itself: so it is
+        to the runtime, which may never fill it."""
+        tensors = list(read.tensors)
+        for node in read.nodes:
+            if node.op != "DENSIFY" or len(node.inputs) != 1 or len(node.outputs) != 1:
+                continue
+            sparse, dense = tensors[node.inputs[0]], tensors[node.outputs[0]]
+            stored, place = stored_dtype(sparse.dtype), graph.Tensors(sparse.index)
+            content = self._buffer(place.Buffer(), f"tensor {sparse.index}")
+            if place.Sparsity() is None or content is None or stored is None:
+                continue
+            if (dense.shape, dense.dtype) != (sparse.shape, sparse.dtype):
+                raise ReadError(f"node {node.index} (DENSIFY) changes the shape or dtype")
+            self._dense_bytes += math.prod(sparse.shape) * stored.itemsize
+            if self._dense_bytes > MAX_COMPUTED_BYTES:
+                raise ReadError(f"sparse tensors fill more than {MAX_COMPUTED_BYTES} bytes")
+            values = np.frombuffer(content, stored, len(content) // stored.itemsize)
+            data = dense_values(place.Sparsity(), sparse.shape, values)
+            tensors[dense.index] = replace(dense, data=data)
+        return tuple(tensors)
 
     def _tensor(self, tensor: schema.Tensor, index: int) -> Tensor:
         where = f"tensor {index}"
@@ -265,7 +289,7 @@ class _Reader:
         inside = self._indices(
             operator.IntermediatesAsNumpy(), tensors, f"intermediates of {where}"
         )
-        options = read_options(operator)
+        options = read_options(operator) or read_custom(self._ops[code][0], operator)
         self._budget -= sum(len(v) for v in options.values() if isinstance(v, tuple | str))
         op, version = self._ops[code]
         return Node(index, op, inputs, outputs, options, version, inside)

@@ -9,6 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from harness.emulator.model_content import ReadError
 
 _MAX_OPTION_LENGTH = 1024
+_CUSTOM = {"TFLite_Detection_PostProcess"}
 
 
 def _names(enum: type) -> dict[int, str]:
@@ -59,6 +60,23 @@ def read_options(operator: schema.Operator) -> dict[str, Any]:
             name = re.sub(r"(?<!^)(?=[A-Z])", "_", key).lower()
             options[name] = _plain(name, names[kind], value)
     return options
+
+
+def read_custom(op: str, operator: schema.Operator) -> dict[str, Any]:
+    """The options of a custom operator that the emulator knows: a flexbuffer of plain values."""
+    length = operator.CustomOptionsLength()
+    if op not in _CUSTOM or not length:
+        return {}
+    if length > _MAX_OPTION_LENGTH:
+        raise ReadError(f"{op} has options of {length} bytes, allowed: {_MAX_OPTION_LENGTH}")
+    from flatbuffers import flexbuffers
+
+    try:
+        found = flexbuffers.Loads(bytes(operator.CustomOptionsAsNumpy()))
+    except Exception as error:  # the reader trusts its bytes: it may raise anything
+        raise ReadError(f"the options of {op} cannot be read: {type(error).__name__}") from error
+    named = found.items() if isinstance(found, dict) else ()
+    return {str(key): value for key, value in named if isinstance(value, bool | int | float)}
 
 
 def _plain(name: str, table: str, value: object) -> object:

@@ -16,7 +16,8 @@ import numpy as np
 from harness.emulator.flatbuffer import Table
 from harness.emulator.graph import Array, Tensor
 from harness.emulator.graph_builder import GraphBuilder
-from harness.emulator.model_content import ReadError
+from harness.emulator.model_content import NotReadable, ReadError
+from harness.emulator.ops.deconvolution import DECONVOLUTION
 from harness.emulator.xnnpack_payload import ABSENT, DYNAMIC, Payload, PayloadNode, Value
 
 _TRANSPOSE_WEIGHTS, _ALIGN_CORNERS, _LEGACY, _KEEP_DIMS = 0x1, 0x8, 0x4, 0x40
@@ -118,6 +119,18 @@ def add_payload(
     return scope.tensors
 
 
+def check_nodes(payload: Payload) -> None:
+    """Every node is of a type that is known here.
+
+    Raises:
+        NotReadable: one is not.
+    """
+    known = {*_UNARY, *_BINARY, *_READERS}
+    unknown = sorted({node.kind for node in payload.nodes} - known)
+    if unknown:
+        raise NotReadable(f"with a node of type {unknown[0]}")
+
+
 def _add_node(scope: Scope, node: PayloadNode) -> None:
     kind, fields = node.kind, node.table
     activation = _NAMED_RANGES.get((node.low, node.high), (node.low, node.high))
@@ -127,10 +140,8 @@ def _add_node(scope: Scope, node: PayloadNode) -> None:
         _emit(scope, _UNARY[kind], fields, (0, 1), options)
     elif kind in _BINARY:
         _emit(scope, _BINARY[kind], fields, (0, 1, 2), fused)
-    elif kind in _READERS:
-        _READERS[kind](scope, fields, fused)
     else:
-        raise ReadError(f"{scope.name}: a node of type {kind}, not known here")
+        _READERS[kind](scope, fields, fused)
 
 
 def _emit(
@@ -168,6 +179,12 @@ def _convolution(op: str) -> "Read":
         _emit(scope, op, fields, (15, 16, 17, 18), options)
 
     return read
+
+
+def _deconvolution(scope: Scope, fields: Table, fused: dict[str, Any]) -> None:
+    options = {**_windows(fields, 0), **_strides(fields, 6), **fused}
+    options |= {"adjustment_h": fields.integer(13), "adjustment_w": fields.integer(14)}
+    _emit(scope, DECONVOLUTION, fields, (15, 16, 17, 18), options)
 
 
 def _pool(op: str, *, dilated: bool) -> "Read":
@@ -323,6 +340,6 @@ _READERS: dict[int, Read] = {
     36: _without_definition("XNNPACK scaled dot product attention", (0, 1, 2, 3, 4, 5)),
     37: _batch_matmul,
     38: _concatenate(5),
-    39: _convolution("XNNPACK deconvolution"),
+    39: _deconvolution,
     46: _copy,
 }

@@ -16,7 +16,7 @@ import numpy as np
 from harness.emulator.flatbuffer import Flatbuffer, Table
 from harness.emulator.graph import Array, Quantization
 from harness.emulator.graph_builder import GraphBuilder
-from harness.emulator.model_content import ReadError
+from harness.emulator.model_content import NotReadable, ReadError
 
 ABSENT = 0xFFFFFFFF
 """Id of a value that is not there."""
@@ -165,9 +165,9 @@ class PayloadReader:
         where = f"delegate value {identity}"
         datatype = table.integer(0, "h")
         if datatype not in _DTYPES:
-            raise ReadError(f"{where} has datatype {datatype}, not known here")
+            raise NotReadable(f"with a value of datatype {datatype}")
         if table.integer(7, "h"):
-            raise ReadError(f"{where} is quantized as programs before 2024 did, not known here")
+            raise NotReadable("with values quantized as programs before 2024 did")
         shape = table.integers(2)
         GraphBuilder().tensor(where, shape, _DTYPES[datatype])
         flags, external = table.integer(5), table.integer(4)

@@ -16,7 +16,7 @@ from harness.device import Device
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
-from harness.errors import DeviceError, UsageError, error_class
+from harness.errors import DeviceError, HostFull, UsageError, error_class
 from harness.evaluate import Request, evaluate
 from harness.exactness import compare_with_emulator
 from harness.limits import Limits, load_limits
@@ -269,4 +269,6 @@ def _unless_the_machine_failed(run: Run) -> Run:
     kind = error_class(failure.kind)
     if kind is not None and issubclass(kind, DeviceError):
         raise kind(message, device=run.device.name)
+    if kind is not None and issubclass(kind, HostFull):
+        raise kind(message)
     raise DeviceError(f"{failure.kind}: {message}", device=run.device.name)

@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from harness.artifact import Artifact, load_artifact, save_manifest
 from harness.cache import Cache, arrays_key, content_key
-from harness.errors import UsageError
+from harness.errors import ModelError, UsageError
 from harness.isolate import run_isolated
 from harness.model import Model
+from harness.quantize.diagnosis import explained
 from harness.quantize.tools import own_sources, tool_versions
 from harness.quantize.trial import run_once
 from harness.recipe import RECIPES, Recipe
+from harness.sources.models import LOWERED_SUFFIXES
 from harness.target import LoweringRequest, Progress, Target, no_progress
 
 Array = npt.NDArray[Any]
@@ -54,7 +56,7 @@ def lower(
     key = content_key(
         {
             "model": model.sha256,
-            "suffix": Path(model.resolved).suffix == ".tflite",
+            "suffix": Path(model.resolved).suffix in LOWERED_SUFFIXES,
             "recipe": asdict(replace(recipe, summary="")) if recipe else None,
             "calibration": samples.parent.name if calibrated else None,
             "lowering": f"{target.lower.__module__}.{_name(target)}",
@@ -72,25 +74,35 @@ def lower(
             request = LoweringRequest(
                 model, recipe, target.name, samples, folder, cache.root, at_once
             )
-            what = f"{model.reference}, recipe {recipe.name if recipe else '(none)'}"
-            made = run_isolated(
-                target.lower,
-                request,
-                what=f"{what}, lowering for {target.name}",
-                timeout_s=_LOWERING_TIMEOUT_S,
-                progress=progress,
-            )
-            if not model.compiled and at_once is None:
-                progress("running it once", 0, None)
-                run_isolated(
-                    run_once,
-                    made,
-                    samples,
-                    what=f"{what}: the lowered model does not run",
-                    timeout_s=_TRIAL_TIMEOUT_S,
-                    progress=progress,
-                )
-    return _for_target(load_artifact(stored / file), target.name, model.reference, cache)
+            try:
+                _lower_and_try(target, request, progress)
+            except ModelError as error:
+                raise explained(error, model, samples, progress=progress) from error
+    return _for_target(load_artifact(stored / file), target.name, model, cache)
+
+
+def _lower_and_try(target: Target, request: LoweringRequest, progress: Progress) -> None:
+    """Fill the request's folder, each step in a process of its own."""
+    recipe = request.recipe
+    what = f"{request.model.reference}, recipe {recipe.name if recipe else '(none)'}"
+    made = run_isolated(
+        target.lower,
+        request,
+        what=f"{what}, lowering for {target.name}",
+        timeout_s=_LOWERING_TIMEOUT_S,
+        progress=progress,
+    )
+    if request.model.compiled or request.soc is not None:
+        return
+    progress("running it once", 0, None)
+    run_isolated(
+        run_once,
+        made,
+        request.calibration,
+        what=f"{what}: the lowered model does not run",
+        timeout_s=_TRIAL_TIMEOUT_S,
+        progress=progress,
+    )
 
 
 def _name(target: Target) -> str:
@@ -99,11 +111,7 @@ def _name(target: Target) -> str:
 
 def check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:
     """Raise UsageError unless the target can be made an artifact of the model by the recipe."""
-    if target.runtime != "litert" and model.resolved.endswith(".tflite"):
-        raise UsageError(
-            f"{target.name} runs {target.suffix} files, which come from PyTorch models; "
-            f"{model.reference} runs on targets with LiteRT"
-        )
+    check_suffix(target, Path(model.resolved).suffix, model.reference)
     if model.quantized:
         if recipe is not None:
             raise UsageError(
@@ -114,6 +122,24 @@ def check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:
         raise UsageError(
             f"{model.reference} is a float model; name a recipe: {', '.join(target.recipes)}"
         )
+    check_listed(target, recipe)
+
+
+def check_suffix(target: Target, suffix: str, reference: str) -> None:
+    """Raise UsageError for a lowered file of the other runtime."""
+    if target.runtime != "litert" and suffix == ".tflite":
+        raise UsageError(
+            f"{target.name} runs {target.suffix} files, which come from PyTorch models; "
+            f"{reference} runs on targets with LiteRT"
+        )
+    if target.runtime != "executorch" and suffix == ".pte":
+        raise UsageError(
+            f"{target.name} runs {target.suffix} files; {reference} runs on targets with ExecuTorch"
+        )
+
+
+def check_listed(target: Target, recipe: Recipe) -> None:
+    """Raise UsageError for a recipe of ours that is not among the target's."""
     if recipe.name in RECIPES and recipe.name not in target.recipes:
         raise UsageError(
             f"{target.name} does not take recipe {recipe.name}; "
@@ -151,13 +177,16 @@ def _store_samples(calibration: tuple[Array, ...], cache: Cache) -> Path:
     return path
 
 
-def _for_target(artifact: Artifact, target: str, model: str, cache: Cache) -> Artifact:
+def _for_target(artifact: Artifact, target: str, model: Model, cache: Cache) -> Artifact:
     """The artifact with a manifest that names this target and this reference; the same file may
     serve several."""
-    manifest = replace(artifact.manifest, target=target, model=model)
+    named = artifact.manifest
+    manifest = replace(
+        named, target=target, model=model.reference, recipe=named.recipe or model.recipe
+    )
     if manifest == artifact.manifest:
         return artifact
-    key = content_key({"file": str(artifact.path), "target": target, "model": model})
+    key = content_key({"file": str(artifact.path), "target": target, "model": model.reference})
     own = cache.entry("artifacts", key) / artifact.path.name
     if not own.exists():
         with cache.fill("artifacts", key) as folder:

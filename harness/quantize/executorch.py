@@ -3,6 +3,7 @@
 Everything here runs in an isolated process.
 """
 
+import shutil
 from collections import Counter
 from collections.abc import Set
 from copy import deepcopy
@@ -18,6 +19,7 @@ from harness.artifact import (
     Manifest,
     Quantization,
     TensorSpec,
+    load_artifact,
     save_manifest,
     sha256_file,
 )
@@ -25,6 +27,7 @@ from harness.emulator.pte import SCALAR_TYPES, read_method
 from harness.errors import ModelError, UsageError
 from harness.extras import require_extra
 from harness.model import Model
+from harness.quantize.finite import refuse_undefined_values, refuse_undefined_weights
 from harness.quantize.layers import handles_of, layers_of
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import tool_versions
@@ -32,9 +35,9 @@ from harness.quantize.trial import REFERENCE
 from harness.quantize.xnnpack_graph import (
     fold_padding,
     name_strides,
-    own_weights,
     quantizer,
     refuse_without_kernel,
+    separate_weights,
     stranded_operators,
 )
 from harness.quantize.xnnpack_moves import changes_in_place, keep_scales, slice_chunks
@@ -63,12 +66,16 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
         ModelError: the model cannot be exported or lowered.
     """
     require_extra("executorch", "executorch", "torchao")
+    if request.recipe is None:
+        return _as_it_came(request)
     recipe = _supported(request.recipe)
 
     progress("exporting", 0, None)
     module, examples = load_float32(parse_model(request.model.resolved))
+    refuse_undefined_weights(module, request.model.reference)
     samples = list(model_batches(request.model, read_npz(request.calibration), examples))
-    made = _lower(module, examples, recipe, samples, progress)
+    what = request.model.reference
+    made = _lower(module, examples, recipe, samples, what, progress=progress)
     refuse_without_kernel(made.edge.exported_program(), request.model.reference)
     path, layers = _write(made, request.folder)
     _save_reference(made.expected, request.folder)
@@ -103,6 +110,8 @@ def _lower(
     examples: "Tensors",
     recipe: Recipe,
     samples: "list[Tensors]",
+    what: str,
+    *,
     progress: Progress,
 ) -> _Lowered:
     """Quantize and partition; again without what was quantized and then not taken by XNNPACK: the
@@ -116,6 +125,7 @@ def _lower(
         graph = _prepared(torch.export.export(module, examples))
         model = deepcopy(graph.graph)
         if recipe.mode != "float":
+            refuse_undefined_values(graph, samples[0], what)
             graph = _quantize(graph, recipe, samples, in_float.keys(), progress)
         with torch.no_grad():
             expected = graph(*samples[0])
@@ -137,6 +147,7 @@ def _prepared(program: "torch.export.ExportedProgram") -> "torch.fx.GraphModule"
     fold_padding(graph)
     name_strides(graph)
     slice_chunks(graph)
+    separate_weights(graph)
     return graph
 
 
@@ -147,6 +158,16 @@ def float_graph(model: Model, progress: Progress) -> "tuple[torch.fx.GraphModule
     progress("exporting", 0, None)
     module, examples = load_float32(parse_model(model.resolved))
     return _prepared(torch.export.export(module, examples)), examples
+
+
+def _as_it_came(request: LoweringRequest) -> Artifact:
+    """A program that edgefarm made before, with its manifest."""
+    made = load_artifact(Path(request.model.resolved))
+    path = request.folder / "model.pte"
+    shutil.copyfile(made.path, path)
+    artifact = Artifact(path, replace(made.manifest, target=request.target))
+    save_manifest(artifact)
+    return artifact
 
 
 def _supported(recipe: Recipe | None) -> Recipe:
@@ -170,7 +191,6 @@ def _quantize(
     import torch
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    own_weights(module)
     prepared = prepare_pt2e(module, quantizer(_config(recipe), in_float))
     with torch.no_grad():
         for done, batch in enumerate(samples if recipe.needs_calibration() else samples[:1]):
@@ -292,7 +312,7 @@ def _described(
         ),
         outputs=tuple(_spec(f"out{i}", info, made.outputs.get(i)) for i, info in enumerate(outs)),
         tool_versions=tool_versions(),
-        notes=notes,
+        notes=(*request.model.say_outputs([f"out{i}" for i in range(len(outs))]), *notes),
         layers=layers,
     )
     return Artifact(path, manifest)

@@ -16,12 +16,15 @@ from harness.artifact import (
     Artifact,
     Manifest,
     TensorSpec,
+    manifest_beside,
     save_manifest,
     sha256_file,
 )
 from harness.cache import Cache, content_key
 from harness.extras import require_extra
 from harness.model import Model
+from harness.quantize.finite import refuse_undefined_weights
+from harness.quantize.litert_graph import convertible
 from harness.quantize.litert_quantize import FloatModel, quantize, read_specs
 from harness.quantize.tools import own_sources, tool_versions
 from harness.recipe import Recipe
@@ -41,7 +44,7 @@ def lower_litert(request: LoweringRequest, progress: Progress) -> Artifact:
     if request.recipe is None:
         source = Path(request.model.resolved)
         shutil.copyfile(source, path)
-        return _finish(request, FloatModel(source, (), ()), path)
+        return _finish(request, _as_it_came(source), path)
     converted = float_model(request.model, Cache(request.cache), progress)
     if request.recipe.mode == "float":
         shutil.copyfile(converted.path, path)
@@ -54,7 +57,7 @@ def lower_litert(request: LoweringRequest, progress: Progress) -> Artifact:
 def float_model(model: Model, cache: Cache, progress: Progress) -> FloatModel:
     """The float ``.tflite`` of a model, from the cache if it was converted before."""
     if model.resolved.endswith(".tflite"):
-        return FloatModel(Path(model.resolved), (), ())
+        return _as_it_came(Path(model.resolved))
     key = content_key({"model": model.sha256, "tools": tool_versions(), "source": own_sources()})
     entry = cache.entry("float", key)
     if not entry.is_dir():
@@ -68,6 +71,15 @@ def float_model(model: Model, cache: Cache, progress: Progress) -> FloatModel:
     return FloatModel(entry / "model.tflite", inputs, outputs)
 
 
+def _as_it_came(path: Path) -> FloatModel:
+    """A file that was submitted; the layout of one that edgefarm made is in its manifest."""
+    own = manifest_beside(path)
+    inputs, outputs = (own.inputs, own.outputs) if own else ((), ())
+    return FloatModel(
+        path, tuple(x.permutation for x in inputs), tuple(y.permutation for y in outputs)
+    )
+
+
 def _convert(model: Model, folder: Path, progress: Progress) -> None:
     """Convert with 4-D float inputs and outputs channel-last, as LiteRT's kernels want them."""
     require_extra("litert", "litert_torch")
@@ -76,8 +88,10 @@ def _convert(model: Model, folder: Path, progress: Progress) -> None:
     import torch
 
     module, examples = load_float32(parse_model(model.resolved))
+    refuse_undefined_weights(module, model.reference)
     with torch.no_grad():
         flat = module(*examples)
+    module = convertible(module, examples)
     images = [index for index, x in enumerate(examples) if _is_image(x)]
     image_outputs = [index for index, x in enumerate(flat) if _is_image(x)]
     if images or image_outputs:
@@ -123,7 +137,10 @@ def _finish(request: LoweringRequest, converted: FloatModel, path: Path) -> Arti
             inputs=inputs,
             outputs=outputs,
             tool_versions=tool_versions(),
-            notes=_boundary_notes(request.recipe, (*inputs, *outputs)),
+            notes=(
+                *request.model.say_outputs([spec.name for spec in outputs]),
+                *_boundary_notes(request.recipe, (*inputs, *outputs)),
+            ),
         ),
     )
     save_manifest(artifact)

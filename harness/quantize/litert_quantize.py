@@ -13,6 +13,17 @@ import numpy.typing as npt
 
 from harness.artifact import Quantization, TensorSpec
 from harness.extras import require_extra
+from harness.quantize.litert_mend import mend
+from harness.quantize.litert_ranges import (
+    Ranges,
+    begin_at_floors,
+    float_graph,
+    make_masks_finite,
+    mask_floors,
+    refuse_undefined,
+    widen_dead,
+)
+from harness.quantize.mask_floors import Floors
 from harness.quantize.trial import samples_for
 from harness.recipe import Recipe
 from harness.slices import invocations
@@ -20,7 +31,7 @@ from harness.sources.npz import read_npz
 from harness.target import Progress
 
 Permutation = tuple[int, ...] | None
-Ranges = dict[str, dict[str, npt.NDArray[Any]]]
+Batch = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -48,16 +59,74 @@ def quantize(converted: FloatModel, recipe: Recipe, samples: Path, progress: Pro
 
     progress("quantizing", 0, None)
     source, signature = _with_signature(converted.path.read_bytes())
-    worker = quantizer.Quantizer(source, _library_recipe(recipe))
-    ranges: Ranges | None = None
-    if recipe.needs_calibration():
-        batches = _batches(samples, converted, source, signature)
-        for done, batch in enumerate(batches):
-            progress("calibrating", done, len(batches))
-            seen = worker.calibrate({signature: [batch]}, num_threads=os.cpu_count() or 1)
-            ranges = seen if ranges is None else _widest(ranges, seen)
+    graph = float_graph(bytes(source))
+    rules = _library_recipe(recipe)
+    if not recipe.needs_calibration():
+        return bytes(quantizer.Quantizer(source, rules).quantize(None).quantized_model)
+    batches = _batches(samples, converted, source, signature)
+    ranges = _calibrate(source, rules, batches, signature, progress)
+    if graph is not None:
+        given = _by_tensor(batches, source, signature)
+        if floors := mask_floors(graph, ranges, given):
+            make_masks_finite(source, floors)
+            batches = _floored(batches, floors, source, signature)
+            ranges = _calibrate(source, rules, batches, signature, progress)
+            begin_at_floors(ranges, graph, floors)
+    widen_dead(ranges)
     progress("quantizing", 1, 1)
-    return bytes(worker.quantize(ranges).quantized_model)
+    made = bytes(quantizer.Quantizer(source, rules).quantize(ranges).quantized_model)
+    return made if graph is None else mend(made, graph)
+
+
+def _calibrate(
+    source: bytearray,
+    rules: list[dict[str, Any]],
+    batches: list[Batch],
+    signature: str,
+    progress: Progress,
+) -> Ranges:
+    """Least and greatest value of each tensor on all batches."""
+    from ai_edge_quantizer import quantizer
+
+    worker = quantizer.Quantizer(source, rules)
+    ranges: Ranges = {}
+    for done, batch in enumerate(batches):
+        progress("calibrating", done, len(batches))
+        seen = worker.calibrate({signature: [batch]}, num_threads=os.cpu_count() or 1)
+        ranges = _widest(ranges, seen)
+    refuse_undefined(ranges)
+    return ranges
+
+
+def _by_tensor(
+    batches: list[Batch], source: bytearray, signature: str
+) -> dict[int, npt.NDArray[Any]]:
+    """All that each input was given, by tensor index."""
+    return {
+        tensor: np.concatenate([batch[name] for batch in batches])
+        for name, tensor in _input_tensors(source, signature).items()
+    }
+
+
+def _floored(
+    batches: list[Batch], floors: Floors, source: bytearray, signature: str
+) -> list[Batch]:
+    """The batches with the masks among the inputs made finite."""
+    tensors = _input_tensors(source, signature)
+    return [
+        {
+            name: floors.inputs[tensors[name]].applied(x) if tensors[name] in floors.inputs else x
+            for name, x in batch.items()
+        }
+        for batch in batches
+    ]
+
+
+def _input_tensors(source: bytearray, signature: str) -> dict[str, int]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(model_content=bytes(source)).get_signature_runner(signature)
+    return {name: int(detail["index"]) for name, detail in runner.get_input_details().items()}
 
 
 def _with_signature(content: bytes) -> tuple[bytearray, str]:
@@ -124,7 +193,7 @@ def _library_recipe(recipe: Recipe) -> list[dict[str, Any]]:
 
 def _batches(
     samples: Path, converted: FloatModel, source: bytearray, signature: str
-) -> list[dict[str, npt.NDArray[Any]]]:
+) -> list[Batch]:
     """Calibration batches as the signature's named inputs."""
     from ai_edge_litert.interpreter import Interpreter
 

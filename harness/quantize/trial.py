@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import Artifact, Manifest, TensorSpec, from_device, to_device
+from harness.emulator.model_file import read_model
+from harness.emulator.sized_by_data import explain
 from harness.errors import ModelError
 from harness.slices import invocations
 from harness.sources.npz import read_npz
@@ -32,7 +34,7 @@ def run_once(artifact: Artifact, samples: Path, _progress: Progress) -> None:
     inputs = next(invocations(manifest.inputs, samples_for(manifest.inputs, arrays)))
     run = run_litert if manifest.runtime == "litert" else run_executorch
     outputs = run(artifact.path, inputs)
-    _check_outputs(manifest, outputs)
+    _check_outputs(artifact, outputs)
     reference = artifact.path.parent / REFERENCE
     if reference.exists():
         _check_values(manifest, outputs, read_npz(reference))
@@ -64,11 +66,14 @@ def run_executorch(path: Path, inputs: list[Array]) -> list[Array]:
     return [output.numpy() for output in method.execute([torch.from_numpy(x) for x in inputs])]
 
 
-def _check_outputs(manifest: Manifest, outputs: list[Array]) -> None:
+def _check_outputs(artifact: Artifact, outputs: list[Array]) -> None:
+    manifest = artifact.manifest
     got = [(tuple(x.shape), x.dtype.name) for x in outputs]
     expected = [(spec.shape, spec.dtype) for spec in manifest.outputs]
     if got != expected:
-        raise ModelError(f"{_name(manifest)}: the outputs are {got}, the manifest says {expected}")
+        why = explain(read_model(artifact.path).main)
+        difference = f"the outputs are {got}, the manifest says {expected}"
+        raise ModelError(f"{_name(manifest)}: {why or difference}")
 
 
 def _name(manifest: Manifest) -> str:

@@ -5,6 +5,7 @@ Everything here runs in an isolated process.
 """
 
 from collections.abc import Set
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ModelError
@@ -57,37 +58,24 @@ def name_strides(graph_module: "torch.fx.GraphModule") -> int:
     return named
 
 
-def own_weights(graph_module: "torch.fx.GraphModule") -> int:
-    """Give every operator weights of its own where a layer is called several times; the count.
+def separate_weights(graph_module: "torch.fx.GraphModule") -> int:
+    """Give every use of a shared parameter a name of its own; the count of those given.
 
-    The quantizer passes over all calls but the first, folds a batch normalization into the weights
-    once for each call, and a bias has one scale for all of them.
+    A layer that is called twice is quantized twice only so: the quantizer takes a weight that it
+    has marked for one that is done, and a batch normalization is folded into each use by itself.
     """
-    import torch
-
-    copied = 0
-    for node in list(graph_module.graph.nodes):
-        users = [user for user in node.users if _has_weights(user)]
-        if node.op != "get_attr" or len(users) < 2:
-            continue
-        folder, _, name = str(node.target).rpartition(".")
-        parent = graph_module.get_submodule(folder)
-        for number, user in enumerate(users[1:], start=2):
-            own = f"{name}_{number}"
-            value = getattr(parent, name).detach().clone()
-            parent.register_parameter(own, torch.nn.Parameter(value, requires_grad=False))
-            with graph_module.graph.inserting_before(user):
-                made = graph_module.graph.get_attr(f"{folder}.{own}" if folder else own)
-            made.meta = dict(node.meta)
-            user.replace_input_with(node, made)
-            copied += 1
+    given = 0
+    for node in [node for node in graph_module.graph.nodes if node.op == "get_attr"]:
+        for user in list(node.users)[1:]:
+            given += 1
+            name = f"{node.target.replace('.', '_')}_again{given}"
+            setattr(graph_module, name, attrgetter(node.target)(graph_module))
+            with graph_module.graph.inserting_after(node):
+                own = graph_module.graph.get_attr(name)
+            own.meta = dict(node.meta)
+            user.replace_input_with(node, own)
     graph_module.recompile()
-    return copied
-
-
-def _has_weights(node: "torch.fx.Node") -> bool:
-    name = str(getattr(node.target, "__name__", ""))
-    return name.startswith(("conv", "linear.", "batch_norm.", "_native_batch_norm_legit"))
+    return given
 
 
 def zero_padding(node: "torch.fx.Node") -> tuple[int, int, int, int] | None:

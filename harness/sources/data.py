@@ -6,12 +6,14 @@
   sides of the split) and ``calibration0, …`` (as the inputs: samples for calibration only) are
   optional. An input that is no batch (a mask for all samples, a table, a scalar) is given once, of
   its own shape; `harness.sources.batches` says how that is known, and the run has a note of it.
-- folder: see `harness.sources.images`.
+- folder: of images, with a ``labels.csv`` or a folder for each class; see
+  `harness.sources.images`.
 - ``file.py:function``: yields batches: an array, a pair (array or tuple of arrays, labels), or a
   dict with the names of the ``.npz``.
 """
 
 import importlib
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -24,35 +26,51 @@ from harness.isolate import run_isolated
 from harness.model import Model, ModelInput
 from harness.sources.batches import arrange, fits, sample_count
 from harness.sources.dataset import Dataset
+from harness.sources.hints import dtype_hint, label_hint, shape_hint, size_hint, with_hint
 from harness.sources.images import load_images
-from harness.sources.npz import read_npz
+from harness.sources.npz import MAX_BYTES, read_npz
 from harness.sources.references import Reference, load_function, parse_reference
 from harness.target import Progress, no_progress
 
 Array = npt.NDArray[Any]
 
+MAX_BATCHES = 1 << 17
+"""What a function may yield; the bytes of all are limited too."""
 _TIMEOUT_S = 600.0
+_REPORT_EVERY_S = 0.2
+
+
+def parse_data(text: str) -> Reference:
+    """Parse a DATA reference; raises UsageError naming what is expected."""
+    return parse_reference(text, what="data", suffixes=(".npz",), folder=True)
 
 
 def load_data(text: str, model: Model, progress: Progress = no_progress) -> Dataset:
     """Load a DATA reference and check it against the model's inputs.
 
     Raises:
-        UsageError: no such file, unknown suffix, function missing or returning the wrong thing.
-        ModelError: the file is broken, or samples are not what the model takes; names the input,
-            the sample, what it has and what is allowed.
+        UsageError: no such file, unknown suffix, a broken file, a function that is missing, fails
+            or gives the wrong thing, or samples that are not what the model takes; names the input,
+            the sample, what it has, what is allowed and, where that is clear, what to do.
     """
-    reference = parse_reference(text, what="data", suffixes=(".npz",), folder=True)
+    reference = parse_data(text)
     progress("loading the data", 0, None)
     if reference.kind == "folder" and reference.path is not None:
         dataset = load_images(reference.path, model)
     elif reference.kind == ".npz" and reference.path is not None:
         dataset = from_arrays(_by_position(read_npz(reference.path), model), text)
     else:
-        dataset = run_isolated(
+        dataset = _from_source(reference, text, progress)
+    return check(dataset, model, text)
+
+
+def _from_source(reference: Reference, text: str, progress: Progress) -> Dataset:
+    try:
+        return run_isolated(
             _run_source, reference, what=text, timeout_s=_TIMEOUT_S, progress=progress
         )
-    return check(dataset, model, text)
+    except ModelError as error:  # the caller's own code failed
+        raise UsageError(str(error)) from error
 
 
 def _by_position(arrays: dict[str, Array], model: Model) -> dict[str, Array]:
@@ -67,7 +85,7 @@ def from_arrays(arrays: dict[str, Array], where: str) -> Dataset:
     """Sort named arrays (of an ``.npz``) into a Dataset.
 
     Raises:
-        ModelError: the names leave open what the inputs are.
+        UsageError: the names leave open what the inputs are.
     """
     named = dict(arrays)
     labels, groups = named.pop("labels", None), named.pop("groups", None)
@@ -80,7 +98,7 @@ def from_arrays(arrays: dict[str, Array], where: str) -> Dataset:
     if len(named) == 1:
         ordered = list(named)
     if not named or set(ordered) != set(named):
-        raise ModelError(
+        raise UsageError(
             f"{where}: has arrays {', '.join(sorted(arrays)) or '(none)'}; "
             "expected in0, in1, … (or a single input), and optionally labels, groups and "
             "calibration0, …"
@@ -98,20 +116,47 @@ def _run_source(reference: Reference, progress: Progress) -> Dataset:
     batches = load_function(reference)()
     if not isinstance(batches, Iterable) or isinstance(batches, str | bytes | dict):
         raise UsageError(f"{reference}: must yield batches, got {type(batches).__name__}")
+    arrays = _gather(batches, str(reference), progress)
+    return from_arrays(arrays, str(reference))
+
+
+def _gather(batches: Iterable[object], where: str, progress: Progress) -> dict[str, Array]:
+    """All batches, joined; those without end are refused at a limit."""
     gathered: dict[str, list[Array]] = {}
+    size, said = 0, time.monotonic()
     for count, batch in enumerate(batches):
-        arrays = _batch_arrays(batch, f"{reference}: batch {count}")
-        if gathered and arrays.keys() != gathered.keys():
-            raise UsageError(
-                f"{reference}: batch {count} has {', '.join(arrays)}, "
-                f"those before it have {', '.join(gathered)}"
-            )
+        arrays = _batch_arrays(batch, f"{where}: batch {count}")
+        if gathered:
+            _check_batch(arrays, {k: v[0] for k, v in gathered.items()}, f"{where}: batch {count}")
         for name, array in arrays.items():
             gathered.setdefault(name, []).append(array)
-        progress("reading batches", count + 1, None)
+        size += sum(array.nbytes for array in arrays.values())
+        if count >= MAX_BATCHES or size > MAX_BYTES:
+            raise UsageError(
+                f"{where}: {count + 1} batches of {size} bytes in all, and no end; allowed: "
+                f"{MAX_BATCHES} batches, {MAX_BYTES} bytes. If it goes on for ever, end it, e.g. "
+                "with itertools.islice(batches(), 50)"
+            )
+        if count == 0 or time.monotonic() - said > _REPORT_EVERY_S:
+            said = time.monotonic()
+            progress("reading batches", count + 1, None)
     if not gathered:
-        raise UsageError(f"{reference}: yielded no batch")
-    return from_arrays({k: np.concatenate(v) for k, v in gathered.items()}, str(reference))
+        raise UsageError(f"{where}: yielded no batch")
+    return {name: np.concatenate(column) for name, column in gathered.items()}
+
+
+def _check_batch(arrays: dict[str, Array], first: dict[str, Array], where: str) -> None:
+    """Raise UsageError unless a batch can be joined to the first."""
+    if arrays.keys() != first.keys():
+        raise UsageError(
+            f"{where} has {', '.join(arrays)}, those before it have {', '.join(first)}"
+        )
+    for name, array in arrays.items():
+        if array.ndim == 0 or array.shape[1:] != first[name].shape[1:]:
+            raise UsageError(
+                f"{where}: {name}: each sample has shape {array.shape[1:]}, "
+                f"those before it have {first[name].shape[1:]}"
+            )
 
 
 def _batch_arrays(batch: object, where: str) -> dict[str, Array]:
@@ -134,20 +179,25 @@ def _batch_arrays(batch: object, where: str) -> dict[str, Array]:
 
 
 def check(dataset: Dataset, model: Model, where: str) -> Dataset:
-    """The dataset with inputs in the model's dtypes, or ModelError naming what is wrong."""
+    """The dataset with inputs in the model's dtypes, or UsageError naming what is wrong."""
     inputs, notes = _check_inputs(dataset.inputs, model, where)
     count = sample_count(inputs)
     for name, column in (("labels", dataset.labels), ("groups", dataset.groups)):
         if column is not None and column.shape != (count,):
-            raise ModelError(f"{where}: {name} has shape {column.shape}, expected ({count},)")
+            said = f"{where}: {name} has shape {column.shape}, expected ({count},)"
+            raise UsageError(with_hint(said, label_hint(column, count) if name == "labels" else ""))
     if dataset.labels is not None:
         if dataset.labels.dtype.kind not in "iu":
-            raise ModelError(f"{where}: labels are {dataset.labels.dtype}, expected integers")
+            raise UsageError(
+                f"{where}: labels are {dataset.labels.dtype}, expected integers, the class of each "
+                "sample. For a model that gives no classes leave labels out: its outputs are held "
+                "against the float model's, see [cost] in limits.toml"
+            )
         if dataset.labels.min() < 0:
             sample = int(dataset.labels.argmin())
-            raise ModelError(f"{where}: labels, sample {sample}: {dataset.labels[sample]} is < 0")
+            raise UsageError(f"{where}: labels, sample {sample}: {dataset.labels[sample]} is < 0")
     if dataset.groups is not None and dataset.groups.dtype.kind not in "iuUS":
-        raise ModelError(f"{where}: groups are {dataset.groups.dtype}, expected integers or text")
+        raise UsageError(f"{where}: groups are {dataset.groups.dtype}, expected integers or text")
     calibration = dataset.calibration
     if calibration is not None:
         calibration, _ = _check_inputs(calibration, model, f"{where} (calibration)")
@@ -160,7 +210,7 @@ def _check_inputs(
 ) -> tuple[tuple[Array, ...], tuple[str, ...]]:
     """The arrays in the form of `harness.sources.batches`, and what was decided about them."""
     if len(arrays) != len(model.inputs):
-        raise ModelError(
+        raise UsageError(
             f"{where}: has {len(arrays)} inputs, the model {model.reference} takes "
             f"{len(model.inputs)}"
         )
@@ -173,13 +223,14 @@ def _check_inputs(
 
 def _check_array(array: Array, wanted: ModelInput, where: str) -> Array:
     if not fits(array, wanted):
-        raise ModelError(
-            f"{where}: each sample has shape {array.shape[1:]}, the model takes {wanted.shape[1:]}"
-        )
+        said = f"{where}: each sample has shape {array.shape[1:]}"
+        said += f", the model takes {wanted.shape[1:]}"
+        hint = size_hint(array.shape, wanted.shape, wanted.free_axes, where.rpartition(": ")[2])
+        raise UsageError(with_hint(said, hint or shape_hint(array.shape, wanted.shape[1:])))
     dtype = np.dtype(wanted.dtype)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         place = tuple(int(axis[0]) for axis in np.nonzero(~np.isfinite(array)))
-        raise ModelError(
+        raise UsageError(
             f"{where}: sample {place[0]}, element {place[1:]}: {array[place]}; "
             "allowed: finite numbers"
         )
@@ -192,4 +243,5 @@ def _check_array(array: Array, wanted: ModelInput, where: str) -> Array:
     if array.dtype.kind == "b" and dtype.kind == "f":
         return array.astype(dtype)
     allowed = f"{wanted.dtype} or float" if wanted.quantized or dtype.kind == "f" else wanted.dtype
-    raise ModelError(f"{where}: dtype is {array.dtype}; allowed: {allowed}")
+    hint = dtype_hint(array.dtype, dtype, quantized=wanted.quantized)
+    raise UsageError(with_hint(f"{where}: dtype is {array.dtype}; allowed: {allowed}", hint))

@@ -1,8 +1,11 @@
-"""A folder of images as data: ``labels.csv``, the pictures, and optionally ``data.toml``.
+"""A folder of images as data: the pictures, what their classes are, and optionally ``data.toml``.
 
 ``labels.csv`` has a header with ``file`` and optionally ``label`` (class, an integer) and
-``group``. Each picture is read as RGB (or grey, when the model takes one channel), the middle of it
-is cut out in the model's aspect ratio, resized (bilinear) to the model's size, and becomes
+``group``. Without it, each folder inside is a class: their names in order are classes 0, 1, …,
+which is torchvision's rule too, and the run says which.
+
+Each picture is read as RGB (or grey, when the model takes one channel), the middle of it is cut out
+in the model's aspect ratio, resized (bilinear) to the model's size, and becomes
 ``(pixel / 255 - mean) / std``. ``data.toml`` gives ``mean`` and ``std``, one number or one for each
 channel; without it they are 0 and 1.
 """
@@ -17,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from harness.errors import ModelError, UsageError
+from harness.errors import UsageError
 from harness.model import Model
+from harness.sources.class_folders import class_folders
 from harness.sources.dataset import Dataset
 
 _COLUMNS = {"file", "label", "group"}
@@ -36,11 +40,12 @@ def load_images(folder: Path, model: Model) -> Dataset:
     """Read a folder of images for a model with one image input (NCHW, or NHWC in a ``.tflite``).
 
     Raises:
-        UsageError: ``labels.csv`` is missing.
-        ModelError: a row, a picture or ``data.toml`` is broken, or the model takes no image.
+        UsageError: the classes are not told, a row, a picture or ``data.toml`` is broken, or the
+            model takes no image.
     """
     shape = _image_shape(model)
-    rows = _read_rows(folder / "labels.csv")
+    table = folder / "labels.csv"
+    rows, named = (_read_rows(table), ()) if table.exists() else class_folders(folder)
     mean, std, notes = _normalization(folder / "data.toml", shape.channels)
     arrays = [_read_image(folder, row["file"], shape, mean, std) for row in rows]
     labels = _column(rows, "label")
@@ -48,12 +53,14 @@ def load_images(folder: Path, model: Model) -> Dataset:
     try:
         classes = None if labels is None else np.array([int(label) for label in labels])
     except ValueError as error:
-        raise ModelError(f"{folder / 'labels.csv'}: a label is not an integer: {error}") from error
+        raise UsageError(
+            f"{folder / 'labels.csv'}: a label is not an integer: {error}; classes are 0, 1, …"
+        ) from error
     return Dataset(
         inputs=(np.stack(arrays),),
         labels=classes,
         groups=None if groups is None else np.array(groups),
-        notes=notes,
+        notes=(*notes, *named),
     )
 
 
@@ -63,7 +70,7 @@ def _image_shape(model: Model) -> _Shape:
         return _Shape(shape[1], shape[2], shape[3], channels_last=False)
     if len(shape) == 4 and shape[3] in {1, 3}:
         return _Shape(shape[3], shape[1], shape[2], channels_last=True)
-    raise ModelError(
+    raise UsageError(
         f"{model.reference}: a folder of images needs a model with one input of 1 or 3 channels; "
         f"it takes {', '.join(str(wanted.shape) for wanted in model.inputs)}"
     )
@@ -75,7 +82,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(stream, strict=True)
             columns = set(reader.fieldnames or ())
             if "file" not in columns or not columns <= _COLUMNS:
-                raise ModelError(
+                raise UsageError(
                     f"{path}: columns are {', '.join(sorted(columns)) or '(none)'}; "
                     "expected file and optionally label, group"
                 )
@@ -83,12 +90,12 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: not a CSV file: {error}") from error
+        raise UsageError(f"{path}: not a CSV file: {error}") from error
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
-            raise ModelError(f"{path}: line {number}: expected {len(columns)} values")
+            raise UsageError(f"{path}: line {number}: expected {len(columns)} values")
     if not rows:
-        raise ModelError(f"{path}: lists no image")
+        raise UsageError(f"{path}: lists no image")
     return rows
 
 
@@ -114,7 +121,7 @@ def _normalization(
         if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
             raise ValueError("mean and std must be finite, and std positive")
     except (ValueError, TypeError) as error:  # TOMLDecodeError is a ValueError
-        raise ModelError(f"{path}: {error}") from error
+        raise UsageError(f"{path}: {error}") from error
     return mean, std, ()
 
 
@@ -127,9 +134,9 @@ def _read_image(
             picture = ImageOps.exif_transpose(opened).convert("L" if shape.channels == 1 else "RGB")
         fitted = ImageOps.fit(picture, (shape.width, shape.height), Image.Resampling.BILINEAR)
     except FileNotFoundError as error:
-        raise ModelError(f"{folder / 'labels.csv'}: no such image: {name}") from error
+        raise UsageError(f"{folder / 'labels.csv'}: no such image: {name}") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ModelError(f"{path}: not a readable image: {error}") from error
+        raise UsageError(f"{path}: not a readable image: {error}") from error
     pixels = np.asarray(fitted, np.float32).reshape(shape.height, shape.width, shape.channels)
     x = ((pixels / np.float32(255)) - mean) / std
     return x if shape.channels_last else np.ascontiguousarray(x.transpose(2, 0, 1))

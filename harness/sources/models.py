@@ -1,4 +1,4 @@
-"""MODEL references: ``path/file.py:function``, ``zoo:NAME``, ``.pt2``, ``.tflite``.
+"""MODEL references: ``path/file.py:function``, ``zoo:NAME``, ``.pt2``, ``.tflite``, ``.pte``.
 
 User code, torch and the runtimes are loaded only in an isolated process. The functions here that
 say "isolated only" run there. Isolation contains crashes, not malice: a ``.py`` file is code, and
@@ -8,14 +8,15 @@ torch unpickles parts of a ``.pt2``, so both run with the caller's rights. A ``.
 import hashlib
 import importlib
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.artifact import sha256_file
+from harness.artifact import Manifest, manifest_beside, own_shape, sha256_file
+from harness.cache import content_key, default_cache
 from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError, UsageError
 from harness.extras import require_extra
@@ -23,8 +24,12 @@ from harness.isolate import run_isolated
 from harness.model import Model, ModelInput, ModelOutput
 from harness.sources.batches import find_batch
 from harness.sources.flat import flat_module, flatten
+from harness.sources.hints import with_hint
+from harness.sources.open_shapes import open_hint, with_shapes
+from harness.sources.other_formats import TORCHSCRIPT
 from harness.sources.references import Reference, load_function, parse_reference
 from harness.target import Progress, no_progress
+from harness.wording import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +38,9 @@ if TYPE_CHECKING:
     Original = tuple["torch.nn.Module", tuple[Any, ...], Mapping[str, Any]]
 
 _TIMEOUT_S = 600.0
-_SUFFIXES = (".pt2", ".tflite")
+LOWERED_SUFFIXES = (".tflite", ".pte")
+"""Of files that are no PyTorch models."""
+_SUFFIXES = (".pt2", *LOWERED_SUFFIXES)
 COMPILED_OPS = ("edgetpu-custom-op", "DISPATCH_OP")
 """What accelerators' compilers put in place of the ops that they took."""
 
@@ -43,16 +50,24 @@ def parse_model(text: str) -> Reference:
     return parse_reference(text, what="model", suffixes=_SUFFIXES, folder=False)
 
 
-def open_model(text: str, progress: Progress = no_progress) -> Model:
+def open_model(text: str, progress: Progress = no_progress, *, shapes: Sequence[str] = ()) -> Model:
     """Load the model once, in isolation, and describe it.
+
+    Args:
+        shapes: sizes of inputs that a ``.tflite`` leaves open, see `harness.sources.open_shapes`.
 
     Raises:
         UsageError: no such file, unknown suffix, function missing or returning the wrong thing.
         ModelError: the file is broken, or the model cannot be exported.
     """
     reference = parse_model(text)
-    if reference.kind != ".tflite":
+    if reference.kind not in LOWERED_SUFFIXES:
         require_extra("litert", "torch")
+    if shapes:
+        if reference.path is None or reference.kind != ".tflite":
+            raise UsageError(f"--shape is for .tflite files; got {text}")
+        fixed = with_shapes(reference.path, shapes, default_cache(), progress)
+        reference = replace(reference, path=fixed)
     progress("loading the model", 0, None)
     described: Model = run_isolated(
         _describe, text, reference, what=text, timeout_s=_TIMEOUT_S, progress=progress
@@ -121,6 +136,8 @@ def _checked(value: object, where: str) -> "Original":
         examples = (examples,)
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"{wanted}; the first of the pair is {_describe_value(module)}")
+    if isinstance(module, torch.jit.ScriptModule):
+        raise UsageError(f"{wanted}; the first of the pair is no ordinary module: {TORCHSCRIPT}")
     if not isinstance(examples, tuple | list | dict) or not examples:
         raise UsageError(f"{wanted}; the second of the pair is {_describe_value(examples)}")
     args, kwargs = ((), examples) if isinstance(examples, dict) else (tuple(examples), {})
@@ -156,8 +173,12 @@ def _load_exported(path: Path) -> "Original":
 
 def _describe(text: str, reference: Reference, _progress: Progress) -> Model:
     """Isolated only."""
-    if reference.kind == ".tflite" and reference.path is not None:
-        return _describe_tflite(text, reference.path)
+    if reference.kind in LOWERED_SUFFIXES and reference.path is not None:
+        own = manifest_beside(reference.path)
+        if reference.kind == ".pte":
+            return _described_by(own, text, reference.path)
+        described = _describe_tflite(text, reference.path)
+        return described if own is None else _in_own_layout(described, own)
     import torch
 
     module, args, kwargs = load_original(reference)
@@ -178,7 +199,7 @@ def _describe(text: str, reference: Reference, _progress: Progress) -> Model:
     return Model(
         text,
         str(reference),
-        _digest(program, inputs),
+        _digest(program, inputs, outputs),
         _with_batch(inputs, outputs),
         outputs=outputs,
         notes=_notes(module, examples, returned.others),
@@ -219,8 +240,12 @@ def _kinds(others: Mapping[str, object]) -> str:
     return ", ".join(f"{path} ({type(value).__name__})" for path, value in others.items())
 
 
-def _digest(program: "torch.export.ExportedProgram", inputs: tuple[ModelInput, ...]) -> str:
-    """What names a model by its content: the graph, the weights and the inputs."""
+def _digest(
+    program: "torch.export.ExportedProgram",
+    inputs: tuple[ModelInput, ...],
+    outputs: tuple[ModelOutput, ...],
+) -> str:
+    """What names a model by its content: the graph, the weights, the inputs and outputs."""
     import torch
 
     digest = hashlib.sha256(program.graph_module.code.encode())
@@ -230,8 +255,47 @@ def _digest(program: "torch.export.ExportedProgram", inputs: tuple[ModelInput, .
             array = tensor.detach().cpu().contiguous()
             digest.update(f"{array.dtype}{tuple(array.shape)}".encode())
             digest.update(array.flatten().view(torch.uint8).numpy().data)
-    digest.update(repr(inputs).encode())
+    digest.update(repr((inputs, outputs)).encode())
     return digest.hexdigest()
+
+
+def _in_own_layout(model: Model, own: Manifest) -> Model:
+    """A file that edgefarm made, as the model that it was made from takes and gives its tensors."""
+    inputs = tuple(
+        replace(x, shape=own_shape(spec), batched=spec.batched)
+        for x, spec in zip(model.inputs, own.inputs, strict=True)
+    )
+    outputs = tuple(
+        replace(y, shape=own_shape(spec))
+        for y, spec in zip(model.outputs, own.outputs, strict=True)
+    )
+    note = f"{Path(model.resolved).name} was made of {own.model} by recipe {own.recipe}"
+    layouts = [(spec.permutation, spec.batched) for spec in (*own.inputs, *own.outputs)]
+    return replace(
+        model,
+        sha256=content_key({"file": model.sha256, "layouts": layouts}),
+        inputs=inputs,
+        outputs=outputs,
+        notes=(*model.notes, f"{note}; data are in that model's layout, as its manifest says"),
+        recipe=own.recipe if model.quantized else "",
+    )
+
+
+def _described_by(own: Manifest | None, text: str, path: Path) -> Model:
+    """A ``.pte``: what its integers mean is in its manifest alone."""
+    if own is None:
+        raise UsageError(
+            f"model {text!r}: {path.name}.json is not beside it, or is another file's; only that "
+            "manifest says how samples become the program's integers. Keep the two files that "
+            "`edgefarm quantize` wrote together; for a .pte of another origin, `edgefarm verify` "
+            "and `edgefarm emulate` take the integers themselves"
+        )
+    inputs = tuple(ModelInput(x.shape, x.dtype, x.quantization is not None) for x in own.inputs)
+    outputs = tuple(
+        ModelOutput(y.name, y.shape, y.dtype, y.quantization is not None) for y in own.outputs
+    )
+    described = Model(text, str(path), own.sha256, inputs, quantized=True, outputs=outputs)
+    return _in_own_layout(described, own)
 
 
 def is_compiled(path: Path) -> bool:
@@ -264,10 +328,16 @@ def _describe_tflite(text: str, path: Path) -> Model:
         )
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{path}: not a readable .tflite model: {reason}") from error
+        reason = first_line(str(error)) or type(error).__name__
+        said = f"{path}: not a readable .tflite model: {reason}"
+        raise ModelError(with_hint(said, open_hint(path))) from error
     inputs = tuple(
-        ModelInput(_shape(detail), detail["dtype"].__name__, _has_scale(detail))
+        ModelInput(
+            _shape(detail),
+            detail["dtype"].__name__,
+            _has_scale(detail),
+            free_axes=tuple(np.flatnonzero(detail["shape_signature"] == -1).tolist()),
+        )
         for detail in interpreter.get_input_details()
     )
     outputs = tuple(

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import ModelError, UsageError
+from harness.errors import UsageError
 
 Array = npt.NDArray[Any]
 
@@ -32,8 +32,7 @@ def read_npz(path: Path, *, max_bytes: int = MAX_BYTES) -> dict[str, Array]:
         max_bytes: limit on the size of all arrays together, unpacked.
 
     Raises:
-        UsageError: the file cannot be opened.
-        ModelError: it is not an ``.npz`` of plain arrays, or is too large.
+        UsageError: the file cannot be opened, is not an ``.npz`` of plain arrays, or is too large.
     """
     with open_npz(path, max_bytes=max_bytes) as arrays:
         return {name: array.read_all() for name, array in arrays.items()}
@@ -47,8 +46,7 @@ def open_npz(path: Path, *, max_bytes: int | None = None) -> Iterator[dict[str, 
         max_bytes: limit on the size of all arrays together, unpacked; None for any size.
 
     Raises:
-        UsageError: the file cannot be opened.
-        ModelError: it is not an ``.npz`` of plain arrays, or is too large.
+        UsageError: the file cannot be opened, is not an ``.npz`` of plain arrays, or is too large.
     """
     with ExitStack() as stack:
         try:
@@ -56,7 +54,7 @@ def open_npz(path: Path, *, max_bytes: int | None = None) -> Iterator[dict[str, 
             members = archive.infolist()
             total = sum(member.file_size for member in members)
             if len(members) > _MAX_ARRAYS or (max_bytes is not None and total > max_bytes):
-                raise ModelError(
+                raise UsageError(
                     f"{path}: unpacks to {total} bytes in {len(members)} arrays; "
                     f"allowed: {max_bytes or 'any number of'} bytes in {_MAX_ARRAYS}"
                 )
@@ -74,7 +72,7 @@ def open_npz(path: Path, *, max_bytes: int | None = None) -> Iterator[dict[str, 
             NotImplementedError,
             RuntimeError,
         ) as error:
-            raise ModelError(f"{path}: not an .npz file: {error}") from error
+            raise UsageError(f"{path}: not an .npz file: {error}") from error
         yield arrays
 
 
@@ -101,7 +99,7 @@ class NpzArray:
         """The next `rows` entries of the first axis, which must be there.
 
         Raises:
-            ModelError: the file is broken or ends early.
+            UsageError: the file is broken or ends early.
         """
         return self._read((rows, *self.shape[1:]))
 
@@ -111,16 +109,16 @@ class NpzArray:
         try:
             self._stream.seek(rows * row_bytes, 1)
         except _BROKEN as error:
-            raise ModelError(f"{self._where}: broken: {error}") from error
+            raise UsageError(f"{self._where}: broken: {error}") from error
 
     def _read(self, shape: tuple[int, ...]) -> Array:
         size = self.dtype.itemsize * int(np.prod(shape, dtype=object))
         try:
             data = self._stream.read(size)
         except _BROKEN as error:
-            raise ModelError(f"{self._where}: broken: {error}") from error
+            raise UsageError(f"{self._where}: broken: {error}") from error
         if len(data) != size:
-            raise ModelError(f"{self._where}: ends after {len(data)} of {size} bytes")
+            raise UsageError(f"{self._where}: ends after {len(data)} of {size} bytes")
         return np.frombuffer(bytearray(data), dtype=self.dtype).reshape(shape)
 
 
@@ -153,10 +151,10 @@ def _array(stream: IO[bytes], file_size: int, where: str) -> NpzArray:
         )
         shape, fortran, dtype = read_header(stream)
     except _BROKEN_HEADER as error:
-        raise ModelError(f"{where}: broken: {error}") from error
+        raise UsageError(f"{where}: broken: {error}") from error
     if dtype.hasobject or dtype.kind not in "biufUS":
-        raise ModelError(f"{where}: dtype {dtype}; allowed: numbers and text, no pickles")
+        raise UsageError(f"{where}: dtype {dtype}; allowed: numbers and text, no pickles")
     size = dtype.itemsize * int(np.prod(shape, dtype=object))
     if min(shape, default=0) < 0 or size > file_size:
-        raise ModelError(f"{where}: shape {shape} of {dtype} does not fit its {file_size} bytes")
+        raise UsageError(f"{where}: shape {shape} of {dtype} does not fit its {file_size} bytes")
     return (_ByColumns if fortran else NpzArray)(stream, where, shape, dtype)

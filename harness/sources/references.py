@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.sources.hints import with_hint
+from harness.sources.other_formats import data_hint, model_hint
 
 ZOO_PREFIX = "zoo:"
 
@@ -40,6 +42,8 @@ def parse_reference(text: str, *, what: str, suffixes: tuple[str, ...], folder: 
     """
     from harness.sources.zoo import zoo_names
 
+    hint = data_hint if what == "data" else model_hint
+    check_readable(str(Path(text).absolute()), what)
     expected = f"expected {_one_of(suffixes, folder=folder)}"
     if text.startswith(ZOO_PREFIX):
         name = text.removeprefix(ZOO_PREFIX)
@@ -59,10 +63,21 @@ def parse_reference(text: str, *, what: str, suffixes: tuple[str, ...], folder: 
     if path.is_dir():
         if folder:
             return Reference("folder", path)
-        raise UsageError(f"{what} {text!r}: is a folder; {expected}")
+        raise UsageError(with_hint(f"{what} {text!r}: is a folder; {expected}", hint(path)))
     if path.suffix not in suffixes:
-        raise UsageError(f"{what} {text!r}: suffix {path.suffix!r} is not known; {expected}")
+        said = f"{what} {text!r}: suffix {path.suffix!r} is not known; {expected}"
+        raise UsageError(with_hint(said, hint(path)))
     return Reference(path.suffix, path)
+
+
+def check_readable(text: str, what: str) -> None:
+    """Raise UsageError for text, such as a file's name, that is not UTF-8: results could not
+    name it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        shown = text.encode(errors="backslashreplace").decode()
+        raise UsageError(f"{what} {shown!r}: not UTF-8; rename it") from None
 
 
 def _one_of(suffixes: tuple[str, ...], *, folder: bool) -> str:

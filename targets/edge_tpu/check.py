@@ -10,6 +10,7 @@ ultralytics issue 20351).
 from pathlib import Path
 
 from harness.emulator.graph import Graph, Node
+from harness.emulator.sized_by_data import computed_size
 from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError
 from harness.placement import Placement, PlacementReport, Where
@@ -79,6 +80,16 @@ def _refuse(graph: Graph, where: str) -> None:
                 f"{where}: edge-tpu takes static shapes; input {tensor.name!r} is declared "
                 f"{list(tensor.signature or tensor.shape)}: fix its sizes before converting"
             )
+    computed = computed_size(graph)
+    if computed is not None:
+        node, position = computed
+        name = graph.tensors[node.inputs[position]].name
+        raise ModelError(
+            f"{where}: edgetpu_compiler refuses the file, for it has dynamic-sized tensors: the "
+            f"size of {node.op} (node {node.index}) is computed (input {position}, {name!r}); it "
+            "must be a constant: fix the batch and write the sizes as numbers, e.g. "
+            "x.reshape(1, 512), before converting"
+        )
 
 
 def _reason(graph: Graph, node: Node, runtime: int) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ModelError, UsageError
+from harness.host_disk import full_by_words
 from targets.edge_tpu.log import CompilerLog, parse_log
 
 PROGRAM = "edgetpu_compiler"
@@ -57,6 +58,8 @@ def compile_model(path: Path, folder: Path, *, timeout_s: float = _TIMEOUT_S) ->
     if program is None:
         raise UsageError(MISSING)
     status, text = _run([program, "-s", "-o", str(folder), str(path)], timeout_s)
+    if status != 0 and (full := full_by_words(text)):
+        raise full
     made = folder / f"{path.stem}_edgetpu.tflite"
     if status < 0:
         name = signal.Signals(-status).name if -status in set(signal.Signals) else str(-status)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ModelError, UsageError
+from harness.host_disk import full_by_words
 from targets.hexagon.sdk import plugin_libraries
 
 _TIMEOUT_S = 900.0
@@ -78,7 +79,9 @@ def apply_plugin(source: Path, target: Path, soc: str) -> Compilation:
     printed = ended.stdout.decode(errors="replace")
     counts, build = _PARTITIONED.search(printed), _BUILD.search(printed)
     if ended.returncode != 0 or counts is None or build is None or not target.is_file():
-        raise ModelError(f"{source}: {_why(ended.returncode, soc)}:\n{_tail(printed)}")
+        raise full_by_words(printed) or ModelError(
+            f"{source}: {_why(ended.returncode, soc)}:\n{_tail(printed)}"
+        )
     taken, total, _parts = (int(number) for number in counts.groups())
     return Compilation(taken, total, build[1], printed)
 

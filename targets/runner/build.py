@@ -15,6 +15,7 @@ from harness.cache import Cache, content_key, default_cache
 from harness.device import Device
 from harness.errors import UsageError
 from harness.home import home
+from harness.host_disk import full_by_words
 from harness.scratch import scratch_folder
 from harness.target import Runner
 
@@ -149,5 +150,7 @@ def _preset(machine: str) -> str:
 def _run(argv: tuple[str, ...], what: str) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     if done.returncode != 0:
+        if full := full_by_words(done.stderr):
+            raise full
         end = (done.stderr.strip() or done.stdout.strip())[-2000:]
         raise UsageError(f"{what} failed (status {done.returncode}): {' '.join(argv)}\n{end}")

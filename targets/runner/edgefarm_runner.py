@@ -304,7 +304,10 @@ class OutputFile:
             header["shape"] = (len(array) * self.slices, *array.shape[1:])
             np.lib.format.write_array_header_1_0(self.stream, header)
         if (array.shape, array.dtype) != (self.first.shape, self.first.dtype):
-            message = f"an output changed its shape: {self.first.shape}, then {array.shape}"
+            message = (
+                f"an output changed its shape: {self.first.shape}, then {array.shape}: sizes that "
+                "depend on the data cannot be joined over invocations"
+            )
             raise JobError("model", message)
         # Not ndarray.tofile: its error does not say that the disk is full.
         self.stream.write(array.tobytes())

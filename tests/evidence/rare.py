@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.oracle import models
 from tests.oracle.build import Builder, Quant, options, per_tensor
+from tests.oracle.far_scales import subtractions
 from tests.oracle.models import Model, model
 from tests.oracle.moves import single
 
@@ -42,6 +43,8 @@ def rare_models() -> Iterator[tuple[str, Model]]:
         yield f"RANGE-{dtype}", _range(dtype)
     for dtype in ("int8", "uint8"):
         yield f"DEQUANTIZE-{dtype}-pc", _dequantize(dtype)
+    for dtype, made in subtractions():
+        yield f"SUB-far-{dtype}", made
     for seed, per_channel in enumerate((True, False)):
         kind = "pc" if per_channel else "pt"
         yield f"CONV_2D-grouped-int16-{kind}-narrow", _grouped(seed, per_channel=per_channel)

@@ -5,7 +5,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 from harness.arithmetic.profile import ArithmeticProfile, Evidence
-from harness.emulator.interpreter import FLOAT
+from harness.emulator.foreseen import FLOAT
 from harness.emulator.profiles import get_profile
 from tests.evidence.cases import Row, row_of
 from tests.evidence.measure import Measured

@@ -18,12 +18,18 @@ DIFFERS = replace(MISSED, exactness=Exactness("p", "differs", reason="3 elements
 CANCELLED = a_run(Outcome.CANCELLED, Failure("Cancelled", "by its submitter"))
 
 
+FULL = a_run(Outcome.ERROR, Failure("HostFull", "no space"))
+REFUSED = a_run(Outcome.FAIL, Failure("RefusedOnDevice", "no such op"))
+
+
 @pytest.mark.parametrize(
     ("run", "fault"),
     [
         (a_run(), None),
         (LOST, None),
         (OURS, None),
+        (FULL, None),
+        (REFUSED, Fault("RefusedOnDevice", "no such op")),
         (BAD_MODEL, None),
         (MISSED, None),
         (CANCELLED, None),
@@ -47,6 +53,7 @@ def test_whose_fault(run: Run, fault: Fault | None) -> None:
         (BROKEN, ["retry", "retry", "accept"]),
         (SLOW, ["retry", "retry", "accept"]),
         (OURS, ["retry", "retry", "accept"]),
+        (FULL, ["retry", "retry", "accept"]),
         (DIFFERS, ["retry", "accept", "accept"]),
     ],
 )
@@ -69,3 +76,11 @@ def test_a_first_difference_is_confirmed_whatever_failed_before() -> None:
 def test_one_attempt_is_one_attempt() -> None:
     assert decide(BROKEN, failures=0, differences=0, attempts=1) == "accept"
     assert decide(DIFFERS, failures=0, differences=0, attempts=1) == "accept"
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_device_s_word_on_a_model_counts_once_it_is_confirmed(attempts: int) -> None:
+    for failures in (0, 2):
+        assert decide(REFUSED, failures=failures, differences=1, attempts=attempts) == "retry"
+    told = decide(REFUSED, failures=1, differences=0, attempts=attempts, refusals=1)
+    assert told == "accept"

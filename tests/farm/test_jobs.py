@@ -1,15 +1,19 @@
 """Jobs in the database: in line, claimed once, accepted once, taken back, cancelled, in order."""
 
+import os
+import pwd
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from farm.database import Database
+from farm.events import read_events
 from farm.job import job_request
 from farm.jobs import cancel, recent_jobs, results, status, submit, watch
 from farm.parts import MOST_LOSSES, accept, retry, take_back
-from harness.errors import NoDevice, UsageError
+from farm.queue import LocalQueue
+from harness.errors import NoDevice, NotYours, UsageError
 from harness.records import Failure, Outcome
 from tests.farm.jobs_in import (
     a_run,
@@ -122,10 +126,48 @@ def test_an_artifact_must_be_there_first(farm: Database) -> None:
 
 def test_the_same_content_is_the_same_job_while_it_lives(farm: Database) -> None:
     first = submit(farm, request())
-    assert submit(farm, request(priority=3, submitter="other")) == first
+    assert submit(farm, request(priority=3)) == first
     assert submit(farm, request(label="x")) != first
     cancel(farm, first)
     assert submit(farm, request()) != first
+
+
+def test_two_who_submit_the_same_have_a_job_each(farm: Database) -> None:
+    of_ann, of_bob = (submit(farm, request(submitter=name)) for name in ("ann", "bob"))
+    assert of_ann != of_bob
+    assert submit(farm, request(submitter="ann")) == of_ann
+    assert [one.id for one in recent_jobs(farm, submitter="bob")] == [of_bob]
+    with pytest.raises(NotYours, match=f"{of_ann} belongs to 'ann', and you are 'bob'"):
+        cancel(farm, of_ann, by="bob")
+    with pytest.raises(NotYours):
+        cancel(farm, of_ann)
+    assert status(farm, of_ann).state == "queued"
+    assert cancel(farm, of_bob, by="bob")
+    assert status(farm, of_ann).state == "queued"
+    assert cancel(farm, of_ann, by="carol", operator=True)
+    told = [event.message for event in read_events(farm, of_ann) if event.kind == "cancelled"]
+    assert told == ["by carol"]
+
+
+def test_a_job_s_id_of_one_s_choice_is_one_s_own(farm: Database) -> None:
+    submit(farm, request(submitter="ann"), job_id="night-1")
+    with pytest.raises(UsageError, match="night-1 belongs to 'ann', and you are 'bob'"):
+        submit(farm, request(submitter="bob"), job_id="night-1")
+
+
+def test_whoever_submits_here_is_the_user_of_the_process(
+    farm: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "somebody")
+    monkeypatch.setenv("USER", "somebody")
+    job = LocalQueue(farm).submit(request(submitter="spoofed"))
+    assert status(farm, job).request.submitter == pwd.getpwuid(os.getuid()).pw_name
+    other = LocalQueue(farm, "other")
+    with pytest.raises(NotYours, match="you are 'other'"):
+        other.cancel(job)
+    assert other.recent(9, mine=True) == []
+    assert [one.id for one in LocalQueue(farm).recent(9, mine=True)] == [job]
+    assert LocalQueue(farm).cancel(job)
 
 
 def test_a_changed_file_is_another_content(farm: Database, tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ import pytest
 
 from farm.database import Database
 from farm.devices import known_devices
+from farm.events import read_events
 from farm.faults import Fault
+from farm.fence import claim
 from farm.job import JobRequest
 from farm.jobs import cancel, results, status, submit
 from farm.transports import connect
@@ -29,6 +31,7 @@ from harness.target import Progress
 from tests.farm.jobs_in import request
 
 DEADLINE_S = 60.0
+FAILED = Fault("ProbeFailed", "`true` failed")
 
 
 @dataclass
@@ -134,6 +137,38 @@ def test_jobs_pass_and_an_artifact_is_made_once(farm: Farm) -> None:
     assert farm.work.prepared == ["zoo:m"]
     assert len(results(farm.database, jobs[0])) == 1
     assert all(one.holder is None for one in farm.known())
+
+
+def test_a_restored_database_makes_no_device_unusable(farm: Farm) -> None:
+    device = Device("a", "local", workdir=str(farm.tmp_path / "a"))
+    with connect(device) as transport:
+        claim(transport, 2_000_000_000, f"worker lab-1/{'0' * 12}")
+
+    def probe(device: Device, opened: Connect) -> Fault | None:
+        with opened(device) as transport:
+            return None if transport.run(("true",), timeout_s=30).exit_status == 0 else FAILED
+
+    with farm.worker(("a",), probe):
+        job = farm.submit()
+        assert farm.end(job) is Outcome.PASS
+        assert status(farm.database, job).parts[0].attempt == 1
+        assert farm.known()[0].token > 2_000_000_000
+        assert farm.known()[0].health == "healthy"
+
+
+def test_a_device_that_somebody_alive_has_is_left_to_him_and_told(farm: Farm) -> None:
+    device = Device("a", "local", workdir=str(farm.tmp_path / "a"))
+    with connect(device) as transport:
+        claim(transport, 2_000_000_000, "worker far/0123456789ab")
+    with farm.worker():
+        job = farm.submit()
+        farm.wait(lambda: bool(told(farm, job, "taken")))
+        assert "2000000000 worker far/0123456789ab" in told(farm, job, "taken")[0]
+        cancel(farm.database, job)
+
+
+def told(farm: Farm, job: str, kind: str) -> list[str]:
+    return [one.message for one in read_events(farm.database, job) if one.kind == kind]
 
 
 def test_a_failed_machine_is_probed_and_the_job_goes_elsewhere(farm: Farm) -> None:

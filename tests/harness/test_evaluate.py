@@ -152,9 +152,10 @@ def test_limits_decide(tmp_path: Path) -> None:
     strict = Limits(exactness=ExactnessLimits(require="exact"))
     assert run(tmp_path, made.data, data, limits=strict).outcome is Outcome.PASS
     scored = Limits(accuracy=AccuracyLimits(min_top1=0.5))
-    done = run(tmp_path, made.data, data, limits=scored)
-    assert done.outcome is Outcome.FAIL
-    assert "labels" in done.reasons[0]
+    with pytest.raises(UsageError, match="min_top1 needs labels"):
+        run(tmp_path, made.data, data, limits=scored)
+    agreeing = Limits(accuracy=AccuracyLimits(min_agreement=0.5))
+    assert run(tmp_path, made.data, data, limits=agreeing).outcome is Outcome.FAIL
 
 
 def test_an_output_that_is_always_the_same_looks_wrong(tmp_path: Path) -> None:

@@ -92,6 +92,8 @@ def test_whatever_a_module_takes_and_returns(tmp_path: Path, target: str, kind: 
     assert "in3 of shape () is given whole" in notes
     assert f"are float{64 if kind == 'double' else 16}: lowered in float32" in notes
     assert "left out: more.n (int)" in notes
+    for name in ("logits", "more.sums.0", "more.loss"):
+        assert f" is {name}" in notes
     assert done.manifest is not None
     assert [spec.batched for spec in done.manifest.inputs] == [True, True, False, False]
     assert [spec.shape for spec in done.manifest.outputs] == [(2, 5, 4), (2, 5), ()]

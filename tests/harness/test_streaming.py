@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from harness.emulator.graph import Array, Graph
 from harness.emulator.interpreter import Emulation, Emulator
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
-from harness.errors import ModelError, UsageError
+from harness.errors import UsageError
 from harness.streaming import emulate_file
 from tests.oracle.models import conv
 
@@ -154,11 +155,37 @@ def test_two_at_once_do_not_write_the_same_file(case: Case) -> None:
     case.check()
 
 
+def test_an_input_of_one_invocation_goes_with_every_one(case: Case) -> None:
+    """A second input of shape (4, 2), given once; the samples come in several parts."""
+    table = np.arange(8, dtype=np.int8).reshape(4, 2)
+    extra = replace(case.graph.tensors[0], index=len(case.graph.tensors), shape=table.shape)
+    graph = replace(
+        case.graph,
+        tensors=(*case.graph.tensors, extra),
+        inputs=(extra.index, *case.graph.inputs),
+        outputs=(extra.index,),
+    )
+
+    class Echo(Watched):
+        def run(self, inputs: Sequence[Array], *, all_tensors: bool) -> Emulation:
+            assert not all_tensors
+            self.parts.append(len(inputs[1]))
+            return Emulation((inputs[0],))
+
+    np.savez(case.inputs, in0=table, in1=case.x)
+    echo = Echo(case.graph)
+    emulate_file(echo, graph, case.inputs, case.out, key="k", part_bytes=PART // 4)
+    assert sum(echo.parts) == SAMPLES
+    assert len(echo.parts) > 1
+    with np.load(case.out) as found:
+        np.testing.assert_array_equal(found["out0"], np.concatenate([table] * SAMPLES))
+
+
 def test_inputs_that_do_not_fit_are_refused_before_anything_runs(case: Case) -> None:
     np.savez(case.inputs, in0=case.x, in1=case.x)
-    with pytest.raises(ModelError, match=r"has arrays in0, in1; .* takes in0"):
+    with pytest.raises(UsageError, match=r"has arrays in0, in1; .* takes in0"):
         case.stream(Watched(case.graph))
     np.savez(case.inputs, in0=case.x[:0])
-    with pytest.raises(ModelError, match=r"hold 0 samples; allowed: .*batch of 1"):
+    with pytest.raises(UsageError, match=r"hold 0 samples; allowed: .*batch of 1"):
         case.stream(Watched(case.graph))
     assert not case.partial.exists()

@@ -14,11 +14,12 @@ from harness.device import Device
 from harness.emulator.profiles import get_profile
 from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError, UsageError
+from harness.exposed import expose
 from harness.random_inputs import EXTREMES, random_inputs
 from harness.verify import VerifyReport, verify
 from targets.runner import PYTHON
 from tests.oracle.build import Builder, Quant, options, per_tensor
-from tests.oracle.control import branches
+from tests.oracle.control import branches, constant_outputs, running_sum, scalars
 from tests.oracle.networks import RESIDUAL_TENSORS, residual
 
 RIGHT = get_profile("litert-ref")
@@ -200,3 +201,110 @@ def test_indices_stay_inside_their_table() -> None:
     builder.op("GATHER", [table, ids], [rows], options("Gather", axis=0))
     (values,) = random_inputs(read_tflite(builder.finish([ids], [rows])).main, (1,))
     assert set(values.ravel().tolist()) == set(range(7))
+
+
+def test_what_is_read_from_a_variable_is_judged_by_what_was_assigned(tmp_path: Path) -> None:
+    report = run(tmp_path, running_sum(), RIGHT)
+    assert {row.op: (row.promise, row.differing) for row in report.rows} == {
+        "READ_VARIABLE": ("exact", 0),
+        "ADD": ("exact", 0),
+    }
+    assert report.end_to_end.verdict == "exact"
+
+
+def test_constants_as_outputs_are_what_every_invocation_gives(tmp_path: Path) -> None:
+    report = run(tmp_path, constant_outputs(), RIGHT)
+    assert report.exit_code == 0
+    assert report.end_to_end.verdict == "exact"
+    elements = [one.elements for one in report.end_to_end.outputs]
+    assert elements == [n * report.invocations for n in (3, 6, 1, 6, 2)]
+    assert not any(one.differing or one.remark for one in report.end_to_end.outputs)
+
+
+def test_inputs_of_rank_0_are_one_value_for_each_invocation(tmp_path: Path) -> None:
+    report = run(tmp_path, scalars(), RIGHT)
+    assert report.exit_code == 0
+    assert {row.op: (row.promise, row.differing) for row in report.rows} == {
+        "IF": ("exact", 0),
+        "SUB": ("exact", 0),
+    }
+    assert report.end_to_end.verdict == "exact"
+
+
+def sized(op: str) -> bytes:
+    """An op whose output is as large as the data says, and RELU beside it."""
+    builder = Builder()
+    quant = per_tensor(0.1)
+    x, y = (builder.tensor((1, 4), "int8", quant) for _ in range(2))
+    builder.op("RELU", [x], [y])
+    if op == "WHERE":
+        places = builder.tensor((0, 2), "int64")
+        builder.op("WHERE", [x], [places], options("Where"))
+    elif op == "RESHAPE":
+        size, places = builder.tensor((2,), "int32"), builder.tensor((2, 2), "int8", quant)
+        builder.op("RESHAPE", [y, size], [places], options("Reshape"))
+        return builder.finish([x, size], [y, places])
+    else:
+        limit, places = builder.tensor((), "int32"), builder.tensor((1,), "int32")
+        start, step = (builder.constant(np.int32(n), "int32") for n in (0, 1))
+        builder.op("RANGE", [start, limit, step], [places], options("Range"))
+        return builder.finish([x, limit], [y, places])
+    return builder.finish([x], [y, places])
+
+
+@pytest.mark.parametrize("op", ["WHERE", "RESHAPE", "RANGE"])
+def test_a_size_that_depends_on_the_data_is_named(tmp_path: Path, op: str) -> None:
+    with pytest.raises(ModelError, match=rf"of {op} \(node 1\) is depends on the data.*cut"):
+        run(tmp_path, sized(op), RIGHT)
+
+
+def test_a_size_that_is_made_of_sizes_is_none_of_the_data(tmp_path: Path) -> None:
+    builder = Builder()
+    quant = per_tensor(0.1)
+    x, y = builder.tensor((2, 3), "int8", quant), builder.tensor((1, 6), "int8", quant)
+    shape, size = builder.tensor((2,), "int32"), builder.tensor((2,), "int32")
+    factors = builder.constant([0, 2], "int32")
+    one = builder.constant([1, 0], "int32")
+    scaled = builder.tensor((2,), "int32")
+    builder.op("SHAPE", [x], [shape], options("Shape", outType=2))
+    builder.op("MUL", [shape, factors], [scaled], options("Mul"))
+    builder.op("ADD", [scaled, one], [size], options("Add"))
+    builder.op("RESHAPE", [x, size], [y], options("Reshape"))
+    report = run(tmp_path, builder.finish([x], [y]), RIGHT)
+    assert report.end_to_end.verdict == "exact"
+
+
+def without(profile: ArithmeticProfile, op: str) -> ArithmeticProfile:
+    """The profile without an entry for an op."""
+    return replace(profile, entries=tuple(e for e in profile.entries if op not in e.ops))
+
+
+@pytest.mark.parametrize("op", ["CONV_2D", "RELU"])
+def test_an_unknown_node_does_not_blind_what_follows(tmp_path: Path, op: str) -> None:
+    report = run(tmp_path, residual(), without(RIGHT, op))
+    assert report.end_to_end.verdict == "unknown"
+    assert f"exact up to and beyond {op}" in report.end_to_end.reason
+    assert "its output was taken from the device" in report.end_to_end.reason
+    compared = [*report.end_to_end.outputs, *report.end_to_end.intermediates]
+    found = {one.op: (one.promise, one.differing) for one in compared if one.op}
+    assert found.pop(op) == ("unknown", None)
+    assert set(found) == set(RESIDUAL_TENSORS) - {op}
+    assert set(found.values()) == {("exact", 0)}
+
+
+def test_what_differs_beyond_an_unknown_node_is_found(tmp_path: Path) -> None:
+    report = run(tmp_path, residual(), without(with_conv(RIGHT, semantics="S3:double"), "PAD"))
+    assert report.end_to_end.verdict == "differs"
+    assert "CONV_2D" in report.end_to_end.reason
+
+
+def test_a_constant_that_is_not_read_is_no_difference(tmp_path: Path) -> None:
+    builder = Builder()
+    x, y = builder.tensor((1, 4), "float32"), builder.tensor((1, 4), "float32")
+    sparse, dense = builder.tensor((1, 4), "float32"), builder.tensor((1, 4), "float32")
+    builder.op("DENSIFY", [sparse], [dense], options("Densify"))
+    builder.op("ADD", [x, dense], [y], options("Add"))
+    path = tmp_path / "sparse.tflite"
+    path.write_bytes(builder.finish([x], [y]))
+    exposed = expose(path, tmp_path)
+    assert exposed.tensors == (y,)

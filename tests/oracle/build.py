@@ -8,6 +8,7 @@ import flatbuffers
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
+from flatbuffers import flexbuffers
 
 Array = npt.NDArray[Any]
 
@@ -25,6 +26,7 @@ _TYPES = {
     "int4": "INT4",
     "int2": "INT2",
     "resource": "RESOURCE",
+    "complex64": "COMPLEX64",
 }
 
 
@@ -105,9 +107,16 @@ class Builder:
         version: int = 1,
         intermediates: Sequence[int] = (),
     ) -> None:
-        """Add a node; `options` is an object of the schema's ``…OptionsT`` class."""
+        """Add a node; `options` is an object of the schema's ``…OptionsT`` class, or the mapping
+        that a custom operator takes."""
         node = schema.OperatorT()
-        node.opcodeIndex = self._code(getattr(schema.BuiltinOperator, name), version)
+        builtin = getattr(schema.BuiltinOperator, name, None)
+        if builtin is None:
+            node.opcodeIndex = self._custom_code(name)
+            node.customOptions = np.frombuffer(flexbuffers.Dumps(options), np.uint8)
+            options = None
+        else:
+            node.opcodeIndex = self._code(builtin, version)
         node.inputs = np.array(inputs, np.int32)
         node.outputs = np.array(outputs, np.int32)
         if intermediates:
@@ -126,6 +135,14 @@ class Builder:
         code.builtinCode = builtin
         code.deprecatedBuiltinCode = min(builtin, 127)
         code.version = version
+        self.codes.append(code)
+        return len(self.codes) - 1
+
+    def _custom_code(self, name: str) -> int:
+        code = schema.OperatorCodeT()
+        code.builtinCode = schema.BuiltinOperator.CUSTOM
+        code.deprecatedBuiltinCode = code.builtinCode
+        code.customCode = name
         self.codes.append(code)
         return len(self.codes) - 1
 

@@ -36,6 +36,23 @@ def branches(shape: Sequence[int] = (1, 5)) -> bytes:
     )
 
 
+def float_branch(shape: Sequence[int] = (1, 5)) -> bytes:
+    """IF a bool: the logistic function in float, else x + x; then x + x of the result."""
+    main = Builder()
+    condition = main.tensor((1,), "bool")
+    x, y, last = (main.tensor(shape, "int8", Q) for _ in range(3))
+    main.op("IF", [condition, x], [y], options("If", thenSubgraphIndex=1, elseSubgraphIndex=2))
+    main.op("ADD", [y, y], [last], options("Add"))
+    then, other = main.subgraph(), main.subgraph()
+    x_1, real = then.tensor(shape, "int8", Q), then.tensor(shape, "float32")
+    soft, y_1 = then.tensor(shape, "float32"), then.tensor(shape, "int8", Q)
+    then.op("DEQUANTIZE", [x_1], [real])
+    then.op("LOGISTIC", [real], [soft])
+    then.op("QUANTIZE", [soft], [y_1])
+    x_2, y_2 = _addition(other, shape, Q)
+    return main.finish([condition, x], [last], others=[(then, [x_1], [y_1]), (other, [x_2], [y_2])])
+
+
 def loop(shape: Sequence[int] = (1, 5), *, endless: bool = False) -> bytes:
     """WHILE i < n: i + 1, x + x (which saturates after a while)."""
     main = Builder()
@@ -137,6 +154,37 @@ def running_sum(shape: Sequence[int] = (1, 5)) -> bytes:
     first = once.constant(values, "int8", Q)
     once.op("ASSIGN_VARIABLE", [_handle(once), first], [], options("AssignVariable"))
     return main.finish([x], [after], others=[(once, [], [])])
+
+
+def constant_outputs(shape: Sequence[int] = (2, 3)) -> bytes:
+    """Outputs: a constant, x itself, a scalar constant, RELU of x, and a float constant."""
+    builder = Builder()
+    x, y = builder.tensor(shape, "int8", Q), builder.tensor(shape, "int8", Q)
+    builder.op("RELU", [x], [y])
+    outputs = [
+        builder.constant([7, -3, 5], "int8", Q),
+        x,
+        builder.constant(np.int32(-9), "int32"),
+        y,
+        builder.constant([[0.5], [-2.0]], "float32"),
+    ]
+    return builder.finish([x], outputs)
+
+
+def scalars() -> bytes:
+    """IF a scalar: x + x, else a RELU of x; beside the difference of two scalars."""
+    main = Builder()
+    condition, x = main.tensor((), "bool"), main.tensor((2, 5), "int8", Q)
+    a, b, difference = (main.tensor((), "int32") for _ in range(3))
+    y = main.tensor((2, 5), "int8", Q_SUM)
+    main.op("IF", [condition, x], [y], options("If", thenSubgraphIndex=1, elseSubgraphIndex=2))
+    main.op("SUB", [a, b], [difference], options("Sub"))
+    then, other = main.subgraph(), main.subgraph()
+    doubled = _addition(then, (2, 5))
+    x_2, y_2 = other.tensor((2, 5), "int8", Q), other.tensor((2, 5), "int8", Q_SUM)
+    other.op("RELU", [x_2], [y_2])
+    parts = [(then, doubled[:1], doubled[1:]), (other, [x_2], [y_2])]
+    return main.finish([condition, x, a, b], [y, difference], others=parts)
 
 
 def open_shapes(shape: Sequence[int] = (1, 1, 1, 3), free: Sequence[int] = (0, 1, 2)) -> bytes:

@@ -95,6 +95,52 @@ def _conv(kind: str, groups_of: Callable[[Draw], tuple[int, int, int]]) -> Famil
     return add
 
 
+def deconvolution(b: PayloadBuilder, draw: Draw) -> None:
+    """With a border, strides, dilation, groups, and rows that no window reaches."""
+    groups, inputs, outputs = pick(draw, ((1, 5, 8), (1, 16, 3), (2, 4, 5), (3, 1, 1), (1, 33, 17)))
+    kernel = pick(draw, ((1, 1), (3, 3), (2, 2), (2, 3), (4, 4)))
+    stride = pick(draw, ((1, 1), (2, 2), (2, 1), (3, 3)))
+    dilation = pick(draw, ((1, 1), (1, 1), (2, 2)))
+    reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+    top, bottom = (int(n) for n in draw.rng.integers(0, reach[0] + 1, 2))
+    left, right = (int(n) for n in draw.rng.integers(0, reach[1] + 1, 2))
+    extra = [int(draw.rng.integers(0, s)) for s in stride]
+    shape, x_q = image(draw, groups * inputs), quant(draw)
+    total = groups * outputs
+    x = b.value(shape, "int8", x_q, INPUT)
+    w, w_q = _weights(draw, (total, *kernel, inputs), 0, b)
+    bias = _bias(draw, total, x_q.scale[0], w_q, b)
+    size = [
+        (shape[1 + i] - 1) * stride[i] + reach[i] + 1 + extra[i] - pads
+        for i, pads in enumerate((top + bottom, left + right))
+    ]
+    scale = draw.product_scale(x_q.scale[0], w_q, kernel[0] * kernel[1] * inputs)
+    y = b.value((shape[0], *size, total), "int8", quant(draw, scale), OUTPUT)
+    b.node(
+        "XNNConvTranspose2d",
+        pick(draw, LIMITS),
+        padding_top=top,
+        padding_right=right,
+        padding_bottom=bottom,
+        padding_left=left,
+        kernel_height=kernel[0],
+        kernel_width=kernel[1],
+        subsampling_height=stride[0],
+        subsampling_width=stride[1],
+        dilation_height=dilation[0],
+        dilation_width=dilation[1],
+        group_input_channels=inputs,
+        group_output_channels=outputs,
+        groups=groups,
+        adjustment_height=extra[0],
+        adjustment_width=extra[1],
+        input1_id=x,
+        filter_id=w,
+        bias_id=bias,
+        output_id=y,
+    )
+
+
 def fully_connected(b: PayloadBuilder, draw: Draw) -> None:
     """Rows of one or two leading dimensions."""
     rows, depth, units = pick(draw, ((1,), (4,), (2, 3))), pick(draw, (*CHANNELS, 100)), 0
@@ -277,6 +323,7 @@ FAMILIES: dict[str, Family] = {
         "XNNConv2d", lambda d: (pick(d, (2, 3)), pick(d, (2, 4, 5)), pick(d, (1, 3, 8)))
     ),
     "depthwise": _conv("XNNDepthwiseConv2d", lambda d: (pick(d, CHANNELS), 1, pick(d, (1, 1, 2)))),
+    "deconvolution": deconvolution,
     "fully-connected": fully_connected,
     "dynamic": dynamic,
     "add": _binary("XNNAdd"),

@@ -190,8 +190,14 @@ def make_max_pool(window: Window, dtype: str) -> Layer:
 
 
 def make_sum_pool(window: Window) -> Kernel:
-    """The int32 sum of each window, padding left out."""
+    """The int32 sum of each window, padding left out.
+
+    Raises:
+        ValueError: the window is larger than the core takes.
+    """
     image, workers, sizes = (window.out_h, window.out_w, window.out_c), threads(), astuple(window)
+    none = np.empty((0, window.in_h, window.in_w, window.in_c), np.int8)
+    _core.sum_pool(sizes, none, np.empty((0, *image), np.int32), workers)  # checks the window
 
     def run(x: Array) -> Array:
         out = np.empty((len(x), *image), np.int32)

@@ -6,6 +6,7 @@ import numpy as np
 
 from harness.arithmetic.fixed_point import (
     Int64,
+    doubling_high_mul,
     shift_right_ties_away,
     shift_right_ties_up,
     to_int64,
@@ -91,6 +92,36 @@ def bind_tflite(call: Call) -> Run:
         x_1 = (to_int64(required(values[0])) - p.zero_points[0]) << p.left
         x_2 = (to_int64(required(values[1])) - p.zero_points[1]) << p.left
         y = round_s1(round_s1(x_1, *p.first) + round_s1(x_2, *p.second), *p.output)
+        return (np.clip(y + p.zero_points[2], *p.clamp).astype(dtype),)
+
+    return run
+
+
+@define(["SUB"], ["shifted-left", "shifted-left-blocks-of-4"])
+def bind_shifted_left(call: Call) -> Run:
+    """SUB whose last multiplier is 1 or more; the kernel takes it for one below 1.
+
+    As "shifted-S1", but the last shift to the right is by a negative number, which C++ leaves
+    undefined: a register is shifted modulo its size (`shift_right_ties_away`). In whole blocks of
+    4, which x86 shifts in vectors, a shift so large leaves the sign alone: 1 from zero up, -1
+    below. Inputs of different shapes are not computed in blocks.
+
+    Source: LiteRT kernels/sub.cc, PrepareGeneralSubOp; internal/reference/sub.h, SubElementwise
+    and BroadcastQuantSubSlow; internal/common.h, MultiplyByQuantizedMultiplierSmallerThanOneExp.
+    """
+    p = make_shifted(call)
+    dtype = numpy_dtype(call.output)
+    blocks = "blocks" in call.semantics and call.input(0).shape == call.input(1).shape
+
+    def run(values: Values) -> tuple[Array]:
+        x_1 = (to_int64(required(values[0])) - p.zero_points[0]) << p.left
+        x_2 = (to_int64(required(values[1])) - p.zero_points[1]) << p.left
+        multiplier, shift = p.output
+        high = doubling_high_mul(round_s1(x_1, *p.first) + round_s1(x_2, *p.second), multiplier)
+        y = shift_right_ties_away(high, -shift)
+        if blocks and shift > 0:
+            body = np.arange(high.size).reshape(high.shape) < high.size // 4 * 4
+            y = np.where(body, np.where(high < 0, -1, 1), y)
         return (np.clip(y + p.zero_points[2], *p.clamp).astype(dtype),)
 
     return run

@@ -20,13 +20,15 @@ from harness.emulator.graph import Array
 from harness.emulator.ops.add import broadcast_shape
 
 
-def _gelu(x: Array) -> Array:
+def gelu(x: Array) -> Array:
+    """``x Phi(x)``."""
     from scipy import special
 
     return np.asarray(0.5 * x * (1 + special.erf(x * np.float32(math.sqrt(0.5)))))
 
 
-def _gelu_approximate(x: Array) -> Array:
+def gelu_approximate(x: Array) -> Array:
+    """GELU through tanh."""
     return np.asarray(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
 
 
@@ -38,7 +40,7 @@ def _normalize(x: Array) -> Array:
 _UNARY: dict[str, Callable[[Array], Array]] = {
     "TANH": np.tanh,
     "ELU": lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x),
-    "GELU": _gelu,
+    "GELU": gelu,
     "EXP": np.exp,
     "LOG": np.log,
     "SQRT": np.sqrt,
@@ -73,7 +75,7 @@ def bind_unary(call: Call) -> Run:
     """One function of each element, in float32."""
     function = _UNARY[call.node.op]
     if call.node.op == "GELU" and call.node.options.get("approximate"):
-        function = _gelu_approximate
+        function = gelu_approximate
     if call.input(0).dtype != "float32":
         raise NoDefinition("it is not float32")
     if call.node.op == "L2_NORMALIZATION" and not call.input(0).shape:

@@ -1,4 +1,5 @@
-"""Plain integers: ABS, DIV, MEAN, SQUARED_DIFFERENCE and CUMSUM of int32 and int64."""
+"""Plain integers: ABS, DIV, MEAN, SQUARED_DIFFERENCE and CUMSUM of int32 and int64; CUMSUM of
+float32 as well."""
 
 import numpy as np
 
@@ -78,10 +79,10 @@ def bind_mean(call: Call) -> Run:
     return run
 
 
-@define(["CUMSUM"], ["wrapping"])
+@define(["CUMSUM"], ["wrapping", "float"])
 def bind_cumsum(call: Call) -> Run:
-    """Sums of all elements up to each along an axis, modulo the width of the dtype; "exclusive":
-    without that element; "reverse": from the end.
+    """Sums of all elements up to each along an axis, modulo the width of the dtype, or in float32;
+    "exclusive": without that element; "reverse": from the end.
 
     Source: LiteRT kernels/cumsum.cc; internal/optimized/optimized_ops.h, CumSum.
     """
@@ -94,7 +95,9 @@ def bind_cumsum(call: Call) -> Run:
             raise CannotRun(f"axis {axis} of {x.ndim} dimensions")
         turned = np.flip(x, axis) if reverse else x
         y = np.cumsum(turned, axis=axis, dtype=x.dtype)
-        y = y - turned if exclusive else y
+        if exclusive:
+            y = np.roll(y, 1, axis)
+            y[(slice(None),) * (axis % x.ndim) + (slice(0, 1),)] = 0
         return (np.ascontiguousarray(np.flip(y, axis) if reverse else y),)
 
     return run

@@ -102,7 +102,11 @@ def bind_average_float(call: Call) -> Run:
 
 
 def _maximum(x: Array, windows: Windows, lowest: float) -> Array:
-    return np.asarray(np.maximum.reduce([seen for _, _, seen in taps(x, windows, lowest)]))
+    views = (seen for _, _, seen in taps(x, windows, lowest))
+    largest = next(views).copy()
+    for seen in views:
+        np.maximum(largest, seen, out=largest)
+    return largest
 
 
 @define(["MAX_POOL_2D"], ["integer", "xnnpack"])

@@ -1,8 +1,10 @@
 """Entries of ADD in LiteRT's optimized kernels."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from harness.arithmetic.profile import Entry, Evidence, Signature
+from harness.arithmetic.ranges import leaves_registers
 from harness.emulator.ops.add import power_of_two
 from harness.emulator.ops.broadcast import walk
 
@@ -41,6 +43,43 @@ POWERS_OF_TWO = Entry(
     "pot_scale_int16 and scales that are powers of two; ADD: equal shapes",
 )
 """An older path for int16, the same in every resolver."""
+
+
+def _far_apart(s: Signature) -> bool:
+    """The multiplier to the output is 1 or more; no old path for powers of two."""
+    return not _powers_of_two(s) and bool(leaves_registers(s))
+
+
+SUB_FAR_X86 = Entry(
+    ("SUB",),
+    ("int8", "uint8", "int16"),
+    "shifted-left-blocks-of-4",
+    Evidence.MEASURED,
+    f"{_KERNELS}/internal/reference/sub.h SubElementwise; undefined in C++, so what x86-64 does",
+    _far_apart,
+    "an input scale over 2^19 times the output's (int16: 2^14)",
+    any_scales=True,
+)
+SUB_FAR_BUILTIN_X86 = (
+    replace(
+        SUB_FAR_X86,
+        when=lambda s: _far_apart(s) and (s.output != "int16" or s.shapes[0] == s.shapes[1]),
+        condition=f"{SUB_FAR_X86.condition}; int16: equal shapes",
+    ),
+    replace(
+        SUB_FAR_X86,
+        dtypes=("int16",),
+        evidence=Evidence.ASSUMED,
+        tried="undefined in C++: broadcast rows were seen to be cut into vectors of their own",
+    ),
+)
+SUB_FAR_ARM = replace(
+    SUB_FAR_X86,
+    semantics="shifted-left",
+    evidence=Evidence.ASSUMED,
+    tried="undefined in C++: what x86-64 does was measured, vectors of aarch64 were not",
+)
+"""SUB where the kernel shifts by a negative number."""
 
 ADD_BUILTIN: tuple[Entry, ...] = (
     POWERS_OF_TWO,

@@ -116,6 +116,7 @@ _MUL_INT16: tuple[Entry, ...] = (
         f"{_REFERENCE}/integer_ops/mul.h Mul; {_OPTIMIZED}/optimized_ops.h Mul",
         lambda s: s.output in _EIGHT_BIT and s.shapes[0] == s.shapes[1],
         "8-bit output, equal shapes",
+        any_scales=True,
     ),
 )
 

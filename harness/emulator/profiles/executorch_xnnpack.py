@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence, Signature
+from harness.emulator.ops.deconvolution import DECONVOLUTION
 from harness.emulator.profiles.elementwise import elementwise_delegated
 from harness.emulator.profiles.hybrid import HYBRID_DELEGATED_X86, hybrid_delegated_arm
 from harness.emulator.profiles.litert_xnnpack import LONG_SUMS_X86
 from harness.emulator.profiles.moves import MOVE_ENTRIES
+from harness.emulator.profiles.portable import portable_entries
 from harness.emulator.profiles.shared import FLOAT_ENTRIES
 
 _X = "XNNPACK src"
@@ -77,26 +79,6 @@ _PORTABLE = (
         )
         for op in ("MEAN", "SUM")
     ),
-    *(
-        _portable(
-            "CAST",
-            dtype,
-            "cast",
-            "portable/cpu/op__to_dim_order_copy.cpp",
-            lambda s: s.output == "float32",
-        )
-        for dtype in ("int32", "int64")
-    ),
-    Entry(
-        ("SLICE", "GATHER", "GATHER_ELEMENTS", "BROADCAST_TO", "RESHAPE"),
-        ("int64", "float32"),
-        "move",
-        Evidence.MEASURED,
-        f"values are copied, not computed: {_ET} kernels/portable/cpu/op_slice_copy.cpp, "
-        "op_embedding.cpp, op_gather.cpp, op_expand_copy.cpp, op_view_copy.cpp",
-        lambda s: not _delegated(s),
-        "portable kernel",
-    ),
     Entry(
         ("LAYER_NORM", "CLAMP"),
         ("float32",),
@@ -117,7 +99,11 @@ _MOVES: tuple[Entry, ...] = tuple(
 
 
 def _entries(
-    elementwise: tuple[Entry, ...], mean: str, hybrid: tuple[Entry, ...]
+    elementwise: tuple[Entry, ...],
+    mean: str,
+    hybrid: tuple[Entry, ...],
+    portable: tuple[Entry, ...],
+    deconvolution: Evidence = Evidence.MEASURED,
 ) -> tuple[Entry, ...]:
     """What the delegate and the portable kernels compute.
 
@@ -125,6 +111,8 @@ def _entries(
         elementwise: entries of MUL and of functions.
         mean: semantics of MEAN.
         hybrid: entries of what is quantized while it runs.
+        portable: entries of the portable kernels.
+        deconvolution: how what it computes is known.
     """
     return (
         _entry(
@@ -137,6 +125,19 @@ def _entries(
             ("ADD", "SUB"),
             "xnnpack",
             "microparams-init.c xnn_init_qs8_add_minmax_scalar_params, qs8-vadd",
+        ),
+        replace(
+            _entry((DECONVOLUTION,), "S5:single", "operators/deconvolution-nhwc.c", "int8 weights"),
+            evidence=deconvolution,
+            tried="" if deconvolution is Evidence.MEASURED else "as on x86-64; not run there",
+        ),
+        Entry(
+            (DECONVOLUTION,),
+            ("float32",),
+            "float",
+            Evidence.ASSUMED,
+            "float32 arithmetic; the order of additions is the runtime's own",
+            weights=("float32",),
         ),
         *elementwise,
         _entry(("MEAN",), mean, "operators/reduce-nd.c reshape_reduce_nd"),
@@ -163,6 +164,7 @@ def _entries(
         ),
         *hybrid,
         *_PORTABLE,
+        *portable,
         *_MOVES,
         *FLOAT_ENTRIES,
     )
@@ -173,7 +175,13 @@ _PRODUCT_ARM = _entry(("MUL",), "S6:single", "qs8-vmul/rndnu-neon.c.in")
 
 
 def _arm(core: str, words: str) -> ArithmeticProfile:
-    entries = _entries((_PRODUCT_ARM,), "xnnpack-fused-away", hybrid_delegated_arm(core))
+    entries = _entries(
+        (_PRODUCT_ARM,),
+        "xnnpack-fused-away",
+        hybrid_delegated_arm(core),
+        portable_entries(Evidence.SOURCE, Evidence.ASSUMED),
+        Evidence.ASSUMED,
+    )
     return ArithmeticProfile(
         f"executorch-xnnpack-arm@{core}" if core else "executorch-xnnpack-arm",
         f"ExecuTorch 1.1.0 with its XNNPACK backend, aarch64, {words}",
@@ -187,7 +195,12 @@ EXECUTORCH_XNNPACK: tuple[ArithmeticProfile, ...] = (
         "ExecuTorch 1.4.1 with its XNNPACK backend, x86-64",
         (
             LONG_SUMS_X86,
-            *_entries(elementwise_delegated("S5:single"), "xnnpack", HYBRID_DELEGATED_X86),
+            *_entries(
+                elementwise_delegated("S5:single"),
+                "xnnpack",
+                HYBRID_DELEGATED_X86,
+                portable_entries(Evidence.MEASURED, Evidence.MEASURED),
+            ),
         ),
     ),
     _arm("", "core not known"),

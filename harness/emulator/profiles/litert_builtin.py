@@ -1,7 +1,7 @@
 """LiteRT's optimized built-in kernels: on aarch64, and on x86-64, where NEON code runs as SSE."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
-from harness.emulator.profiles.additions import ADD_BUILTIN
+from harness.emulator.profiles.additions import ADD_BUILTIN, SUB_FAR_ARM, SUB_FAR_BUILTIN_X86
 from harness.emulator.profiles.elementwise import (
     ELEMENTWISE_BUILTIN_ARM,
     ELEMENTWISE_BUILTIN_X86,
@@ -122,6 +122,7 @@ def _dequantize(semantics: str, dtypes: tuple[str, ...] = ("int8", "uint8", "int
 
 
 BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
+    *SUB_FAR_BUILTIN_X86,
     *FOUR_BITS,
     *SOFTMAX_BUILTIN_X86,
     *ELEMENTWISE_BUILTIN_X86,
@@ -139,6 +140,7 @@ BUILTIN_X86_ENTRIES: tuple[Entry, ...] = (
     *PLAIN_ENTRIES,
 )
 BUILTIN_ARM_ENTRIES: tuple[Entry, ...] = (
+    SUB_FAR_ARM,
     *SOFTMAX_BUILTIN_ARM,
     *ELEMENTWISE_BUILTIN_ARM,
     _dequantize("affine-fused-blocks-of-8"),

@@ -2,7 +2,7 @@
 in float32 where aarch64 rounds a product and its sum once."""
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence
-from harness.emulator.profiles.additions import POWERS_OF_TWO
+from harness.emulator.profiles.additions import POWERS_OF_TWO, SUB_FAR_ARM, SUB_FAR_X86
 from harness.emulator.profiles.elementwise import ELEMENTWISE_REF, LINES_ARM
 from harness.emulator.profiles.four_bits import FOUR_BITS
 from harness.emulator.profiles.hybrid_builtin import ARM_CORES, HYBRID_REF_X86, hybrid_ref_arm
@@ -117,6 +117,7 @@ LITERT_REF = ArithmeticProfile(
     "litert-ref",
     "LiteRT 2.3.0, reference kernels (BUILTIN_REF), x86-64",
     (
+        SUB_FAR_X86,
         *HYBRID_REF_X86,
         TRANSPOSE_CONV_HYBRID_X86,
         *FOUR_BITS,
@@ -132,6 +133,7 @@ LITERT_REF_ARM: tuple[ArithmeticProfile, ...] = tuple(
         "litert-ref-arm" + (f"@{core}" if core else ""),
         f"LiteRT 2.3.0, reference kernels (BUILTIN_REF), aarch64, {machine}",
         (
+            SUB_FAR_ARM,
             *hybrid_ref_arm(core),
             *FOUR_BITS,
             *RECURRENT_ARM,

@@ -1,6 +1,7 @@
 """Entries that hold in every runtime: int16, and float arithmetic, which promises nothing."""
 
 from harness.arithmetic.profile import Entry, Evidence, Signature
+from harness.emulator.ops.detection import OP as DETECTION
 from harness.emulator.ops.float_functions import FLOAT_FUNCTIONS
 
 _KERNELS = "LiteRT tflite/kernels"
@@ -66,6 +67,9 @@ FLOAT_ENTRIES: tuple[Entry, ...] = (
             "BATCH_MATMUL",
             "LOG_SOFTMAX",
             "RESIZE_BILINEAR",
+            "CONV_3D",
+            "CUMSUM",
+            "RFFT2D",
             *FLOAT_FUNCTIONS,
         ),
         ("float32",),
@@ -82,5 +86,19 @@ FLOAT_ENTRIES: tuple[Entry, ...] = (
         Evidence.ASSUMED,
         "float32 arithmetic; the order of additions is the runtime's own",
         weights=("float32",),
+    ),
+    Entry(
+        ("COMPLEX_ABS", "REAL", "IMAG"),
+        ("complex64",),
+        "float",
+        Evidence.ASSUMED,
+        f"{_KERNELS}/complex_support.cc",
+    ),
+    Entry(
+        (DETECTION,),
+        ("float32", "uint8", "int8"),
+        "float",
+        Evidence.ASSUMED,
+        f"{_KERNELS}/detection_postprocess.cc",
     ),
 )

@@ -42,6 +42,60 @@ def edgefarm(
     return command(capsys, monkeypatch)
 
 
+PLAN = """
+[nightly]
+name = "t"
+
+[[models]]
+model = "zoo:digits-cnn"
+recipes = ["float"]
+
+[[devices]]
+target = "host-litert"
+"""
+
+
+def test_top_and_doctor_speak_of_the_server_s_farm(
+    served: Served, edgefarm: Edgefarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEFARM_SERVER", served.url)
+    monkeypatch.setenv("EDGEFARM_TOKEN", served.tokens["operate"])
+    assert [one["device"]["name"] for one in edgefarm("top", "--json").json["devices"]] == [
+        *("a", "b"),
+    ]
+    assert "healthy" in edgefarm("top", "--once").out
+    doctor = edgefarm("doctor", "--json")
+    assert doctor.code == 3
+    assert {"device a", "device b"} <= {one["name"] for one in doctor.json}
+    monkeypatch.setenv("EDGEFARM_TOKEN", served.tokens["read"])
+    refused = edgefarm("doctor")
+    assert (refused.code, "this needs operate" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("device", "state"),
+        ("device", "history"),
+        ("device", "maintenance", "a"),
+        ("metrics",),
+        ("clean",),
+        ("token", "list"),
+        ("nightly", "run", "NIGHTLY"),
+    ],
+)
+def test_what_a_server_does_not_offer_is_refused_not_answered_by_another_farm(
+    edgefarm: Edgefarm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("EDGEFARM_SERVER", "http://127.0.0.1:9")
+    plan = tmp_path / "nightly.toml"
+    plan.write_text(PLAN)
+    done = edgefarm(*(str(plan) if word == "NIGHTLY" else word for word in words))
+    assert done.code == 2
+    assert "EDGEFARM_SERVER is set" in done.err
+    assert not (tmp_path / "home" / "farm.sqlite").exists()
+
+
 def test_the_commands_say_the_same_with_a_server_and_with_a_database(
     served: Served, files: Path, edgefarm: Edgefarm, tmp_path: Path
 ) -> None:

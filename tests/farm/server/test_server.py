@@ -24,6 +24,8 @@ PATHS = [
     ("GET", "/limits"),
     ("GET", "/jobs"),
     ("POST", "/jobs"),
+    ("GET", "/snapshot"),
+    ("GET", "/doctor"),
     ("GET", "/jobs/x"),
     ("POST", "/jobs/x/cancel"),
     ("GET", "/jobs/x/events"),
@@ -66,6 +68,31 @@ def test_the_same_archive_is_the_same_job(served: Served, archive: MakeArchive) 
     assert served.send(archive({**JOB, "label": "one"})).json()["job"] == job
     assert served.send(archive({**JOB, "label": "one"}, nonce="2")).json()["job"] != job
     assert served.call("GET", f"/jobs/{job}").json()["request"]["submitter"] == "submit"
+
+
+def test_two_tokens_that_send_the_same_have_a_job_each(
+    served: Served, archive: MakeArchive
+) -> None:
+    mine, theirs = (served.send(archive(), role).json()["job"] for role in ("submit", "other"))
+    assert mine != theirs
+    assert served.send(archive()).json()["job"] == mine
+    own = served.call("GET", "/jobs?mine=true", "other").json()
+    assert [one["id"] for one in own] == [theirs]
+    refused = served.call("POST", f"/jobs/{mine}/cancel", "other")
+    assert refused.status_code == 403
+    assert "belongs to 'submit'" in refused.json()["error"]["message"]
+    assert served.call("GET", f"/jobs/{mine}").json()["state"] == "queued"
+    assert served.call("POST", f"/jobs/{theirs}/cancel", "other").json()["cancelled"]
+    assert served.call("POST", f"/jobs/{mine}/cancel", "operate").json()["cancelled"]
+    told = served.call("GET", f"/jobs/{mine}/events").json()
+    assert [one["message"] for one in told if one["kind"] == "cancelled"] == ["by operate"]
+
+
+def test_only_an_operator_asks_the_doctor(served: Served) -> None:
+    assert served.call("GET", "/doctor", "submit").status_code == 403
+    found = {one["name"]: one for one in served.call("GET", "/doctor", "operate").json()}
+    assert found["database"]["ok"]
+    assert not found["workers"]["ok"]
 
 
 def finish(served: Served, job: str) -> Run:

@@ -88,6 +88,35 @@ def test_a_wrong_choice_lists_what_there_is(
     assert "UsageError" in ended.err
 
 
+@pytest.mark.parametrize("option", ["", "--data", "--out", "--limits", "--device", "--recipe"])
+def test_arguments_that_are_not_utf8_are_refused(
+    edgefarm: Edgefarm, quantized: Quantized, option: str
+) -> None:
+    wild = os.fsdecode(b"n\xe9t.tflite")
+    options = {"--data": quantized.data, "--target": "host-litert", "--out": "runs"}
+    options |= {option: wild} if option else {}
+    flat = [part for pair in options.items() for part in pair]
+    ended = edgefarm("run", quantized.file if option else wild, *flat, "--json")
+    assert ended.code == 2
+    assert "n\\udce9t.tflite': not UTF-8" in ended.json["error"]["message"].replace("\\\\", "\\")
+
+
+@pytest.mark.parametrize("command", ["run", "quantize", "emulate"])
+def test_where_nothing_can_be_written_is_told_first(
+    edgefarm: Edgefarm, quantized: Quantized, command: str
+) -> None:
+    Path("file").touch()
+    given = {
+        "run": ("--data", quantized.data, "--target", "host-litert", "--out", "/proc/x"),
+        "quantize": ("--data", quantized.data, "--target", "host-litert", "--out", "file/sub"),
+        "emulate": ("--inputs", quantized.data, "--profile", "litert-ref", "--out", "absent/o.npz"),
+    }[command]
+    ended = edgefarm(command, quantized.file, *given)
+    assert ended.code == 2
+    assert f"--out {given[-1]}: " in ended.err
+    assert "·" not in ended.err  # no stage was begun
+
+
 # Row 2: truncated, empty or random bytes.
 
 
@@ -115,8 +144,9 @@ def test_a_broken_file_is_named(
     data = broken if suffix == ".npz" else quantized.data
     recipe = ("--recipe", "float") if suffix == ".pt2" else ()
     ended = edgefarm("run", model, "--data", data, *recipe, *ON_HOST)
-    assert ended.code == 1
-    assert broken.name in "".join(ended.out.split())  # a table may break a long path
+    assert ended.code == (2 if suffix == ".npz" else 1)  # data are the caller's
+    said = ended.out + ended.err
+    assert broken.name in "".join(said.split())  # a table may break a long path
 
     if suffix == ".tflite":
         emulated = edgefarm(
@@ -188,9 +218,9 @@ def test_bad_calibration_data_is_named_before_any_conversion(
     ended = edgefarm(
         *("run", "net.py:model", "--data", "data.npz", "--recipe", "static_wi8_ai8"), *ON_HOST
     )
-    assert ended.code == 1
-    assert "data.npz: in0" in ended.out + ended.err
-    assert said in ended.out + ended.err
+    assert ended.code == 2
+    assert "UsageError: data.npz: in0" in ended.err
+    assert said in ended.err
     assert "converting" not in ended.err
 
 

@@ -119,3 +119,27 @@ def test_a_graph_that_calls_itself_ends_in_a_model_error() -> None:
     graph = read_tflite(control.circle()).main
     with pytest.raises(ModelError, match=f"nest deeper than {MAX_DEPTH}"):
         emulate(graph, REF, [np.ones(1, np.bool_), samples(4)])
+
+
+@pytest.mark.parametrize("conditions", [(1, 0), (0, 1), (0, 0)])
+def test_control_flow_promises_the_weakest_of_all_its_branches(conditions: tuple[int, int]) -> None:
+    graph = read_tflite(control.float_branch()).main
+    run = emulate(graph, REF, [np.array(conditions, np.bool_), samples(2, 5)], all_tensors=True)
+    assert {run.promises[graph.outputs[0]], run.promises[graph.nodes[0].outputs[0]]} == {"float"}
+
+
+def test_a_step_through_a_float_branch_weakens_what_is_made_of_it_in_all_steps() -> None:
+    emulator = Emulator(read_tflite(control.float_branch()).main, REF)
+    promises = [
+        emulator.run([np.array([condition], np.bool_), samples(1, 5)]).promises[3]
+        for condition in (0, 1, 0)
+    ]
+    assert promises == ["float"] * 3
+
+
+def test_branches_and_loops_of_integers_that_never_ran_stay_exact() -> None:
+    for content in (control.branches(), control.loop()):
+        graph = read_tflite(content).main
+        condition = graph.tensors[graph.inputs[0]].dtype
+        run = emulate(graph, REF, [np.zeros(1, condition), samples(1, 5)])
+        assert {run.promises[index] for index in graph.outputs} == {"exact"}

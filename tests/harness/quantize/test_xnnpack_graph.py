@@ -11,7 +11,7 @@ from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
 from torch import nn
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from harness.quantize.xnnpack_graph import fold_padding, quantizer
+from harness.quantize.xnnpack_graph import fold_padding, quantizer, separate_weights
 
 
 def exported(module: nn.Module) -> tuple[Any, torch.Tensor]:
@@ -85,3 +85,33 @@ def test_a_padded_convolution_is_not_quantized_at_run_time() -> None:
     plain = quantized(nn.Conv2d(3, 4, 3), dynamic=True)
     assert not any("quantize" in name for name in padded)
     assert any("choose_qparams" in name for name in plain)
+
+
+class Siamese(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """One branch for two inputs, and their sums' product with a scalar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        return (self.branch(a) + self.branch(b)).mean() * scale
+
+
+def test_a_layer_that_is_called_twice_is_quantized_twice_and_scalars_are_not() -> None:
+    torch.manual_seed(0)
+    inputs = (torch.randn(1, 1, 6, 6), torch.randn(1, 1, 6, 6), torch.tensor(2.0))
+    module = Siamese().eval()
+    expected = module(*inputs)
+    graph = torch.export.export(module, inputs).module(check_guards=False)
+    assert separate_weights(graph) == 6  # of the convolution two, of the normalization four
+    torch.testing.assert_close(graph(*inputs), expected)
+    prepared = prepare_pt2e(graph, quantizer(get_symmetric_quantization_config()))
+    torch.testing.assert_close(prepared(*inputs), expected)
+    converted = convert_pt2e(prepared)
+    convolutions = [node for node in converted.graph.nodes if "conv2d" in node.name]
+    assert len(convolutions) == 2
+    for node in convolutions:
+        assert all("dequantize" in source.name for source in node.args[:2])
+    last = next(node for node in converted.graph.nodes if node.target == torch.ops.aten.mul.Tensor)
+    assert not any("quantize" in source.name for source in last.all_input_nodes)

@@ -16,7 +16,7 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 from harness.cache import Cache
 from harness.errors import ModelError
 from harness.quantize import lower
-from harness.quantize.xnnpack_graph import own_weights, quantizer
+from harness.quantize.xnnpack_graph import quantizer, separate_weights
 from harness.quantize.xnnpack_moves import changes_in_place, keep_scales, slice_chunks
 from harness.recipe import RECIPES
 from harness.sources.models import open_model
@@ -43,7 +43,7 @@ def graph_of(forward: Forward, *layers: nn.Module) -> tuple[Any, torch.Tensor]:
 def quantized(forward: Forward, *layers: nn.Module) -> tuple[Any, torch.Tensor]:
     torch.manual_seed(0)
     graph, x = graph_of(forward, *layers)
-    own_weights(graph)
+    separate_weights(graph)
     prepared = prepare_pt2e(graph, quantizer(get_symmetric_quantization_config()))
     prepared(x)
     return convert_pt2e(prepared), x

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.errors import ModelError, UsageError
+from harness.errors import UsageError
 from harness.model import Model, ModelInput
 from harness.sources.batches import find_batch
 from harness.sources.data import check, from_arrays, load_data
@@ -41,7 +41,7 @@ def test_a_single_input_may_have_any_name() -> None:
 
 @pytest.mark.parametrize("names", [("in0", "in2"), ("a", "b"), (), ("labels",)])
 def test_names_that_leave_the_inputs_open_are_refused(names: tuple[str, ...]) -> None:
-    with pytest.raises(ModelError, match="expected in0, in1, …"):
+    with pytest.raises(UsageError, match="expected in0, in1, …"):
         from_arrays({name: np.ones((5, 3)) for name in names}, "x.npz")
 
 
@@ -67,10 +67,10 @@ def with_value(value: float) -> Any:
 )
 def test_wrong_samples_are_named(inputs: tuple[Any, ...], message: str) -> None:
     arrays = tuple(np.asarray(x) for x in inputs)
-    with pytest.raises((ModelError, UsageError), match=message):
+    with pytest.raises(UsageError, match=message):
         check(Dataset(arrays), VECTOR, "x.npz")
     right = (np.zeros((5, 3), np.float32),)
-    with pytest.raises((ModelError, UsageError), match=r"x\.npz \(calibration\): " + message):
+    with pytest.raises(UsageError, match=r"x\.npz \(calibration\): " + message):
         check(Dataset(right, calibration=arrays), VECTOR, "x.npz")
 
 
@@ -82,7 +82,7 @@ def test_integers_must_fit_the_models_dtype() -> None:
     )
     with pytest.raises(UsageError, match=fits):
         check(Dataset((x, big)), TWO, "x")
-    with pytest.raises(ModelError, match="in1: dtype is float64; allowed: int32"):
+    with pytest.raises(UsageError, match="in1: dtype is float64; allowed: int32"):
         check(Dataset((x, np.zeros((1, 2, 2)))), TWO, "x")
     with pytest.raises(UsageError, match="numbers of samples are 3, 2"):
         check(Dataset((np.zeros((3, 3), "f4"), np.zeros((2, 2, 2), np.int32))), TWO, "x")
@@ -106,7 +106,7 @@ def test_an_input_that_is_no_batch_is_whole_and_noted() -> None:
             ModelInput((), "float32", batched=False),
         ),
     )
-    data = check(Dataset((x, table, np.float32(3))), model, "x")
+    data = check(Dataset((x, table, np.array(3, np.float32))), model, "x")
     assert [array.shape for array in data.inputs] == [(5, 3), (1, 2, 4), (1,)]
     assert data.notes == (
         "in1 (table) of shape (2, 4) is given whole, one for all samples: it is no batch",
@@ -122,7 +122,7 @@ def test_an_input_that_is_no_batch_is_whole_and_noted() -> None:
         (np.ones((8, 4), "f4"), "numbers of samples are 5, 8, 1"),
         (np.ones((2, 5), "f4"), r"the model takes \(4,\)"),
     ):
-        with pytest.raises((UsageError, ModelError), match=message):
+        with pytest.raises(UsageError, match=message):
             check(Dataset((x, wrong, np.ones(1))), model, "x")
 
 
@@ -164,7 +164,7 @@ def test_a_quantized_model_takes_floats_and_its_own_integers() -> None:
     x_q = np.full((2, 3), -128, np.int8)
     assert check(Dataset((x_q,)), QUANTIZED, "x").inputs[0].dtype == np.int8
     assert check(Dataset((np.ones((2, 3)),)), QUANTIZED, "x").inputs[0].dtype == np.float32
-    with pytest.raises(ModelError, match="dtype is uint8; allowed: int8 or float"):
+    with pytest.raises(UsageError, match="dtype is uint8; allowed: int8 or float"):
         check(Dataset((x_q.astype(np.uint8),)), QUANTIZED, "x")
 
 
@@ -179,7 +179,7 @@ def test_a_quantized_model_takes_floats_and_its_own_integers() -> None:
     ],
 )
 def test_wrong_columns_are_named(columns: dict[str, Any], message: str) -> None:
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(UsageError, match=message):
         check(Dataset((np.zeros((5, 3), np.float32),), **columns), VECTOR, "x.npz")
 
 
@@ -233,11 +233,73 @@ def test_batches_of_a_function_are_joined(
         ("text", "in0: expected an array of samples"),
         ("triple", r"batch 0: a tuple of 3; expected \(inputs, labels\), one array, or a dict"),
         ("changing", "batch 1 has in0, those before it have in0, labels"),
-        ("ragged", "must match exactly"),
+        ("ragged", "batch 1: in0: each sample has shape"),
         ("absent", "has no function 'absent'"),
     ],
 )
 def test_functions_that_yield_the_wrong_thing(source: Path, function: str, message: str) -> None:
-    expected = ModelError if function == "ragged" else UsageError
-    with pytest.raises(expected, match=message):
+    with pytest.raises(UsageError, match=message):
         load_data(f"{source}:{function}", VECTOR)
+
+
+IMAGE = Model("m", "m", "0" * 64, (ModelInput((1, 3, 4, 6), "float32"),))
+
+
+@pytest.mark.parametrize(
+    ("array", "hint"),
+    [
+        (
+            np.zeros((5, 4, 6, 3), "f4"),
+            r"\(NHWC\).*np\.transpose\(x, \(0, 3, 1, 2\)\)",
+        ),
+        (np.zeros((5, 6, 4, 3), "f4"), r"np\.transpose\(x, \(0, 3, 2, 1\)\) gives"),
+        (np.zeros((3, 4, 6), "f4"), r"one sample without .* x\[np\.newaxis\]"),
+        (np.zeros((5, 72), "f4"), r"x\.reshape\(-1, 3, 4, 6\)"),
+        (np.zeros((5, 1, 3, 4, 6), "f4"), r"axes of length 1 differ: x\.reshape\(-1, 3, 4, 6\)"),
+        (np.zeros((5, 3, 4, 6), "u1"), r"0 to 255 must be scaled .*/ 255 - mean\) / std"),
+    ],
+)
+def test_what_would_fit_is_said(array: Any, hint: str) -> None:
+    with pytest.raises(UsageError, match=hint):
+        check(Dataset((array,)), IMAGE, "x.npz")
+
+
+def test_a_model_of_channel_last_is_told_of_channel_first() -> None:
+    model = Model("m", "m", "0" * 64, (ModelInput((1, 4, 6, 3), "float32"),))
+    with pytest.raises(UsageError, match=r"channel-first \(NCHW\).*\(0, 2, 3, 1\)\) gives"):
+        check(Dataset((np.zeros((5, 3, 4, 6), "f4"),)), model, "x.npz")
+
+
+@pytest.mark.parametrize(
+    ("labels", "hint"),
+    [
+        (np.linspace(0, 1, 5), "leave labels out"),
+        (np.eye(5, dtype=int), r"labels\.argmax\(axis=1\)"),
+        (np.zeros((5, 1), int), r"labels\.reshape\(-1\)"),
+        (np.zeros((5, 8, 8), int), "leave them out"),
+    ],
+)
+def test_labels_that_are_no_classes_are_told_what_to_do(labels: Any, hint: str) -> None:
+    with pytest.raises(UsageError, match=hint):
+        check(Dataset((np.zeros((5, 3), "f4"),), labels), VECTOR, "x.npz")
+
+
+def test_batches_without_end_are_counted_and_refused(tmp_path: Path) -> None:
+    source = tmp_path / "endless.py"
+    source.write_text(
+        "import numpy as np\n"
+        "def batches():\n"
+        "    while True:\n"
+        "        yield np.zeros((1, 3), 'float32')\n"
+    )
+    counted: list[int] = []
+    with pytest.raises(UsageError, match=r"131073 batches .* no end; .*itertools\.islice"):
+        load_data(f"{source}:batches", VECTOR, lambda _stage, done, _total: counted.append(done))
+    assert counted[-1] > counted[1] == 1
+
+
+def test_a_function_that_fails_is_the_callers_mistake(tmp_path: Path) -> None:
+    source = tmp_path / "fails.py"
+    source.write_text("def batches():\n    raise OSError('no scans here')\n    yield 0\n")
+    with pytest.raises(UsageError, match="no scans here"):
+        load_data(f"{source}:batches", VECTOR)

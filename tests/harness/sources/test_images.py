@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.errors import ModelError, UsageError
+from harness.errors import UsageError
 from harness.model import Model, ModelInput
 from harness.sources.data import load_data
 
@@ -67,7 +67,7 @@ def test_normalization_comes_from_data_toml(folder: Path) -> None:
 )
 def test_a_broken_data_toml_is_named(folder: Path, text: str, message: str) -> None:
     (folder / "data.toml").write_text(text)
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(UsageError, match=message):
         load_data(str(folder), taking(1, 3, 4, 4))
 
 
@@ -86,19 +86,50 @@ def test_a_broken_data_toml_is_named(folder: Path, text: str, message: str) -> N
 )
 def test_a_broken_table_is_named(folder: Path, text: str, message: str) -> None:
     (folder / "labels.csv").write_text(text)
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(UsageError, match=message):
         load_data(str(folder), taking(1, 3, 4, 4))
 
 
 def test_a_table_is_needed_and_a_model_of_images(folder: Path) -> None:
-    with pytest.raises(ModelError, match="needs a model with one input of 1 or 3 channels"):
+    with pytest.raises(UsageError, match="needs a model with one input of 1 or 3 channels"):
         load_data(str(folder), taking(1, 12))
     (folder / "labels.csv").unlink()
-    with pytest.raises(UsageError, match=r"labels\.csv: cannot be read: No such file"):
+    with pytest.raises(UsageError, match=r"neither labels\.csv nor folders .*file,label"):
         load_data(str(folder), taking(1, 3, 4, 4))
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    """Three pictures in folders: cat has one, dog has two, one of them further inside."""
+    for place, grey in (("dog/b.png", 255), ("cat/a.JPG", 0), ("dog/more/c.png", 51)):
+        path = tmp_path / "pets" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), grey).save(path)
+    (tmp_path / "pets/dog/notes.txt").write_text("not a picture")
+    (tmp_path / "pets/.cache").mkdir()
+    return tmp_path / "pets"
+
+
+def test_folders_are_classes_in_the_order_of_their_names(classes: Path) -> None:
+    data = load_data(str(classes), taking(1, 1, 4, 4))
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 1, 1]
+    np.testing.assert_allclose(data.inputs[0][:, 0, 0, 0], [0, 1, 0.2], atol=1e-6)
+    assert data.notes[-1].endswith("in order: 0 = cat, 1 = dog")
+
+
+def test_folders_that_are_no_classes_are_told(classes: Path, tmp_path: Path) -> None:
+    (classes / "empty").mkdir()
+    with pytest.raises(UsageError, match="folder 'empty' has no picture"):
+        load_data(str(classes), taking(1, 1, 4, 4))
+    (classes / "empty").rmdir()
+    (tmp_path / "all").mkdir()
+    classes.rename(tmp_path / "all" / "train")
+    with pytest.raises(UsageError, match="has the parts train, not classes; name one of them"):
+        load_data(str(tmp_path / "all"), taking(1, 1, 4, 4))
 
 
 def test_a_decompression_bomb_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(ModelError, match=r"not a readable image: .*decompression bomb"):
+    with pytest.raises(UsageError, match=r"not a readable image: .*decompression bomb"):
         load_data(str(folder), taking(1, 3, 4, 4))

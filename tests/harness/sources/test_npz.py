@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ModelError, UsageError
+from harness.errors import UsageError
 from harness.sources.npz import read_npz
 
 
@@ -18,7 +18,7 @@ from harness.sources.npz import read_npz
 def test_broken_files_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.npz"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match=r"broken\.npz"):
+    with pytest.raises(UsageError, match=r"broken\.npz"):
         read_npz(path)
 
 
@@ -29,16 +29,16 @@ def test_a_header_that_is_no_python_is_named(tmp_path: Path, shape: str) -> None
     with zipfile.ZipFile(path, "w") as archive:
         magic = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
         archive.writestr("x.npy", magic + header + bytes(3))
-    with pytest.raises(ModelError, match=r"broken\.npz.*broken"):
+    with pytest.raises(UsageError, match=r"broken\.npz.*broken"):
         read_npz(path)
 
 
 def test_a_single_array_and_pickles_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", np.zeros(3))
-    with pytest.raises(ModelError, match=r"one\.npy: not an \.npz file"):
+    with pytest.raises(UsageError, match=r"one\.npy: not an \.npz file"):
         read_npz(tmp_path / "one.npy")
     np.savez(tmp_path / "pickle.npz", x=np.array([{}], dtype=object))
-    with pytest.raises(ModelError, match="no pickles"):
+    with pytest.raises(UsageError, match="no pickles"):
         read_npz(tmp_path / "pickle.npz")
 
 
@@ -53,7 +53,7 @@ def test_an_array_larger_than_its_file_is_refused_before_memory_is_taken(
     )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("in0.npy", header.getvalue() + bytes(12))
-    with pytest.raises(ModelError, match=r"claims\.npz: array 'in0\.npy': .*does not fit"):
+    with pytest.raises(UsageError, match=r"claims\.npz: array 'in0\.npy': .*does not fit"):
         read_npz(path)
 
 
@@ -61,7 +61,7 @@ def test_what_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, in0=np.zeros(1 << 20, np.uint8))
     assert path.stat().st_size < 4096
-    with pytest.raises(ModelError, match=r"bomb\.npz: unpacks to \d+ bytes in 1 arrays; allowed"):
+    with pytest.raises(UsageError, match=r"bomb\.npz: unpacks to \d+ bytes in 1 arrays; allowed"):
         read_npz(path, max_bytes=1 << 19)
 
 
@@ -83,5 +83,5 @@ def test_a_damaged_file_is_a_model_error_or_reads(tmp_path: Path, data: st.DataO
     ):
         content[at] = value
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    with contextlib.suppress(ModelError):
+    with contextlib.suppress(UsageError):
         read_npz(path)

@@ -13,6 +13,7 @@ from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError
 from targets.edge_tpu.check import check_edge_tpu, predict
 from targets.edge_tpu.compiled import left_on_cpu, mapped_ops
+from tests.oracle.build import Builder, options, per_tensor
 from tests.targets.edge_tpu.graphs import ADD, CONV, line, tensor
 
 ARG_MAX = ("ARG_MAX", {"dtype": "int8"})
@@ -53,8 +54,8 @@ def test_what_the_compiler_refuses_as_a_whole() -> None:
         predict(replace(graph, tensors=(moving, *graph.tensors[1:])))
 
 
-def test_a_computed_shape_is_no_constant() -> None:
-    graph = line(("RESHAPE", {"version": 1}))
+def test_computed_axes_are_no_constant() -> None:
+    graph = line(("MEAN", {"version": 1}))
     shape = tensor(2, (4,), "int32")
     [node] = graph.nodes
     computed = replace(node, inputs=(0, 2))
@@ -103,3 +104,15 @@ def test_a_public_pair_is_predicted_as_it_was_compiled() -> None:
 def test_public_int8_models_map_whole() -> None:
     for name in ("mobilenet_v2_1.0_224_int8.tflite", "vww_96_int8.tflite", "ad01_int8.tflite"):
         assert predict(read_tflite(model(name)).main).left == ()
+
+
+@pytest.mark.parametrize("op", ["RESHAPE", "PAD", "RESIZE_BILINEAR"])
+def test_a_computed_size_is_refused_by_the_compiler(op: str) -> None:
+    builder, quant = Builder(), per_tensor(0.1)
+    x, y = (builder.tensor((1, 4, 4, 2), "int8", quant) for _ in range(2))
+    shape = builder.tensor((4,), "int32")
+    builder.op("SHAPE", [x], [shape], options("Shape"))
+    builder.op(op, [x, shape], [y])
+    graph = read_tflite(builder.finish([x], [y])).main
+    with pytest.raises(ModelError, match=rf"dynamic-sized tensors: the size of {op} \(node 1\)"):
+        predict(graph)

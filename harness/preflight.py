@@ -1,0 +1,93 @@
+"""What can be told to be wrong before minutes of work: the references, the recipe, the chip, what
+is installed, and labels that the model or the limits do not fit."""
+
+from math import prod
+
+from harness.check import check_soc
+from harness.device import NO_DEVICE, Device
+from harness.errors import UsageError
+from harness.extras import require_extra
+from harness.limits import Limits
+from harness.model import Model
+from harness.quantize import check_listed, check_suffix
+from harness.recipe import Recipe
+from harness.sources.data import parse_data
+from harness.sources.dataset import Dataset
+from harness.sources.models import LOWERED_SUFFIXES, parse_model
+from harness.target import Target
+
+_CONVERTERS = {
+    "litert": ("litert", "torch", "litert_torch", "ai_edge_quantizer"),
+    "executorch": ("executorch", "torch", "executorch", "torchao"),
+}
+"""By the target's runtime: the extra, and what of it a conversion needs."""
+
+
+def check_choices(
+    target: Target,
+    model: str,
+    data: str | None,
+    recipe: Recipe | None,
+    *,
+    soc: str | None = None,
+    device: Device = NO_DEVICE,
+) -> None:
+    """Check what can be checked before the model is loaded.
+
+    Args:
+        data: None where none is needed.
+        soc: see `Target.socs`.
+
+    Raises:
+        UsageError: a reference names nothing, the target takes no such recipe or chip, the device
+            does not run the target, or a package is not installed.
+    """
+    kind = parse_model(model).kind
+    check_suffix(target, kind, model)
+    if data is not None:
+        parse_data(data)
+    check_soc(target, soc)
+    if recipe is not None:
+        check_listed(target, recipe)
+    if device != NO_DEVICE and target.name not in device.targets:
+        raise UsageError(
+            f"device {device.name} does not run {target.name}; "
+            f"it runs: {', '.join(device.targets) or 'nothing'}"
+        )
+    if kind not in LOWERED_SUFFIXES:
+        extra, *packages = _CONVERTERS[target.runtime]
+        require_extra(extra, *packages)
+
+
+def check_labels(dataset: Dataset, model: Model, limits: Limits, where: str) -> None:
+    """Check that the labels are classes of the model's, and there where a limit needs them.
+
+    Raises:
+        UsageError: a label is not a class of any output of classes, or a limit has nothing to be
+            held against.
+    """
+    if dataset.labels is None:
+        needing = [
+            name
+            for name in ("min_top1", "min_top5", "max_drop_vs_float")
+            if getattr(limits.accuracy, name) is not None
+        ]
+        if needing:
+            raise UsageError(
+                f"limits: accuracy.{needing[0]} needs labels, and {where} has none; add them, or "
+                "take the limit out"
+            )
+        return
+    most = max((_classes(output.shape) for output in model.outputs), default=0)
+    if most and dataset.labels.max() >= most:
+        sample = int(dataset.labels.argmax())
+        raise UsageError(
+            f"{where}: labels, sample {sample}: class {dataset.labels[sample]} is outside the "
+            f"model's {most} classes (0 to {most - 1})"
+        )
+
+
+def _classes(shape: tuple[int, ...]) -> int:
+    """How many classes an output of that shape tells apart, one row for each sample; else 0."""
+    row = shape[1:]
+    return max(row) if row and max(row) == prod(row) >= 2 else 0

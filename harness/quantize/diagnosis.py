@@ -1,0 +1,111 @@
+"""Why a model cannot be lowered, for its author: which module and line, what is not possible, what
+to do. The converter's own words stay in the log, which is named."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import HarnessError, ModelError
+from harness.isolate import run_isolated
+from harness.model import Model
+from harness.quantize.causes import Explanation, explain
+from harness.quantize.culprits import exported, first_nan, place, suspects
+from harness.sources.models import LOWERED_SUFFIXES, parse_model
+from harness.target import Progress, no_progress
+from harness.wording import first_line
+
+_TIMEOUT_S = 300.0
+_LOG_BYTES = 1 << 16
+_MOST_PLACES = 3
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a second look at the model found.
+
+    Attributes:
+        places: modules and lines that the failure may come from, the first ones.
+        more: how many others.
+        nan: place of the first value that is not a number; "" for none.
+        wild: an output of the float model is not finite.
+    """
+
+    places: tuple[str, ...] = ()
+    more: int = 0
+    nan: str = ""
+    wild: bool = False
+
+
+def explained(
+    error: ModelError, model: Model, samples: Path, *, progress: Progress = no_progress
+) -> ModelError:
+    """The error as its author can act on it.
+
+    Args:
+        error: of a lowering or trial in a process of its own.
+        model: what was lowered.
+        samples: calibration samples as ``in0, …``.
+    """
+    if not error.log:  # it is somebody's own message already
+        return error
+    text = error.raw if explain(error.raw) else _with_log(error)
+    known = explain(text)
+    found = Diagnosis()
+    if not model.resolved.endswith(LOWERED_SUFFIXES):
+        progress("looking for the cause", 0, None)
+        try:
+            found = run_isolated(
+                _diagnose,
+                model.resolved,
+                text,
+                error.raw,
+                samples,
+                what=f"{model.reference}: looking for the cause",
+                timeout_s=_TIMEOUT_S,
+            )
+        except HarnessError:  # then what is known must do
+            found = Diagnosis()
+    return ModelError(_worded(error, model.reference, known, found), raw=error.raw, log=error.log)
+
+
+def _with_log(error: ModelError) -> str:
+    """The failure's own words and the end of what was printed."""
+    try:
+        with Path(error.log).open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, 2) - _LOG_BYTES))
+            return error.raw + "\n" + stream.read().decode(errors="replace")
+    except OSError:
+        return error.raw
+
+
+def _diagnose(resolved: str, text: str, raw: str, samples: Path, _progress: Progress) -> Diagnosis:
+    """Isolated only. The cause is in `text`; `raw` is what names operators and lines."""
+    program = exported(parse_model(resolved))
+    known = explain(text)
+    nodes = suspects(program, raw, known)
+    places = list(dict.fromkeys(place(node) for node in nodes))
+    nan, wild = first_nan(program, samples) if known is None else (None, False)
+    return Diagnosis(
+        tuple(places[:_MOST_PLACES]),
+        max(0, len(places) - _MOST_PLACES),
+        place(nan) if nan is not None else "",
+        wild,
+    )
+
+
+def _worded(error: ModelError, model: str, known: Explanation | None, found: Diagnosis) -> str:
+    said = first_line(error.raw)
+    where = " or ".join(found.places) + (f" or {found.more} more" if found.more else "")
+    if known is not None:
+        at = f": {where}" if where else ""
+        return (
+            f"{model}{at}: {known.what}. What to do: {known.remedy}. "
+            f"The converter's own words: {error.log}"
+        )
+    if found.nan or found.wild:
+        made = f"first in {found.nan}" if found.nan else "an output is infinite"
+        return (
+            f"{model}: the float model itself gives values that are not finite from the "
+            f"calibration samples: {made}. What to do: mend the model or the samples; nothing can "
+            f"be quantized to such ranges. It ended with: {said} (output: {error.log})"
+        )
+    return f"{error}\n  It may come from {where}" if where else str(error)
