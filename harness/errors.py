@@ -86,13 +86,15 @@ class ModelError(HarnessError):
         message: what went wrong, in words.
         raw: all that a library or a failed process said of it, where the message has a part.
         log: file with what it printed, "" for none.
+        place: line of the user's own code that it came from, "" for none.
     """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, raw: str = "", log: str = "") -> None:
+    def __init__(self, message: str, *, raw: str = "", log: str = "", place: str = "") -> None:
         self.raw = raw
         self.log = log
+        self.place = place
         super().__init__(message)
 
 

@@ -96,14 +96,16 @@ def run_isolated(
         return result
     if kind != "timeout" and (full := full_now()):
         raise full
-    raw = ""
+    raw = place = ""
     if kind == "raised":
-        reason, raw = f"{value[0]} (traceback: {log})", value[1]
+        raw, place = value
+        at = f", at {place}" if place else ""
+        reason = f"{first_line(raw)}{at} (traceback: {log})"
     elif kind == "timeout":
         reason = f"not done after {timeout_s:g} s, killed (output: {log})"
     else:
         reason = _ending(child.returncode, log)
-    raise ModelError(f"{what}: {reason}", raw=raw or reason, log=str(log))
+    raise ModelError(f"{what}: {reason}", raw=raw or reason, log=str(log), place=place)
 
 
 def _start(events: int, log: int) -> "subprocess.Popen[bytes]":
@@ -240,8 +242,7 @@ def serve(events_fd: int) -> NoReturn:
     except BaseException as error:  # user code may raise anything, SystemExit too
         _print_traceback()
         raw = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
-        place = users_place(error.__traceback__)
-        outcome = "raised", (first_line(raw) + (f", at {place}" if place else ""), raw)
+        outcome = "raised", (raw, users_place(error.__traceback__))
         if full := host_full(error):
             outcome = "refused", pickle.dumps(full)
     events.send(outcome)

@@ -1,8 +1,6 @@
 """What can be told to be wrong before minutes of work: the references, the recipe, the chip, what
 is installed, and labels that the model or the limits do not fit."""
 
-from math import prod
-
 from harness.check import check_soc
 from harness.device import NO_DEVICE, Device
 from harness.errors import UsageError
@@ -11,6 +9,8 @@ from harness.limits import Limits
 from harness.model import Model
 from harness.quantize import check_listed, check_suffix
 from harness.recipe import Recipe
+from harness.scoring import declared_outputs, scored_output
+from harness.sources.batches import sample_count
 from harness.sources.data import parse_data
 from harness.sources.dataset import Dataset
 from harness.sources.models import LOWERED_SUFFIXES, parse_model
@@ -60,11 +60,11 @@ def check_choices(
 
 
 def check_labels(dataset: Dataset, model: Model, limits: Limits, where: str) -> None:
-    """Check that the labels are classes of the model's, and there where a limit needs them.
+    """Check that the labels fit an output of the model, and are there where a limit needs them.
 
     Raises:
-        UsageError: a label is not a class of any output of classes, or a limit has nothing to be
-            held against.
+        UsageError: no output can be held against the labels, or a limit has none to be held
+            against.
     """
     if dataset.labels is None:
         needing = [
@@ -77,17 +77,5 @@ def check_labels(dataset: Dataset, model: Model, limits: Limits, where: str) -> 
                 f"limits: accuracy.{needing[0]} needs labels, and {where} has none; add them, or "
                 "take the limit out"
             )
-        return
-    most = max((_classes(output.shape) for output in model.outputs), default=0)
-    if most and dataset.labels.max() >= most:
-        sample = int(dataset.labels.argmax())
-        raise UsageError(
-            f"{where}: labels, sample {sample}: class {dataset.labels[sample]} is outside the "
-            f"model's {most} classes (0 to {most - 1})"
-        )
-
-
-def _classes(shape: tuple[int, ...]) -> int:
-    """How many classes an output of that shape tells apart, one row for each sample; else 0."""
-    row = shape[1:]
-    return max(row) if row and max(row) == prod(row) >= 2 else 0
+    elif model.outputs:
+        scored_output(declared_outputs(model), dataset.labels, sample_count(dataset.inputs))

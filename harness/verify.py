@@ -264,7 +264,8 @@ def _variables(graph: Graph, profile: ArithmeticProfile, got: Mapping[int, Array
         return Emulation(())
     alone = replace(graph, nodes=nodes, inputs=tuple(given), outputs=read)
     emulation = emulate(alone, profile, [got[index] for index in given])
-    return replace(emulation, tensors=dict(zip(read, emulation.outputs, strict=True)))
+    values = zip(read, emulation.outputs, strict=True)
+    return replace(emulation, tensors={i: x for i, x in values if x is not None})
 
 
 def _judge(

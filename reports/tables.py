@@ -32,6 +32,8 @@ _CHANGE_STYLES = {
 _SHOWN_TENSORS = 10
 _SHOWN_OPS = 5
 _BAR_CHARS = 40
+_LONGEST_REASON = 4000
+"""Of a line: far above any that edgefarm words itself; what others said is cut to this."""
 
 
 def runs_table(runs: Sequence[Run]) -> Table:
@@ -327,5 +329,5 @@ def _indented(content: RenderableType) -> Padding:
 
 
 def _bullet(text: str, style: str) -> Padding:
-    lines = "\n".join(words.printable(line, 400) for line in text.splitlines())
+    lines = "\n".join(words.printable(line, _LONGEST_REASON) for line in text.splitlines())
     return _indented(Text(f"· {lines}", style=style))

@@ -22,6 +22,8 @@ MAX_CALLED_NODES = 1 << 16
 NODES_PER_BINDING = 8
 """What binding a node to new shapes counts as: it takes about as long as running that many."""
 MAX_VARIABLES = 4096
+MAX_FORESEEN = 64
+"""Graphs that never ran and are looked through for what they may promise."""
 _MOST_CALLEES = 64
 
 CONTROL_OPS = (
@@ -86,6 +88,7 @@ class Session:
     _callees: dict[tuple[int, tuple[tuple[int, ...], ...]], Callee] = field(default_factory=dict)
     _done_once: set[int] = field(default_factory=set)
     _kept: dict[int, Promise] = field(default_factory=dict)
+    _foreseen: dict[int, Promise] = field(default_factory=dict)
     _depth: int = 0
     _spent: int = 0
 
@@ -169,15 +172,18 @@ class Session:
     def promise_of_called(self, node: Node) -> Promise:
         """The weakest promise of all graphs that a node may call: as they ran; of one that never
         ran, what may be foreseen, where an op without an entry counts as assumed."""
-        promises = set[Promise]()
-        for index in called_graphs(node):
-            if index not in self._kept and 0 <= index < len(self.graphs):
-                self._kept[index] = "exact"  # while it is looked through: it may call itself
-                foreseen = self.foresee(self.graphs[index])
-                del self._kept[index]
-                promises.add("assumed" if foreseen == "unknown" else foreseen)
-            promises.add(self._kept.get(index, "exact"))
-        return weakest_of(promises)
+        return weakest_of(self._promise_of_graph(index) for index in called_graphs(node))
+
+    def _promise_of_graph(self, index: int) -> Promise:
+        if index in self._kept or not 0 <= index < len(self.graphs):
+            return self._kept.get(index, "exact")
+        if index not in self._foreseen:
+            if len(self._foreseen) == MAX_FORESEEN:
+                return "assumed"
+            self._foreseen[index] = "exact"  # while it is looked through: it may call itself
+            promise = self.foresee(self.graphs[index])
+            self._foreseen[index] = "assumed" if promise == "unknown" else promise
+        return self._foreseen[index]
 
     def _assign(self, values: Sequence[Array], promise: Promise) -> "Result":
         """Source: LiteRT kernels/assign_variable.cc."""

@@ -112,7 +112,8 @@ def matrix_text(profiles: Sequence[ArithmeticProfile]) -> str:
     text += "\n" + _line(["op", "dtype", *letters]) + _line(["---"] * (len(profiles) + 2))
     for op, dtypes, cells in rows(profiles):
         text += _line([op, dtypes, *cells])
-    text += f"\n{', '.join(CONTROL_OPS)}: nothing is computed, exact in every profile.\n"
+    text += f"\n{', '.join(CONTROL_OPS)}: nothing is computed here, in any profile; each promises "
+    text += "the weakest of the graphs that it may call and of what was assigned.\n"
     by_name = {p.name: letter for letter, p in zip(letters, profiles, strict=True)}
     text += "\nWhat is not exact, and what was tried:\n\n"
     text += _listed(profiles, Evidence.ASSUMED, by_name, "tried")

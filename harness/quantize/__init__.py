@@ -77,7 +77,9 @@ def lower(
             try:
                 _lower_and_try(target, request, progress)
             except ModelError as error:
-                raise explained(error, model, samples, progress=progress) from error
+                raise explained(
+                    error, model, samples, runtime=target.runtime, progress=progress
+                ) from error
     return _for_target(load_artifact(stored / file), target.name, model, cache)
 
 

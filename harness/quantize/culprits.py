@@ -2,14 +2,14 @@
 they come from, or by the first value that is not a number. Isolated only."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from harness.quantize.causes import Explanation
-from harness.quantize.trial import first_batch
+from harness.artifact import TensorSpec
+from harness.causes import Explanation
+from harness.quantize.trial import samples_for
+from harness.slices import invocations
 from harness.sources.flat import flatten
 from harness.sources.models import load_original
 from harness.sources.npz import read_npz
@@ -83,10 +83,15 @@ def place(node: "torch.fx.Node") -> str:
 
 
 def first_nan(
-    program: "torch.export.ExportedProgram", samples: Path
+    program: "torch.export.ExportedProgram", specs: Sequence[TensorSpec], samples: Path
 ) -> "tuple[torch.fx.Node | None, bool]":
     """The first node whose value is not a number for some sample, and whether an output is not
-    finite. Infinities inside are left alone: masks are made of them."""
+    finite. Infinities inside are left alone: masks are made of them.
+
+    Args:
+        specs: the model's own inputs, see `harness.sources.batches.model_specs`.
+        samples: an ``.npz`` with ``in0, …`` of theirs.
+    """
     import torch
 
     module = program.module(check_guards=False)
@@ -101,8 +106,9 @@ def first_nan(
 
     wild = False
     with torch.no_grad():
-        for batch in _batches(program, samples):
-            given = Watching(module).run(*batch)
+        taken = samples_for(specs, read_npz(samples))
+        for arrays in invocations(specs, taken, _MOST_BATCHES):
+            given = Watching(module).run(*map(torch.from_numpy, arrays))
             tensors = [x for x in flatten(given).tensors.values() if x.is_floating_point()]
             wild = wild or not all(bool(torch.isfinite(x).all()) for x in tensors)
             if found:
@@ -118,20 +124,3 @@ def _has_nan(value: object) -> bool:
         and value.is_floating_point()
         and bool(torch.isnan(value).any())
     )
-
-
-def _batches(
-    program: "torch.export.ExportedProgram", samples: Path
-) -> "Iterable[list[torch.Tensor]]":
-    import torch
-
-    args, kwargs = program.example_inputs or ((), {})
-    examples = list((flatten(args).tensors | flatten(kwargs).tensors).values())
-    arrays = read_npz(samples)
-    columns = [arrays[f"in{index}"] for index in range(len(examples))]
-    size = examples[0].shape[0] if examples[0].ndim else 1
-    for start in range(0, min(len(columns[0]), size * _MOST_BATCHES), size):
-        yield [
-            torch.from_numpy(np.ascontiguousarray(first_batch(x[start:], size))).to(y.dtype)
-            for x, y in zip(columns, examples, strict=True)
-        ]

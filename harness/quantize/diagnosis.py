@@ -4,13 +4,15 @@ to do. The converter's own words stay in the log, which is named."""
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.causes import explain, in_words
 from harness.errors import HarnessError, ModelError
 from harness.isolate import run_isolated
 from harness.model import Model
-from harness.quantize.causes import Explanation, explain
+from harness.quantize.alone import failing_alone
 from harness.quantize.culprits import exported, first_nan, place, suspects
+from harness.sources.batches import model_specs
 from harness.sources.models import LOWERED_SUFFIXES, parse_model
-from harness.target import Progress, no_progress
+from harness.target import Progress, Runtime, no_progress
 from harness.wording import first_line
 
 _TIMEOUT_S = 300.0
@@ -36,7 +38,12 @@ class Diagnosis:
 
 
 def explained(
-    error: ModelError, model: Model, samples: Path, *, progress: Progress = no_progress
+    error: ModelError,
+    model: Model,
+    samples: Path,
+    *,
+    runtime: Runtime,
+    progress: Progress = no_progress,
 ) -> ModelError:
     """The error as its author can act on it.
 
@@ -44,6 +51,7 @@ def explained(
         error: of a lowering or trial in a process of its own.
         model: what was lowered.
         samples: calibration samples as ``in0, …``.
+        runtime: that it was lowered for.
     """
     if not error.log:  # it is somebody's own message already
         return error
@@ -52,19 +60,30 @@ def explained(
     found = Diagnosis()
     if not model.resolved.endswith(LOWERED_SUFFIXES):
         progress("looking for the cause", 0, None)
-        try:
-            found = run_isolated(
-                _diagnose,
-                model.resolved,
-                text,
-                error.raw,
-                samples,
-                what=f"{model.reference}: looking for the cause",
-                timeout_s=_TIMEOUT_S,
-            )
-        except HarnessError:  # then what is known must do
-            found = Diagnosis()
-    return ModelError(_worded(error, model.reference, known, found), raw=error.raw, log=error.log)
+        found = _looked_for(error, model, text, samples)
+        nothing = known is None and not (found.places or found.nan or found.wild)
+        if nothing and runtime == "litert" and (alone := failing_alone(model, progress)):
+            found = Diagnosis((f"{alone}, which does not convert by itself either",))
+    where = " or ".join(found.places) + (f" or {found.more} more" if found.more else "")
+    if known is not None:
+        at = where or error.place
+        return in_words(known, model.reference + (f": {at}" if at else ""), error)
+    return ModelError(_unknown(error, model.reference, where, found), raw=error.raw, log=error.log)
+
+
+def _looked_for(error: ModelError, model: Model, text: str, samples: Path) -> Diagnosis:
+    try:
+        return run_isolated(
+            _diagnose,
+            model,
+            text,
+            error.raw,
+            samples,
+            what=f"{model.reference}: looking for the cause",
+            timeout_s=_TIMEOUT_S,
+        )
+    except HarnessError:  # then what is known must do
+        return Diagnosis()
 
 
 def _with_log(error: ModelError) -> str:
@@ -77,13 +96,13 @@ def _with_log(error: ModelError) -> str:
         return error.raw
 
 
-def _diagnose(resolved: str, text: str, raw: str, samples: Path, _progress: Progress) -> Diagnosis:
+def _diagnose(model: Model, text: str, raw: str, samples: Path, _progress: Progress) -> Diagnosis:
     """Isolated only. The cause is in `text`; `raw` is what names operators and lines."""
-    program = exported(parse_model(resolved))
+    program = exported(parse_model(model.resolved))
     known = explain(text)
     nodes = suspects(program, raw, known)
     places = list(dict.fromkeys(place(node) for node in nodes))
-    nan, wild = first_nan(program, samples) if known is None else (None, False)
+    nan, wild = first_nan(program, model_specs(model), samples) if known is None else (None, False)
     return Diagnosis(
         tuple(places[:_MOST_PLACES]),
         max(0, len(places) - _MOST_PLACES),
@@ -92,20 +111,18 @@ def _diagnose(resolved: str, text: str, raw: str, samples: Path, _progress: Prog
     )
 
 
-def _worded(error: ModelError, model: str, known: Explanation | None, found: Diagnosis) -> str:
-    said = first_line(error.raw)
-    where = " or ".join(found.places) + (f" or {found.more} more" if found.more else "")
-    if known is not None:
-        at = f": {where}" if where else ""
-        return (
-            f"{model}{at}: {known.what}. What to do: {known.remedy}. "
-            f"The converter's own words: {error.log}"
-        )
+def _unknown(error: ModelError, model: str, where: str, found: Diagnosis) -> str:
     if found.nan or found.wild:
         made = f"first in {found.nan}" if found.nan else "an output is infinite"
         return (
             f"{model}: the float model itself gives values that are not finite from the "
             f"calibration samples: {made}. What to do: mend the model or the samples; nothing can "
-            f"be quantized to such ranges. It ended with: {said} (output: {error.log})"
+            f"be quantized to such ranges. It ended with: {_ended(error)}"
         )
     return f"{error}\n  It may come from {where}" if where else str(error)
+
+
+def _ended(error: ModelError) -> str:
+    """The first line of what was said, and the log."""
+    said = first_line(error.raw)
+    return said if error.log in said else f"{said} (output: {error.log})"

@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.artifact import Manifest, manifest_beside, own_shape, sha256_file
 from harness.cache import content_key, default_cache
+from harness.causes import explain, in_words
 from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError, UsageError
 from harness.extras import require_extra
@@ -69,9 +70,16 @@ def open_model(text: str, progress: Progress = no_progress, *, shapes: Sequence[
         fixed = with_shapes(reference.path, shapes, default_cache(), progress)
         reference = replace(reference, path=fixed)
     progress("loading the model", 0, None)
-    described: Model = run_isolated(
-        _describe, text, reference, what=text, timeout_s=_TIMEOUT_S, progress=progress
-    )
+    try:
+        described: Model = run_isolated(
+            _describe, text, reference, what=text, timeout_s=_TIMEOUT_S, progress=progress
+        )
+    except ModelError as error:
+        known = explain(error.raw)
+        if known is None:
+            raise
+        at = f": {error.place}" if error.place else ""
+        raise in_words(known, text + at, error) from error
     return described
 
 

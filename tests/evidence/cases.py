@@ -163,6 +163,15 @@ def _of_several_graphs() -> Iterator[Case]:
             control.growing(),
             tuple((np.array(n, np.int32), x(2)) for n in (0, 1, 3)),
         ),
+        "IF over floats": (control.float_branch(), tuple((c, x(1, 5)) for c in conditions)),
+        "constants as outputs": (control.constant_outputs(), ((x(2, 3),), (x(2, 3),))),
+        "inputs of rank 0": (
+            control.scalars(),
+            tuple(
+                (c[0], x(2, 5), np.array(n, np.int32), np.array(9, np.int32))
+                for n, c in enumerate(conditions)
+            ),
+        ),
         "CALL_ONCE, variables": (control.running_sum(), tuple((x(1, 5),) for _ in range(5))),
         "resized inputs": (control.open_shapes(), ((x(3, 4, 5, 3),), (x(1, 6, 4, 3),))),
     }

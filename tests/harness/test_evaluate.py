@@ -10,6 +10,14 @@ import pytest
 from farm.transports import connect
 from harness import exactness
 from harness.arithmetic.profile import ArithmeticProfile
+from harness.artifact import (
+    Artifact,
+    Manifest,
+    Quantization,
+    TensorSpec,
+    save_manifest,
+    sha256_file,
+)
 from harness.cache import Cache
 from harness.deploy import MeasurePlan
 from harness.device import Device
@@ -20,6 +28,7 @@ from harness.limits import AccuracyLimits, DefaultLimits, ExactnessLimits, Limit
 from harness.recipe import RECIPES
 from harness.records import Outcome, Run, dump_run, parse_run
 from targets import get_target
+from tests.oracle.control import open_shapes
 from tests.oracle.models import Model, conv
 from tests.oracle.networks import RESIDUAL_TENSORS, residual, saturating
 
@@ -245,3 +254,39 @@ def test_a_torch_model_goes_the_whole_way(tmp_path: Path) -> None:
     wrong = saved(tmp_path, in0=x, labels=np.full(30, 7))
     with pytest.raises(UsageError, match="outside the model's 7 classes"):
         run(tmp_path, b"", wrong, model=model, recipe=RECIPES["static_wi8_ai8"])
+
+
+def test_a_file_that_edgefarm_made_takes_the_data_of_its_model(tmp_path: Path) -> None:
+    """Its manifest says that channels were first; a changed file is any other file again."""
+    made = conv(shape=(1, 6, 5, 3), channels=2)
+    file = tmp_path / "made.tflite"
+    file.write_bytes(made.data)
+    spec = TensorSpec("x", (1, 6, 5, 3), "int8", Quantization(1.0, 0), (0, 2, 3, 1))
+    output = TensorSpec("y", (1, 6, 5, 2), "int8", Quantization(1.0, 0), (0, 2, 3, 1))
+    size, digest = len(made.data), sha256_file(file)
+    manifest = Manifest(
+        digest, size, "litert", "host-litert", "static_wi8_ai8", "net.py:net", (spec,), (output,)
+    )
+    save_manifest(Artifact(file, manifest))
+    first = np.ascontiguousarray(samples(made, 4).transpose(0, 3, 1, 2))
+    last = run(tmp_path, made.data, saved(tmp_path, in0=samples(made, 4)))
+    data = saved(tmp_path, in0=first)
+    done = run(tmp_path, b"", data, model=str(file))
+    assert done.outcome is Outcome.PASS, done.reasons
+    assert done.recipe == "static_wi8_ai8"
+    assert any("was made of net.py:net by recipe static_wi8_ai8" in note for note in done.notes)
+    assert done.outputs_sha256 == last.outputs_sha256  # the device got the same integers
+    file.write_bytes(residual())
+    with pytest.raises(UsageError, match=r"np\.transpose|each sample has shape"):
+        run(tmp_path, b"", data, model=str(file))
+
+
+def test_open_sizes_are_fixed_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEFARM_CACHE", str(tmp_path / "cache"))
+    x = np.random.default_rng(0).integers(-128, 128, (3, 6, 5, 3), np.int8)
+    data = saved(tmp_path, in0=x)
+    with pytest.raises(UsageError, match="--shape in0=1,6,5,3"):
+        run(tmp_path, open_shapes(), data)
+    done = run(tmp_path, open_shapes(), data, shapes=("in0=1,6,5,3",))
+    assert done.exactness is not None
+    assert (done.exactness.verdict, done.exactness.outputs[0].elements) == ("exact", 15)

@@ -1,6 +1,7 @@
 """Tables for the terminal."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console, RenderableType
@@ -51,6 +52,12 @@ def test_one_run_in_full(passing: Run, failing: Run, broken: Run) -> None:
         assert word in text, word
     assert "calibration and evaluation share 12 samples" in shown(run_detail(passing))
     assert "RunnerKilled: device board-b" in shown(run_detail(broken))
+
+
+def test_a_long_reason_is_shown_whole(failing: Run) -> None:
+    reason = "net.py:net: what is not possible, and what to do: " + "words " * 200 + "the end"
+    text = " ".join(shown(run_detail(replace(failing, reasons=(reason,)))).split())
+    assert reason in text
 
 
 def test_the_histogram_names_its_outermost_bins() -> None:

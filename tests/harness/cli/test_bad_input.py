@@ -32,7 +32,7 @@ RANDOM = np.random.default_rng(0).bytes(3000)
     [
         ("absent.tflite", "absent.tflite"),
         ("absent.py:model", "absent.py"),
-        ("model.onnx", "a .pt2 file or a .tflite file"),
+        ("model.onnx", "a .pt2 file, a .tflite file or a .pte file"),
         ("zoo:nothing", "digits-cnn"),
         ("net.py", "function"),
         ("net.py:absent", "absent"),

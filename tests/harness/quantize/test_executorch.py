@@ -5,16 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.artifact import manifest_path, save_artifact
 from harness.cache import Cache
 from harness.errors import ModelError, UsageError
 from harness.model import Model
-from harness.quantize import lower
+from harness.quantize import check_recipe, lower
 from harness.quantize.trial import REFERENCE, run_once
 from harness.recipe import RECIPES, Recipe
+from harness.sources.models import open_model
 from harness.sources.split import Split
 from harness.target import no_progress
 from tests.harness.quantize.conftest import run
-from tests.harness.quantize.targets import EXECUTORCH
+from tests.harness.quantize.targets import EXECUTORCH, LITERT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -66,3 +68,26 @@ def test_recipes_without_a_counterpart_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=f"recipe {recipe.name}: (XNNPACK|weight_bits 4)"):
         lower(EXECUTORCH, digits, recipe, digits_data.calibration, cache=cache)
+
+
+def test_a_program_that_was_made_before_is_taken_with_its_manifest(
+    digits: Model, digits_data: Split, cache: Cache, tmp_path: Path
+) -> None:
+    recipe = RECIPES["static_wi8_ai8"]
+    made = lower(EXECUTORCH, digits, recipe, digits_data.calibration, cache=cache)
+    kept = save_artifact(made, tmp_path)
+    again = open_model(str(kept.path))
+    assert (again.quantized, again.recipe) == (True, recipe.name)
+    assert again.inputs[0].shape == (1, 1, 8, 8)
+    assert again.inputs[0].quantized
+    one = tuple(x[:1] for x in digits_data.evaluation)
+    taken = lower(EXECUTORCH, again, None, one, cache=cache)
+    assert taken.manifest.sha256 == made.manifest.sha256
+    assert taken.manifest.inputs == made.manifest.inputs
+    assert (taken.manifest.recipe, taken.manifest.model) == (recipe.name, str(kept.path))
+
+    with pytest.raises(UsageError, match="runs on targets with ExecuTorch"):
+        check_recipe(LITERT, again, None)
+    manifest_path(kept.path).unlink()
+    with pytest.raises(UsageError, match=r"model\.pte\.json is not beside it.* edgefarm verify"):
+        open_model(str(kept.path))

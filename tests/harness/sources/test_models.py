@@ -166,13 +166,18 @@ def test_a_model_without_a_tensor_in_its_outputs_says_what_it_returns(source: Pa
 
 @pytest.mark.parametrize(
     ("function", "message"),
-    [("raises", r"RuntimeError: weights\.bin is missing"), ("unexportable", r"data-dependent")],
+    [
+        ("raises", r"RuntimeError: weights\.bin is missing, at .*net\.py:\d+ in raises"),
+        ("unexportable", r"net\.py:\d+ in forward: an if, a loop .* do: choose with torch\.where"),
+    ],
 )
 def test_a_model_that_fails_is_named_with_the_reason(
     source: Path, function: str, message: str
 ) -> None:
-    with pytest.raises(ModelError, match=rf"net\.py:{function}: .*{message}.*traceback: ") as error:
+    with pytest.raises(ModelError, match=rf"net\.py:{function}: .*{message}.*") as error:
         open_model(f"{source}:{function}")
+    assert Path(error.value.log).read_text()
+    assert error.value.log in str(error.value)
     assert "Traceback" not in str(error.value)
 
 

@@ -1,12 +1,14 @@
 """Known causes of failed conversions: what the converters say, what it means, what to do.
 
-A table: add an entry with its converter's own words to `tests/harness/quantize/test_causes.py`.
+A table: add an entry with its converter's own words to `tests/harness/test_causes.py`.
 """
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from harness.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -219,6 +221,21 @@ def explain(raw: str) -> Explanation | None:
         what = cause.what.replace("{op}", op)
         return Explanation(what, remedy, cause.ops or named, cause.is_it)
     return None
+
+
+def in_words(known: Explanation, where: str, error: ModelError) -> ModelError:
+    """A known cause as an error: where, what is not possible, what to do, and the raw words' log.
+
+    Args:
+        where: the model, and the place in it.
+        error: of the process that failed.
+    """
+    return ModelError(
+        f"{where}: {known.what}. What to do: {known.remedy}. The tool's own words: {error.log}",
+        raw=error.raw,
+        log=error.log,
+        place=error.place,
+    )
 
 
 def _remedy(op: str) -> str:
