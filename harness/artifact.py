@@ -103,12 +103,30 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a tensor of the file is in the model.
+
+    Attributes:
+        node: the node of the exported program whose output it is.
+        module: the user's module of that node; "" for the model itself.
+    """
+
+    node: str
+    module: str
+
+    def __str__(self) -> str:
+        """As tables show it."""
+        return f"{self.module} ({self.node})" if self.module else self.node
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What an artifact is and how it came to be.
 
     Attributes:
         findings: what was found in the lowered file.
         reached: what the recipe did to each layer; empty for a recipe that quantizes nothing.
+        origins: by tensor inside the file, what it is in the model, where that is known.
         soc: the chip that it was compiled for; None where it runs on any.
         placement: what the accelerator's compiler did; None where none was called.
         vendor_build: build of the vendor's libraries that compiled it; empty where any will do.
@@ -126,6 +144,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     reached: tuple[Layer, ...] = ()
+    origins: dict[str, Origin] = field(default_factory=dict)
     soc: str | None = None
     placement: PlacementReport | None = None
     vendor_build: str = ""

@@ -39,7 +39,7 @@ from harness.observed import (
 from harness.preflight import check_choices, check_labels
 from harness.protocol import Kernels
 from harness.quantize import check_recipe, lower
-from harness.quantize.reference import float_outputs, float_tensors
+from harness.quantize.reference import float_layers, float_outputs, float_tensors
 from harness.read_facts import read_facts
 from harness.readiness import throttling, wait_until_ready
 from harness.recipe import Recipe
@@ -195,7 +195,7 @@ def _walk(
         record.add(host_latency=_host_latency(record, request, connect, artifact, inputs))
 
     in_float = float_outputs(model, samples.evaluation, cache=cache, progress=progress)
-    inner = _inner_in_float(model, samples, emulated, cache, progress)
+    inner = _inner_in_float(model, samples, artifact, emulated, cache=cache, progress=progress)
     real_outputs = _real(artifact, outputs)
     record.add(
         accuracy=accuracy_of(
@@ -217,15 +217,25 @@ def _walk(
 
 
 def _inner_in_float(
-    model: Model, samples: Split, emulated: Emulated, cache: Cache, progress: Progress
+    model: Model,
+    samples: Split,
+    artifact: Artifact,
+    emulated: Emulated,
+    *,
+    cache: Cache,
+    progress: Progress,
 ) -> Mapping[str, Array]:
-    """The float model's tensors on the traced samples."""
+    """The float model's tensors on the traced samples: from what the artifact's own runtime was
+    given."""
     ranges = emulated.exactness.traced_samples
     if not emulated.tensors or not ranges:
         return {}
     chosen = np.concatenate([np.arange(start, stop) for start, stop in ranges])
     traced = take_samples(samples.evaluation, chosen)
-    return float_tensors(model, traced, cache=cache, progress=progress)
+    if artifact.manifest.runtime == "litert":
+        return float_tensors(model, traced, cache=cache, progress=progress)
+    origins = artifact.manifest.origins
+    return float_layers(model, traced, origins, emulated.tensors, cache=cache, progress=progress)
 
 
 def _emulate_only(
@@ -325,8 +335,9 @@ def _cost(
     outputs = _real(artifact, known if complete else on_device)
     names = [spec.name for spec in artifact.manifest.outputs]
     inner = [name for name in emulated.tensors if name in tensors_in_float and name not in names]
+    origins = artifact.manifest.origins
     return quantization_cost(
-        [*names, *inner],
+        [*names, *(str(origins.get(name, name)) for name in inner)],
         [*outputs, *(emulated.tensors[name] for name in inner)],
         [*in_float, *(tensors_in_float[name] for name in inner)],
         of="float model" if complete else "float model, against the device (not emulated)",

@@ -13,11 +13,18 @@ from harness.emulator.tflite import MAX_ELEMENTS, MAX_RANK
 
 
 class GraphBuilder:
-    """A graph that grows."""
+    """A graph that grows.
+
+    Attributes:
+        place: where in the file the nodes stand that are being added, in the reader's own terms.
+        places: by tensor that a node makes, the place of that node.
+    """
 
     def __init__(self) -> None:
         self._tensors: list[Tensor] = []
         self._nodes: list[Node] = []
+        self.place: tuple[int, ...] = ()
+        self.places: dict[int, tuple[int, ...]] = {}
 
     def __getitem__(self, index: int) -> Tensor:
         return self._tensors[index]
@@ -58,6 +65,7 @@ class GraphBuilder:
         """Add a node behind the others."""
         index = len(self._nodes)
         self._nodes.append(Node(index, op, tuple(inputs), tuple(outputs), dict(options or {})))
+        self.places |= dict.fromkeys(outputs, self.place)
 
     @property
     def written(self) -> set[int]:

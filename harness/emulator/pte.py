@@ -93,6 +93,8 @@ class Method:
         file: what it was read from.
         values: by tensor, the program's value.
         inside: by tensor that only a delegate sees, its instruction and its id in the payload.
+        places: by computed tensor, the number of its instruction; in a delegate's payload also the
+            debug handle of its node.
         views: by tensor that lies where another one does and that nothing writes, that other one.
     """
 
@@ -100,6 +102,7 @@ class Method:
     file: "ProgramFile"
     values: Mapping[int, int]
     inside: Mapping[int, tuple[int, int]]
+    places: Mapping[int, tuple[int, ...]]
     views: Mapping[int, int]
 
 
@@ -220,7 +223,8 @@ class _MethodReader:
         graph, views = with_views(read, self._places)
         check_flow(graph)
         values = {tensor: value for value, tensor in self._tensors.items()}
-        return Method(graph, self._file, values, self._inside, views)
+        places = self._builder.places
+        return Method(graph, self._file, values, self._inside, places, views)
 
     def _value(self, index: int) -> tuple[int, Table]:
         """A value's type and table."""
@@ -269,6 +273,7 @@ class _MethodReader:
 
     def _instruction(self, instruction: Table, number: int) -> None:
         kind, call = instruction.union(1)
+        self._builder.place = (number,)
         if kind == _KERNEL_CALL:
             arguments = Arguments(
                 self._builder,

@@ -111,8 +111,11 @@ def add_payload(
             if made in payload.values and payload.values[made].datatype == DYNAMIC:
                 real[made] = source
     scope = Scope(builder, payload.values, dict(external), real, name)
+    outer = builder.place
     for node in payload.nodes:
+        builder.place = (*outer, node.handle)
         _add_node(scope, node)
+    builder.place = outer
     return scope.tensors
 
 

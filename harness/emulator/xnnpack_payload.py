@@ -81,11 +81,13 @@ class PayloadNode:
     Attributes:
         kind: by the schema's number in the union.
         table: its fields.
+        handle: ExecuTorch's debug handle of the operator that it is, or is part of.
         low, high: the range of its output, infinite where it is open.
     """
 
     kind: int
     table: Table
+    handle: int
     low: float
     high: float
 
@@ -157,7 +159,7 @@ class PayloadReader:
         high = math.inf if limits is None else limits.real(1)
         if math.isnan(low) or math.isnan(high):
             raise ReadError("a delegate node whose range is not a number")
-        return PayloadNode(kind, fields, low, high)
+        return PayloadNode(kind, fields, table.integer(2), low, high)
 
     def _value(self, table: Table, quantized: Table | None, identity: int) -> Value:
         where = f"delegate value {identity}"

@@ -5,7 +5,9 @@ Everything here runs in an isolated process.
 
 import shutil
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Set
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,25 +15,35 @@ import numpy as np
 
 from harness.artifact import (
     Artifact,
-    Layer,
     Manifest,
+    Origin,
     Quantization,
     TensorSpec,
     load_artifact,
     save_manifest,
     sha256_file,
 )
-from harness.emulator.pte import SCALAR_TYPES
-from harness.errors import UsageError
+from harness.emulator.pte import SCALAR_TYPES, read_method
+from harness.errors import ModelError, UsageError
 from harness.extras import require_extra
-from harness.quantize.finite import observe, refuse_undefined_weights
+from harness.model import Model
+from harness.quantize.finite import Spans, observe, refuse_undefined_weights
 from harness.quantize.inspect_lowered import inspect_file
+from harness.quantize.origins import handles_of, origins_of
 from harness.quantize.reached import with_reached
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import tool_versions
 from harness.quantize.trial import REFERENCE
-from harness.quantize.xnnpack_graph import fold_padding, quantizer, separate_weights
+from harness.quantize.xnnpack_graph import (
+    fold_padding,
+    name_strides,
+    quantizer,
+    refuse_without_kernel,
+    separate_weights,
+    stranded_operators,
+)
 from harness.quantize.xnnpack_masks import masked_nodes
+from harness.quantize.xnnpack_moves import changes_in_place, keep_scales, slice_chunks
 from harness.quantize.xnnpack_reached import layers_of
 from harness.recipe import Recipe
 from harness.sources.models import load_float32, parse_model
@@ -61,32 +73,100 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
     if request.recipe is None:
         return _as_it_came(request)
     recipe = _supported(request.recipe)
-    import torch
 
     progress("exporting", 0, None)
     module, examples = load_float32(parse_model(request.model.resolved))
     refuse_undefined_weights(module, request.model.reference)
     samples = list(model_batches(request.model, read_npz(request.calibration), examples))
-    exported = torch.export.export(module, examples).module(check_guards=False)
-    fold_padding(exported)
-    separate_weights(exported)
-    if recipe.mode != "float":
-        seen = observe(
-            exported,
-            samples if recipe.needs_calibration() else samples[:1],
-            request.model.reference,
-        )
-        exported = _quantize(exported, recipe, samples, progress, masked_nodes(exported, seen))
-    with torch.no_grad():
-        expected = exported(*samples[0])
-    program = torch.export.export(exported, examples)
-    inputs, outputs = _integer_boundary(program) if recipe.mode == "static" else ({}, {})
-    path, outside, layers = _write(program, recipe, request.folder, progress)
-    _save_reference(expected, request.folder)
-    artifact = _described(request, path, inputs, outputs, _notes(recipe, outside, inputs, outputs))
+    what = request.model.reference
+    made = _lower(module, examples, recipe, samples, what, progress=progress)
+    refuse_without_kernel(made.edge.exported_program(), request.model.reference)
+    layers = layers_of(made.edge.exported_program(), recipe)
+    path, origins = _write(made, request.folder)
+    _save_reference(made.expected, request.folder)
+    artifact = _described(request, path, made, _notes(recipe, made), origins)
     artifact = replace(artifact, manifest=with_reached(artifact.manifest, recipe, layers))
     save_manifest(artifact)
     return artifact
+
+
+@dataclass(frozen=True, eq=False)
+class _Lowered:
+    """A program before it is written.
+
+    Attributes:
+        edge: ExecuTorch's form of it, with what XNNPACK takes in delegates.
+        model: the float graph that it was made from.
+        expected: what the graph gave for the first batch before.
+        inputs, outputs: the scales at its boundary.
+        in_float: what XNNPACK would not take quantized, so that it was left in float, by `origin`:
+            in words.
+    """
+
+    edge: Any
+    model: "torch.fx.Graph"
+    expected: Any
+    inputs: Boundary
+    outputs: Boundary
+    in_float: dict[str, str]
+
+
+def _lower(
+    module: "torch.nn.Module",
+    examples: "Tensors",
+    recipe: Recipe,
+    samples: "list[Tensors]",
+    what: str,
+    *,
+    progress: Progress,
+) -> _Lowered:
+    """Quantize and partition; again without what was quantized and then not taken by XNNPACK: the
+    portable kernels have no quantized convolutions and the like."""
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    in_float: dict[str, str] = {}
+    seen: Spans = {}
+    while True:
+        graph = _prepared(torch.export.export(module, examples))
+        model = deepcopy(graph.graph)
+        if recipe.mode != "float":
+            used = samples if recipe.needs_calibration() else samples[:1]
+            seen = seen or observe(graph, used, what)
+            masked = masked_nodes(graph, seen)
+            graph = _quantize(graph, recipe, used, in_float.keys(), masked, progress=progress)
+        with torch.no_grad():
+            expected = graph(*samples[0])
+        program = torch.export.export(graph, examples)
+        inputs, outputs = _integer_boundary(program) if recipe.mode == "static" else ({}, {})
+        progress("lowering to ExecuTorch", 0, None)
+        edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+        stranded = stranded_operators(edge.exported_program())
+        if stranded.keys() <= in_float.keys():
+            return _Lowered(edge, model, expected, inputs, outputs, in_float)
+        in_float |= stranded
+
+
+def _prepared(program: "torch.export.ExportedProgram") -> "torch.fx.GraphModule":
+    """The exported graph as XNNPACK takes most of it."""
+    graph = program.module(check_guards=False)
+    if changes_in_place(graph):
+        graph = program.run_decompositions({}).module(check_guards=False)
+    fold_padding(graph)
+    name_strides(graph)
+    slice_chunks(graph)
+    separate_weights(graph)
+    return graph
+
+
+def float_graph(model: Model, progress: Progress) -> "tuple[torch.fx.GraphModule, Tensors]":
+    """The graph that is lowered in float, whose nodes `Origin.node` names, and its examples."""
+    import torch
+
+    progress("exporting", 0, None)
+    module, examples = load_float32(parse_model(model.resolved))
+    return _prepared(torch.export.export(module, examples)), examples
 
 
 def _as_it_came(request: LoweringRequest) -> Artifact:
@@ -114,19 +194,23 @@ def _quantize(
     module: "torch.fx.GraphModule",
     recipe: Recipe,
     samples: "list[Tensors]",
+    in_float: Set[str],
+    masked: Set[str],
+    *,
     progress: Progress,
-    in_float: frozenset[str],
 ) -> "torch.fx.GraphModule":
     import torch
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    prepared = prepare_pt2e(module, quantizer(_config(recipe), in_float))
+    prepared = prepare_pt2e(module, quantizer(_config(recipe), in_float, masked))
     with torch.no_grad():
-        for done, batch in enumerate(samples if recipe.needs_calibration() else samples[:1]):
+        for done, batch in enumerate(samples):
             progress("calibrating", done, len(samples))
             prepared(*batch)
     progress("quantizing", 0, None)
-    return convert_pt2e(prepared)
+    converted = convert_pt2e(prepared)
+    keep_scales(converted)
+    return converted
 
 
 def _config(recipe: Recipe) -> Any:  # noqa: ANN401  torchao is untyped here
@@ -171,28 +255,19 @@ def _integer_boundary(program: "torch.export.ExportedProgram") -> tuple[Boundary
     return boundary
 
 
-def _write(
-    program: "torch.export.ExportedProgram", recipe: Recipe, folder: Path, progress: Progress
-) -> tuple[Path, Counter[str], tuple[Layer, ...]]:
-    """Lower and write the program; also the operators that XNNPACK did not take, and what the
-    recipe reached."""
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
-
-    progress("lowering to ExecuTorch", 0, None)
-    edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-    outside = Counter(
-        str(getattr(node.target, "__name__", node.target))
-        for node in edge.exported_program().graph.nodes
-        if node.op == "call_function"
-    )
-    for plumbing in ("executorch_call_delegate", "getitem"):
-        outside.pop(plumbing, None)
-    layers = layers_of(edge.exported_program(), recipe)
+def _write(made: _Lowered, folder: Path) -> tuple[Path, dict[str, Origin]]:
+    """Write the program; also what its tensors are in the model."""
+    handles = handles_of(made.edge.exported_program())
+    program = made.edge.to_executorch()
     path = folder / "model.pte"
     with path.open("wb") as stream:
-        edge.to_executorch().write_to_file(stream)
-    return path, outside, layers
+        program.write_to_file(stream)
+    try:
+        method = read_method(path.read_bytes(), where=str(path))
+    except ModelError:  # the emulator does not know it: it has no tensors of it to compare
+        return path, {}
+    instructions = program.debug_handle_map.get("forward", {})
+    return path, origins_of(method, made.model, handles, instructions)
 
 
 def _save_reference(outputs: Any, folder: Path) -> None:  # noqa: ANN401  a tensor or a sequence
@@ -202,14 +277,22 @@ def _save_reference(outputs: Any, folder: Path) -> None:  # noqa: ANN401  a tens
     np.savez(folder / REFERENCE, **named)
 
 
-def _notes(
-    recipe: Recipe, outside: Counter[str], inputs: Boundary, outputs: Boundary
-) -> tuple[str, ...]:
+def _notes(recipe: Recipe, made: _Lowered) -> tuple[str, ...]:
     notes = []
+    outside = Counter(
+        str(getattr(node.target, "__name__", node.target))
+        for node in made.edge.exported_program().graph.nodes
+        if node.op == "call_function"
+    )
+    for plumbing in ("executorch_call_delegate", "getitem"):
+        outside.pop(plumbing, None)
+    if made.in_float:
+        left = ", ".join(made.in_float.values())
+        notes.append(f"left in float, for XNNPACK has no such operator on integers: {left}")
     if outside:
         ops = ", ".join(f"{count} {name}" for name, count in sorted(outside.items()))
         notes.append(f"not taken by XNNPACK, run by ExecuTorch's portable kernels: {ops}")
-    if recipe.mode == "static" and not (inputs and outputs):
+    if recipe.mode == "static" and not (made.inputs and made.outputs):
         notes.append("inputs or outputs stayed float: no quantized operator stands next to them")
     return tuple(notes)
 
@@ -217,9 +300,9 @@ def _notes(
 def _described(
     request: LoweringRequest,
     path: Path,
-    inputs: Boundary,
-    outputs: Boundary,
+    made: _Lowered,
     notes: tuple[str, ...],
+    origins: dict[str, Origin],
 ) -> Artifact:
     """The artifact with its manifest, shapes and dtypes read from the file itself."""
     from executorch.runtime import Runtime
@@ -235,13 +318,14 @@ def _described(
         recipe=request.recipe.name if request.recipe else "",
         model=request.model.reference,
         inputs=tuple(
-            replace(_spec(f"in{i}", info, inputs.get(i)), batched=taken.batched)
+            replace(_spec(f"in{i}", info, made.inputs.get(i)), batched=taken.batched)
             for i, (info, taken) in enumerate(zip(ins, request.model.inputs, strict=True))
         ),
-        outputs=tuple(_spec(f"out{i}", info, outputs.get(i)) for i, info in enumerate(outs)),
+        outputs=tuple(_spec(f"out{i}", info, made.outputs.get(i)) for i, info in enumerate(outs)),
         tool_versions=tool_versions(),
         findings=inspect_file(path),
         notes=(*request.model.say_outputs([f"out{i}" for i in range(len(outs))]), *notes),
+        origins=origins,
     )
     return Artifact(path, manifest)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.errors import ModelError
+from harness.quantize.provenance import module_path
 
 if TYPE_CHECKING:
     import torch
@@ -92,12 +93,3 @@ def module_of(node: "torch.fx.Node") -> str:
     """`` in module a.b``, as the user wrote it, or ""."""
     path = module_path(node)
     return f" in module {path!r}" if path else ""
-
-
-def module_path(node: "torch.fx.Node") -> str:
-    """Path of the innermost module that a node was traced in, as the user has it."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    path = str(stack[-1][0]) if stack else ""
-    for prefix in ("L['self'].", "L__self___", "model."):
-        path = path.removeprefix(prefix)
-    return "" if path in {"model", "L['self']"} else path

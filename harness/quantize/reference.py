@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.artifact import TensorSpec
+from harness.artifact import Origin, TensorSpec
 from harness.cache import Cache, arrays_key, content_key
 from harness.isolate import run_isolated
 from harness.model import Model
+from harness.quantize.executorch import float_graph
 from harness.quantize.litert import float_model
 from harness.quantize.litert_quantize import FloatModel, read_specs
+from harness.quantize.origins import aligned, run_every_node
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import own_sources, tool_versions
 from harness.quantize.trial import samples_for
@@ -73,6 +75,38 @@ def float_tensors(
     return _cached(_run_tensors, model, inputs, cache, progress)
 
 
+def float_layers(
+    model: Model,
+    inputs: tuple[Array, ...],
+    origins: Mapping[str, Origin],
+    tensors: Mapping[str, Array],
+    *,
+    cache: Cache,
+    progress: Progress = no_progress,
+) -> Mapping[str, Array]:
+    """What tensors of a `.pte` are in the float model, by their names, in their layout.
+
+    The reference is the exported program itself, as it was before quantization.
+
+    Args:
+        inputs: samples in the model's own layout; one invocation for each batch of the model,
+            joined along the first axis.
+        origins: of the file's manifest; a tensor that is not in it is left out.
+        tensors: the file's, dequantized, for the same samples.
+
+    Raises:
+        ModelError: the model cannot be exported, or fails on these samples.
+    """
+    wanted = {name: one.node for name, one in origins.items() if name in tensors}
+    if not wanted:
+        return {}
+    nodes = _cached(_run_nodes, model, inputs, cache, progress)
+    found = {
+        name: aligned(nodes[node], tensors[name]) for name, node in wanted.items() if node in nodes
+    }
+    return {name: x for name, x in found.items() if x is not None}
+
+
 def _cached(
     function: Callable[..., dict[str, Array]],
     model: Model,
@@ -128,6 +162,15 @@ def _array(x: "torch.Tensor") -> Array:
     """In float32 where it is of any float type."""
     array: Array = (x.float() if x.is_floating_point() else x).numpy()
     return array
+
+
+def _run_nodes(
+    model: Model, inputs: tuple[Array, ...], _cache: Cache, progress: Progress
+) -> dict[str, Array]:
+    """Isolated only: the float values of all nodes of the exported program."""
+    graph, examples = float_graph(model, progress)
+    batches = model_batches(model, {f"in{index}": x for index, x in enumerate(inputs)}, examples)
+    return run_every_node(graph, batches)
 
 
 def _run_tensors(

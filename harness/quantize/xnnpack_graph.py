@@ -4,10 +4,14 @@ quantized together with the operator before it, and padding that keeps its input
 Everything here runs in an isolated process.
 """
 
+from collections.abc import Set
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import ModelError
+from harness.quantize.provenance import module_class, module_path, origin
 from harness.quantize.xnnpack_masks import leave_in_float
+from harness.quantize.xnnpack_moves import share_scales
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +42,21 @@ def fold_padding(graph_module: "torch.fx.GraphModule") -> int:
         folded += 1
     graph_module.recompile()
     return folded
+
+
+def name_strides(graph_module: "torch.fx.GraphModule") -> int:
+    """Give pooling without a stride the stride it has, its window; the count. ExecuTorch's
+    partitioner takes for granted that it is given."""
+    import torch
+
+    pools = {torch.ops.aten.max_pool2d.default, torch.ops.aten.avg_pool2d.default}
+    named = 0
+    for pool in graph_module.graph.nodes:
+        if pool.target in pools and (len(pool.args) < 3 or not pool.args[2]):
+            pool.args = (*pool.args[:2], pool.args[1], *pool.args[3:])
+            named += 1
+    graph_module.recompile()
+    return named
 
 
 def separate_weights(graph_module: "torch.fx.GraphModule") -> int:
@@ -78,12 +97,17 @@ def zero_padding(node: "torch.fx.Node") -> tuple[int, int, int, int] | None:
     return (left, right, top, bottom) if min(sides) >= 0 else None
 
 
-def quantizer(config: Any, in_float: frozenset[str] = frozenset()) -> Any:  # noqa: ANN401  executorch is untyped
-    """XNNPACKQuantizer that also covers clamps and padding.
+def quantizer(
+    config: Any,  # noqa: ANN401  executorch is untyped here
+    in_float: Set[str] = frozenset(),
+    masked: Set[str] = frozenset(),
+) -> Any:  # noqa: ANN401
+    """XNNPACKQuantizer that also covers clamps, padding and slices.
 
     Args:
         config: a ``QuantizationConfig`` for the whole graph.
-        in_float: names of nodes that are left in float.
+        in_float: operators to leave alone, by their `origin`.
+        masked: names of nodes that take or give the values of a mask: they are left in float.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
 
@@ -94,18 +118,21 @@ def quantizer(config: Any, in_float: frozenset[str] = frozenset()) -> Any:  # no
             if not config.input_activation.is_dynamic:
                 _join_clamps(annotated)
                 _join_padding(annotated, config.input_activation)
-            leave_in_float(annotated, in_float)
+                share_scales(annotated, config.input_activation)
+            leave_in_float(annotated, masked)
             return annotated
 
-    made = FusingQuantizer().set_global(config)
-    if config.input_activation.is_dynamic:
+    dynamic = config.input_activation.is_dynamic
+
+    def is_taken(node: "torch.fx.Node") -> bool:
         # XNNPACK gives wrong results for a padded tensor that a convolution quantizes at run time
-        made.set_filter_function(lambda node: not (node.args and _is_padded(node)))
-    return made
+        return origin(node) not in in_float and not (dynamic and _is_padded(node))
+
+    return FusingQuantizer().set_global(config).set_filter_function(is_taken)
 
 
 def _is_padded(node: "torch.fx.Node") -> bool:
-    source = node.args[0]
+    source = node.args[0] if node.args else None
     return hasattr(source, "args") and zero_padding(source) is not None
 
 
@@ -159,3 +186,67 @@ def _join_padding(graph_module: "torch.fx.GraphModule", activation: Any) -> None
         pad.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(
             input_qspec_map={source: incoming}, output_qspec=shared, _annotated=True
         )
+
+
+def stranded_operators(program: "torch.export.ExportedProgram") -> dict[str, str]:
+    """Operators that were quantized, and that no delegate took: in words, by `origin`.
+
+    Args:
+        program: in ExecuTorch's form, after partitioning.
+    """
+    stranded: dict[str, str] = {}
+    constants = {*_constants(program)}
+    for node in program.graph.nodes:
+        name = str(getattr(node.target, "__name__", ""))
+        of_weights = "dequantize_per" in name and node.args[0].name in constants
+        if not (of_weights or "choose_qparams" in name):
+            continue
+        for user in _operators_behind(node):
+            stranded[origin(user)] = _in_words(user)
+    return stranded
+
+
+def refuse_without_kernel(program: "torch.export.ExportedProgram", what: str) -> None:
+    """Raise ModelError for operators that neither XNNPACK nor a portable kernel runs, although
+    ExecuTorch would write them: the program would end at its first invocation.
+
+    Args:
+        program: in ExecuTorch's form, after partitioning.
+        what: what to call the model in messages.
+    """
+    for node in program.graph.nodes:
+        name = str(getattr(node.target, "__name__", ""))
+        if name == "aten.convolution.default" and len(node.args[3]) > 2:
+            raise ModelError(
+                f"{what}: {_in_words(node)} has {len(node.args[3])} spatial dimensions; ExecuTorch "
+                "has convolutions of one and two: replace it, or use a target with LiteRT"
+            )
+
+
+def _constants(program: "torch.export.ExportedProgram") -> list[str]:
+    """Names of a program's parameters, buffers and constants."""
+    signature = program.graph_signature
+    kinds = (
+        signature.inputs_to_parameters,
+        signature.inputs_to_buffers,
+        signature.inputs_to_lifted_tensor_constants,
+    )
+    return [name for kind in kinds for name in kind]
+
+
+def _operators_behind(node: "torch.fx.Node") -> "list[torch.fx.Node]":
+    """The operators that take what a quantizing or dequantizing node gives."""
+    found, waiting = [], list(node.users)
+    while waiting:
+        user = waiting.pop()
+        name = str(getattr(user.target, "__name__", user.target))
+        if "quantize_per" in name or "getitem" in name:
+            waiting.extend(user.users)
+        elif user.op == "call_function" and "delegate" not in name:
+            found.append(user)
+    return found
+
+
+def _in_words(node: "torch.fx.Node") -> str:
+    path, kind = module_path(node), module_class(node)
+    return f"{path or 'the module itself'} ({kind or origin(node)})"

@@ -4,6 +4,7 @@ XNNPACK's softmax is one of floats, so an addition of a mask right before it nee
 and eight bits cannot hold -inf or -1e9 beside scores.
 """
 
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from harness.quantize.finite import Spans
@@ -35,7 +36,7 @@ def masked_nodes(graph_module: "torch.fx.GraphModule", seen: Spans) -> frozenset
     return frozenset(found)
 
 
-def leave_in_float(graph_module: "torch.fx.GraphModule", names: frozenset[str]) -> None:
+def leave_in_float(graph_module: "torch.fx.GraphModule", names: Set[str]) -> None:
     """Take the annotations off the nodes of these names."""
     from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from harness.artifact import Layer
-from harness.quantize.finite import module_path
+from harness.quantize.provenance import module_path
 from harness.recipe import Recipe
 
 if TYPE_CHECKING:
