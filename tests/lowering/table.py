@@ -1,6 +1,7 @@
 """docs/modules.md: a table of what each kind of module comes to, and the causes of the gaps."""
 
 import itertools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,13 @@ class Cell:
 
 def refused(message: str) -> Cell:
     """A case that ended in an error."""
-    return Cell("refused", " ".join(message.split()))
+    return Cell("refused", _without_paths(" ".join(message.split())))
+
+
+def _without_paths(text: str) -> str:
+    """Files of this machine by their names alone; where a log lies is left out."""
+    text = re.sub(r"[ ;,]*\([^()]*(?<![\w.])/[^()]*\)", "", text)
+    return re.sub(r"(?<![\w.])/(?:[\w.@+-]+/)+", "", text)
 
 
 def cell_of(run: Run) -> Cell:
@@ -48,7 +55,7 @@ def cell_of(run: Run) -> Cell:
         return Cell("**differs**", exactness.reason, differs=True)
     cause = exactness.reason if exactness.verdict in {"unknown", "assumed"} else ""
     if run.outcome is not Outcome.PASS and not cause:
-        cause = "; ".join(run.reasons)
+        cause = _without_paths("; ".join(run.reasons))
     if reached := reached_words(run):
         words = f"{words}, {reached}"
     return Cell(words, cause)
