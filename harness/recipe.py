@@ -27,7 +27,7 @@ class Recipe:
         summary: one line for ``edgefarm recipes``.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
     mode: Mode
@@ -92,7 +92,7 @@ def load_recipe(name_or_path: str) -> Recipe:
         )
     path = Path(name_or_path)
     try:
-        recipe: Recipe = TypeAdapter(Recipe).validate_json(path.read_bytes())
+        recipe: Recipe = TypeAdapter(Recipe).validate_json(path.read_bytes(), strict=True)
     except OSError as error:
         raise UsageError(f"recipe {path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:

@@ -25,14 +25,18 @@ class TflitePatch:
     def __init__(self, content: bytearray) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
+        self._content = content
         self._model: Any = schema.Model.GetRootAs(content, 0)
         self._graph: Any = self._model.Subgraphs(0)
 
     def data(self, tensor: int, dtype: str) -> Array:
-        """What a constant holds, as one axis; empty when it is kept elsewhere."""
-        content = self._model.Buffers(self._graph.Tensors(tensor).Buffer()).DataAsNumpy()
+        """What a constant holds, in the flatbuffer or behind it, as one axis; empty for what is
+        computed."""
+        buffer = self._model.Buffers(self._graph.Tensors(tensor).Buffer())
+        content = buffer.DataAsNumpy()
         if not isinstance(content, np.ndarray):
-            return np.zeros(0, dtype)
+            offset, size = (buffer.Offset(), buffer.Size()) if buffer.Offset() > 1 else (0, 0)
+            content = np.frombuffer(self._content, np.uint8, size, offset)
         found: Array = content.view(dtype)
         return found
 

@@ -31,6 +31,7 @@ _WHY = {
     "convolution": "XNNPACK's quantizer has no rule for this convolution (3-D, or transposed with "
     "groups)",
 }
+_PADDED = "XNNPACK gives wrong results for a convolution that pads and quantizes at run time"
 _RECURRENT = "XNNPACK's quantizer has no rule for recurrent layers"
 _NO_RULE = "XNNPACK's quantizer covers nn.Linear and convolutions, not a product with a parameter"
 
@@ -106,7 +107,8 @@ def _layer(
     if any(integers):
         kept = "its weights" if not integers[0] else "its input"
         return Layer(name, op, "partly", f"{kept} stayed float", weighted)
-    return Layer(name, op, "not", _why(node, op, weighted=weighted), weighted)
+    why = _PADDED if op == "convolution" and recipe.mode == "dynamic" else ""
+    return Layer(name, op, "not", why or _why(node, op, weighted=weighted), weighted)
 
 
 def _why(node: "torch.fx.Node", op: str, *, weighted: bool) -> str:

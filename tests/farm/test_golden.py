@@ -57,7 +57,13 @@ def test_a_device_that_computes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_device_that_is_not_there() -> None:
-    away = Device("away", "ssh", address=Address("127.0.0.1", 1, "edge"), host_key="SHA256:x")
+    away = Device(
+        "away",
+        "ssh",
+        ("arm-neon-litert",),
+        address=Address("127.0.0.1", 1, "edge"),
+        host_key="SHA256:x",
+    )
     run = run_golden(away, get_target("arm-neon-litert"), connect)
     assert run.outcome is Outcome.ERROR
     assert run.failure is not None

@@ -11,7 +11,7 @@ from farm.job import JobRequest
 from farm.jobs import submit
 from farm.queue import LocalQueue
 from farm.stored import Fetching, fetch, keep, share
-from farm.tables import FILES, PARTS_BY_PREPARATION
+from farm.tables import FILES
 from harness.artifact import Artifact, Manifest, save_manifest, sha256_file
 from harness.cache import Cache
 from harness.device import Connect, Device
@@ -127,17 +127,3 @@ def test_one_machine_needs_no_copies(asked: JobRequest, tmp_path: Path) -> None:
     assert share(alone, asked) == asked
     assert submit(alone, asked)
     alone.close()
-
-
-def test_a_database_of_before_gets_what_came_since(database: Database) -> None:
-    with database.begin() as connection:
-        FILES.drop(connection)
-        PARTS_BY_PREPARATION.drop(connection)
-        connection.execute(sa.text("ALTER TABLE parts DROP COLUMN differences"))
-        connection.execute(sa.text("UPDATE farm_schema SET version = 1"))
-    later = open_database(database.url)
-    found = sa.inspect(later.engine)
-    assert found.has_table("files")
-    assert "differences" in {column["name"] for column in found.get_columns("parts")}
-    assert "parts_by_preparation" in {index["name"] for index in found.get_indexes("parts")}
-    later.close()

@@ -26,6 +26,7 @@ from harness.errors import (
     DeviceTimeout,
     HarnessError,
     ModelError,
+    RefusedOnDevice,
     RunnerKilled,
     RuntimeMissing,
     TransportError,
@@ -197,7 +198,7 @@ FAILURES = {
     "artifact": ArtifactCorrupt,
     "disk_full": DeviceFull,
     "internal": DeviceError,
-    "model": ModelError,
+    "model": RefusedOnDevice,
 }
 
 

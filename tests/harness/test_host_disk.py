@@ -106,7 +106,7 @@ def test_an_evaluation_that_met_it_is_an_error_of_the_machine(
 
     monkeypatch.setenv("EDGEFARM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(where, fails)
-    zoo, device = "zoo:digits-cnn", Device("a", "local")
+    zoo, device = "zoo:digits-cnn", Device("a", "local", ("host-litert",))
     request = Request(zoo, zoo, HOST_LITERT, RECIPES["float"], device)
 
     def connect(_device: Device) -> Any:

@@ -17,8 +17,17 @@ def test_a_saved_run_reads_back_equal(tmp_path: Path, passing: Run, hostile: Run
     for run in (passing, hostile):
         path = save_run(run, tmp_path)
         assert path == tmp_path / run.id / "run.json"
-        assert load_run(path) == run
+        read = load_run(path)
+        assert replace(read, results=run.results) == run
         assert [entry.name for entry in path.parent.iterdir()] == ["run.json"]
+
+
+def test_what_a_device_said_is_read_without_control_characters(
+    tmp_path: Path, passing: Run, hostile: Run
+) -> None:
+    assert load_run(save_run(passing, tmp_path)).results == passing.results
+    (result,) = load_run(save_run(hostile, tmp_path)).results
+    assert result.runtime == "<script>alert(1)</script>[red]?[31m?{{7*7}}"
 
 
 def test_runs_are_immutable(tmp_path: Path, passing: Run) -> None:

@@ -90,7 +90,7 @@ def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_model_is_described_and_named_by_its_content(source: Path, tmp_path: Path) -> None:
     model = open_model(f"{source}:make")
-    assert model.inputs == (ModelInput((3, 4), "float32"), ModelInput((1,), "int64"))
+    assert model.inputs == (ModelInput((3, 4), "float32"), ModelInput((1,), "int64", batched=False))
     assert model.outputs == (ModelOutput("0", (3,), "float32"),)
     assert not model.quantized
     assert open_model(f"{source}:other").sha256 != model.sha256
