@@ -5,6 +5,6 @@ runs what was submitted: workers do. It keeps nothing itself: killed and started
 """
 
 from farm.server.app import Settings, create_app
-from farm.server.connections import OPTIONS
+from farm.server.connections import OPTIONS, allow_many_files
 
-__all__ = ["OPTIONS", "Settings", "create_app"]
+__all__ = ["OPTIONS", "Settings", "allow_many_files", "create_app"]

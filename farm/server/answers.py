@@ -78,7 +78,7 @@ class Limits(BaseModel):
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For a route's documentation: the errors that it may answer with, besides those of all."""
-    return {status: {"model": ErrorBody} for status in (401, 403, 422, 503, *statuses)}
+    return {status: {"model": ErrorBody} for status in (401, 403, 422, 429, 503, *statuses)}
 
 
 def add_handlers(app: FastAPI) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ from farm.doctor import examine, inventory_item
 from farm.events import Event, read_events
 from farm.jobs import JobStatus
 from farm.server.answers import Ended, Limits, Refused, Submitted, add_handlers, refusals
+from farm.server.connections import make_known
 from farm.server.uploads import received
 from farm.snapshot import Snapshot, take_snapshot
 from farm.stored import clear_abandoned, fetch, find_artifact, share
@@ -80,7 +81,14 @@ class _Farm:
 
 def create_app(database: Database, settings: Settings) -> FastAPI:
     """The application, to be served by any ASGI server."""
-    app = FastAPI(title="edgefarm", version=__version__, description=_DESCRIPTION)
+    # FastAPI's pages of documentation load scripts from another host, beside the token's field.
+    app = FastAPI(
+        title="edgefarm",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.farm = _Farm(database, settings)
     add_handlers(app)
     app.include_router(_ROUTES)
@@ -102,17 +110,20 @@ JobId = Annotated[str, InPath(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 After = Annotated[int, Query(ge=0, lt=1 << 62, description="The last event that was seen.")]
 
 
-def _needs(role: Role) -> Callable[..., Token]:
+def _needs(role: Role) -> Callable[..., Awaitable[Token]]:
     """The caller's token, which must allow that much."""
 
-    def check(
-        farm: Farm, shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
+    async def check(
+        request: Request,
+        farm: Farm,
+        shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
     ) -> Token:
-        token = find_token(farm.database, shown.credentials) if shown else None
+        token = await run_sync(find_token, farm.database, shown.credentials) if shown else None
         if token is None:
             raise Refused(401, "no token, or not a good one; ask the farm's operator for one")
         if not token.allows(role):
             raise Refused(403, f"token {token.name!r} has role {token.role}; this needs {role}")
+        make_known(request, token)
         return token
 
     return check
@@ -213,7 +224,7 @@ def events(farm: Farm, _token: Reader, job: JobId, after: After = 0) -> list[Eve
 
 @_ROUTES.get(
     "/jobs/{job}/stream",
-    responses={200: {"content": {"text/event-stream": {}}}, **refusals(404, 429)},
+    responses={200: {"content": {"text/event-stream": {}}}, **refusals(404)},
     response_class=EventSourceResponse,
 )
 def stream(

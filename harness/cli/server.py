@@ -63,7 +63,7 @@ def server(
     require_extra("server", "fastapi", "uvicorn", "sse_starlette")
     import uvicorn
 
-    from farm.server import OPTIONS, Settings, create_app
+    from farm.server import OPTIONS, Settings, allow_many_files, create_app
 
     if (certificate is None) != (key is None):
         raise UsageError("--certificate and --key go together")
@@ -79,6 +79,7 @@ def server(
         upload_bytes=upload_mib * _MIB,
         archive=replace(ArchiveLimits(), unpacked_bytes=unpacked_mib * _MIB, pt2=accept_pt2),
     )
+    allow_many_files()
     try:
         uvicorn.run(
             create_app(farm, settings),

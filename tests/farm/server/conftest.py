@@ -5,8 +5,10 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,9 +67,17 @@ def served(tmp_path: Path) -> Iterator[Served]:
         upload_bytes=UPLOAD_BYTES,
         archive=ArchiveLimits(unpacked_bytes=UNPACKED_BYTES),
     )
+    with running(database, settings) as url:
+        yield Served(url, database, settings, tokens)
+    database.close()
+
+
+@contextmanager
+def running(database: Database, settings: Settings, **options: Any) -> Iterator[str]:
+    """A server in a thread; its URL."""
     config = uvicorn.Config(
         create_app(database, settings), port=0, log_level="error",
-        **OPTIONS | {"timeout_graceful_shutdown": 1},
+        **OPTIONS | {"timeout_graceful_shutdown": 1} | options,
     )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -76,10 +86,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
         assert thread.is_alive()
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield Served(f"http://127.0.0.1:{port}", database, settings, tokens)
+    yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join(20)
-    database.close()
 
 
 JOB = {"model": "conv.tflite", "data": "data.npz", "target": "host-litert"}
