@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from farm.virtual.locks import locked
 from harness.errors import HarnessError, UsageError
+from harness.plain_files import read_plain
 
 
 def read_text(path: Path) -> str:
@@ -23,7 +24,7 @@ def read_text(path: Path) -> str:
         UsageError: it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return read_plain(path).decode()
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

@@ -17,9 +17,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import ModelError, UsageError
 from harness.placement import PlacementReport
+from harness.plain_files import open_plain, read_plain
 
 MANIFEST_SCHEMA = 1
 _CHUNK_BYTES = 1 << 20
+_MOST_MANIFEST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ class Artifact:
 def sha256_file(path: Path) -> str:
     """Hex sha256 of a file, read in chunks."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
@@ -203,7 +205,7 @@ def load_artifact(path: Path) -> Artifact:
         ModelError: the manifest is missing or broken, or the file is not the one it describes.
     """
     try:
-        manifest = TypeAdapter(Manifest).validate_json(manifest_path(path).read_bytes())
+        manifest = TypeAdapter(Manifest).validate_json(read_plain(manifest_path(path), _MOST_MANIFEST_BYTES))
         digest = sha256_file(path)
     except OSError as error:
         raise ModelError(f"artifact {path}: {error.strerror}: {error.filename}") from error

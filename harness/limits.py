@@ -53,6 +53,7 @@ from harness.artifact import Finding
 from harness.compare import short_name
 from harness.errors import UsageError
 from harness.placement import PlacementReport, say_left
+from harness.plain_files import read_plain
 from harness.records import Accuracy, Exactness, Latency, Outcome, Proportion, QuantizationCost
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -186,7 +187,7 @@ def load_limits(path: Path) -> Limits:
         UsageError: it cannot be read, or a key or value is wrong; the message names the line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_plain(path).decode()
         return Limits.model_validate(tomllib.loads(text), strict=True)
     except OSError as error:
         raise UsageError(f"limits {path}: cannot be read: {error.strerror}") from error

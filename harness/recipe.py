@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import UsageError
+from harness.plain_files import read_plain
 
 Mode = Literal["float", "dynamic", "weight_only", "static"]
 Granularity = Literal["tensor", "channel"]
@@ -92,7 +93,7 @@ def load_recipe(name_or_path: str) -> Recipe:
         )
     path = Path(name_or_path)
     try:
-        recipe: Recipe = TypeAdapter(Recipe).validate_json(path.read_bytes(), strict=True)
+        recipe: Recipe = TypeAdapter(Recipe).validate_json(read_plain(path), strict=True)
     except OSError as error:
         raise UsageError(f"recipe {path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:

@@ -26,6 +26,7 @@ from harness.device import Device
 from harness.errors import ModelError
 from harness.facts import Facts
 from harness.placement import PlacementReport
+from harness.plain_files import read_plain
 from harness.protocol import Result
 
 RUN_SCHEMA = 1
@@ -342,6 +343,7 @@ class Run:
 
 
 _RUN = TypeAdapter(Run)
+_MOST_RUN_BYTES = 1 << 30
 
 
 def dump_run(run: Run) -> bytes:
@@ -369,6 +371,6 @@ def parse_run(text: bytes, *, where: str = "run.json") -> Run:
 def load_run(path: Path) -> Run:
     """Read a `run.json`; raises ModelError when it is missing or broken."""
     try:
-        return parse_run(path.read_bytes(), where=str(path))
+        return parse_run(read_plain(path, _MOST_RUN_BYTES), where=str(path))
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}") from error

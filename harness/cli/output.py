@@ -125,6 +125,8 @@ def check_file(file: Path, option: str = "--out") -> None:
     """As `check_folder`, for a file."""
     if file.is_dir():
         raise UsageError(f"{option} {file}: is a folder; expected the name of a file")
+    if file.exists() and not file.is_file():
+        raise UsageError(f"{option} {file}: is no ordinary file; expected the name of a file")
     if not file.absolute().parent.is_dir():
         raise UsageError(f"{option} {file}: there is no folder {file.parent}")
     check_folder(file.absolute().parent, option)

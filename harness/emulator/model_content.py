@@ -3,12 +3,14 @@
 The file is untrusted.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import ModelError, UsageError
+from harness.plain_files import open_plain
 
 MAX_FILE_BYTES = 1 << 31
 """The limit of the flatbuffer format, whose offsets are signed."""
@@ -48,9 +50,10 @@ def read_content(path: Path) -> bytes:
         ModelError: it is larger than the format allows.
     """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ModelError(f"{path}: larger than {MAX_FILE_BYTES} bytes, the format's limit")
-        return path.read_bytes()
+        with open_plain(path) as stream:
+            if os.fstat(stream.fileno()).st_size > MAX_FILE_BYTES:
+                raise ModelError(f"{path}: larger than {MAX_FILE_BYTES} bytes, the format's limit")
+            return stream.read()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
 

@@ -7,6 +7,7 @@ from harness.emulator.model_content import content_of
 from harness.emulator.pte import read_pte
 from harness.emulator.tflite import read_tflite
 from harness.errors import UsageError
+from harness.plain_files import open_plain
 
 
 def read_model(source: Path | bytes, *, where: str = "model") -> Model:
@@ -36,7 +37,7 @@ def runs_on(path: Path) -> str:
         UsageError: the file cannot be read.
     """
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             return "executorch" if is_program(stream.read(8)) else "litert"
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error

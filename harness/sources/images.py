@@ -11,6 +11,7 @@ channel; without it they are 0 and 1.
 """
 
 import csv
+import io
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,12 @@ from PIL import Image, ImageOps
 
 from harness.errors import UsageError
 from harness.model import Model
+from harness.plain_files import open_plain, read_plain
 from harness.sources.class_folders import class_folders
 from harness.sources.dataset import Dataset
 
 _COLUMNS = {"file", "label", "group"}
+_MOST_TABLE_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,15 @@ def _image_shape(model: Model) -> _Shape:
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            columns = set(reader.fieldnames or ())
-            if "file" not in columns or not columns <= _COLUMNS:
-                raise UsageError(
-                    f"{path}: columns are {', '.join(sorted(columns)) or '(none)'}; "
-                    "expected file and optionally label, group"
-                )
-            rows = list(reader)
+        text = read_plain(path, _MOST_TABLE_BYTES).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        columns = set(reader.fieldnames or ())
+        if "file" not in columns or not columns <= _COLUMNS:
+            raise UsageError(
+                f"{path}: columns are {', '.join(sorted(columns)) or '(none)'}; "
+                "expected file and optionally label, group"
+            )
+        rows = list(reader)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -111,7 +114,7 @@ def _normalization(
         note = "pixels were scaled to 0..1 only; give mean and std in data.toml if the model needs"
         return np.zeros(channels, np.float32), np.ones(channels, np.float32), (note,)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_plain(path).decode())
         if unknown := values.keys() - {"mean", "std"}:
             raise ValueError(f"unknown key {sorted(unknown)[0]!r}; known: mean, std")
         mean, std = (
@@ -120,6 +123,8 @@ def _normalization(
         )
         if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
             raise ValueError("mean and std must be finite, and std positive")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, TypeError) as error:  # TOMLDecodeError is a ValueError
         raise UsageError(f"{path}: {error}") from error
     return mean, std, ()
@@ -130,13 +135,14 @@ def _read_image(
 ) -> npt.NDArray[np.float32]:
     path = folder / name
     try:
-        with Image.open(path) as opened:
+        with open_plain(path) as stream, Image.open(stream) as opened:
             picture = ImageOps.exif_transpose(opened).convert("L" if shape.channels == 1 else "RGB")
         fitted = ImageOps.fit(picture, (shape.width, shape.height), Image.Resampling.BILINEAR)
     except FileNotFoundError as error:
         raise UsageError(f"{folder / 'labels.csv'}: no such image: {name}") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UsageError(f"{path}: not a readable image: {error}") from error
+        said = (error.strerror if isinstance(error, OSError) else None) or error
+        raise UsageError(f"{path}: not a readable image: {said}") from error
     pixels = np.asarray(fitted, np.float32).reshape(shape.height, shape.width, shape.channels)
     x = ((pixels / np.float32(255)) - mean) / std
     return x if shape.channels_last else np.ascontiguousarray(x.transpose(2, 0, 1))

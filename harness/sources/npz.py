@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import UsageError
+from harness.plain_files import open_plain
 
 Array = npt.NDArray[Any]
 
@@ -50,7 +51,8 @@ def open_npz(path: Path, *, max_bytes: int | None = None) -> Iterator[dict[str, 
     """
     with ExitStack() as stack:
         try:
-            archive = stack.enter_context(zipfile.ZipFile(path))
+            content = stack.enter_context(open_plain(path))
+            archive = stack.enter_context(zipfile.ZipFile(content))
             members = archive.infolist()
             total = sum(member.file_size for member in members)
             if len(members) > _MAX_ARRAYS or (max_bytes is not None and total > max_bytes):

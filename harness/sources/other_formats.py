@@ -3,6 +3,8 @@
 import zipfile
 from pathlib import Path
 
+from harness.plain_files import open_plain
+
 _WEIGHTS = (
     "it holds weights, or a pickled module, which alone are no model. Write a net.py and name "
     "net.py:model: def model(): net = Net(); "
@@ -78,7 +80,7 @@ def data_hint(path: Path) -> str:
 def _content(path: Path) -> str:
     """The suffix that a file's content goes with; "" where it does not say."""
     try:
-        with path.open("rb") as stream:
+        with open_plain(path) as stream:
             mark = stream.read(8)[4:8]
         if mark == b"TFL3":
             return ".tflite"

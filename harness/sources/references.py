@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.plain_files import odd_kind
 from harness.sources.hints import with_hint
 from harness.sources.other_formats import data_hint, model_hint
 
@@ -88,8 +89,15 @@ def _one_of(suffixes: tuple[str, ...], *, folder: bool) -> str:
 
 def _existing(file: str, what: str) -> Path:
     path = Path(file).expanduser().absolute()
-    if not path.exists():
-        raise UsageError(f"{what} {file!r}: no such file")
+    try:
+        odd = odd_kind(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{what} {file!r}: no such file") from None
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{what} {file!r}: cannot be read: {said}") from error
+    if odd:
+        raise UsageError(f"{what} {file!r}: is {odd}; expected an ordinary file or a folder")
     return path
 
 
