@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Annotated, Self, cast
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
@@ -38,6 +38,7 @@ from harness.device import Address, Device, RunPolicy, TransportKind
 from harness.errors import UsageError
 from harness.home import home
 from harness.pinning import pin_to
+from harness.read_facts import CORES
 from targets import TARGETS
 
 FILE_NAME = "farm.toml"
@@ -78,6 +79,15 @@ class _Entry(BaseModel):
     reboot: Annotated[
         list[str], Field(description="command that reboots it, when its probes fail")
     ] = []
+
+    @field_validator("core")
+    @classmethod
+    def _is_a_core(cls, core: str | None) -> str | None:
+        try:
+            check_core(core)
+        except UsageError as error:
+            raise ValueError(str(error)) from error
+        return core
 
     @model_validator(mode="after")
     def _has_an_address(self) -> Self:
@@ -206,6 +216,12 @@ def inventory_schema() -> dict[str, object]:
     """JSON Schema of the file, for editors."""
     schema = _File.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def check_core(core: str | None) -> None:
+    """Raise UsageError unless a core's name is known: kernels, and so promises, go by it."""
+    if core is not None and core not in CORES:
+        raise UsageError(f"core {core!r} is not known; allowed: {', '.join(CORES)}")
 
 
 def load_inventory(path: Path) -> Inventory:

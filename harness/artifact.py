@@ -205,7 +205,9 @@ def load_artifact(path: Path) -> Artifact:
         ModelError: the manifest is missing or broken, or the file is not the one it describes.
     """
     try:
-        manifest = TypeAdapter(Manifest).validate_json(read_plain(manifest_path(path), _MOST_MANIFEST_BYTES))
+        manifest = TypeAdapter(Manifest).validate_json(
+            read_plain(manifest_path(path), _MOST_MANIFEST_BYTES)
+        )
         digest = sha256_file(path)
     except OSError as error:
         raise ModelError(f"artifact {path}: {error.strerror}: {error.filename}") from error

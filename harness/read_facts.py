@@ -53,6 +53,8 @@ _CORES = {
     "0xd82": "cortex-x4",
 }
 """Arm's part numbers (MIDR_EL1), as Linux has them in ``asm/cputype.h``."""
+CORES = tuple(sorted(_CORES.values()))
+"""The names of cores that are known."""
 
 _TIMEOUT_S = 60.0
 _MOST_BYTES = 256 << 10

@@ -21,6 +21,7 @@ from farm.transports.channel import Channel, Stream
 from farm.transports.shell import ShellTransport
 from harness.device import Address, Device, Transport
 from harness.errors import DeviceTimeout, HostKeyChanged, TransportError, UsageError
+from harness.plain_files import open_plain
 
 CONNECT_TIMEOUT_S = 15.0
 _TRIES = 3
@@ -177,7 +178,7 @@ def _log_in(connection: paramiko.Transport, device: Device) -> None:
 def _login_keys(device: Device) -> Iterator[Sequence[paramiko.PKey]]:
     key_file = device.address.key_file
     if key_file is not None:
-        yield (_read_key(Path(key_file).expanduser(), device.name),)
+        yield (read_key(Path(key_file).expanduser(), device.name),)
         return
     with closing(paramiko.Agent()) as agent:
         keys = agent.get_keys()
@@ -189,8 +190,14 @@ def _login_keys(device: Device) -> Iterator[Sequence[paramiko.PKey]]:
         yield keys
 
 
-def _read_key(path: Path, device: str) -> paramiko.PKey:
+def read_key(path: Path, device: str) -> paramiko.PKey:
+    """The private key in a file.
+
+    Raises:
+        UsageError: there is none, or it cannot be used.
+    """
     try:
+        open_plain(path).close()  # paramiko would wait for a pipe
         return paramiko.PKey.from_path(path)
     except OSError as error:
         raise UsageError(f"device {device}: key_file {path}: {error.strerror}") from error

@@ -2,21 +2,22 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from farm.check import check_device, check_golden
 from farm.desk import at_the_desk
-from farm.inventory import add_device, inventory_path, load_inventory, remove_device
+from farm.inventory import add_device, check_core, inventory_path, load_inventory, remove_device
 from farm.phones import PHONE_TARGET, phone_from
 from farm.transports import connect
-from farm.transports.ssh import scan_host_key
+from farm.transports.ssh import read_key, scan_host_key
 from harness.cli import device_state
 from harness.cli.output import JsonOption, print_json, print_rows, progress_bar, remark, stdout
 from harness.cli.provision import provision_
 from harness.device import Address, Device, RunPolicy
-from harness.errors import UsageError
+from harness.errors import DeviceError, UsageError
 from harness.facts import told
 from harness.pinning import pin_to
 from harness.read_facts import read_facts
@@ -113,18 +114,23 @@ def add(
     max_temperature_c: MaxTemperatureOption = None,
     cooldown_s: CooldownOption = _POLICY.cooldown_s,
     cpus: CpusOption = None,
+    no_check: Annotated[
+        bool, typer.Option("--no-check", help="Do not log in to the board first.")
+    ] = False,
 ) -> None:
     """Register a board that is reached over SSH, its host key pinned, or a phone over adb.
 
     Without --accept-host-key the board's fingerprint is shown and nothing is added. Compare it on
-    the board (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then repeat with the option. A
-    phone must be connected: it is asked what it is.
+    the board (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then repeat with the option. The
+    board is logged in to, and asked for its core, before it is added. A phone must be connected:
+    it is asked what it is.
     """
     if (ssh is None) == (adb is None):
         raise UsageError("give either --ssh, for a board, or --adb, for a phone")
     for one in target or ():
         get_target(one)
     pin_to(cpus)
+    check_core(core)
     policy = RunPolicy(min_battery_percent, max_temperature_c, cooldown_s, cpus)
     tags = tuple(tag or ())
     if adb is not None:
@@ -134,6 +140,8 @@ def add(
     else:
         if name is None or not target:
             raise UsageError("a board needs a NAME and at least one --target")
+        if key_file is not None:
+            read_key(Path(key_file).expanduser(), name)
         address, shown = _pinned(str(ssh), key_file, accept_host_key)
         device = Device(
             name=name,
@@ -145,6 +153,8 @@ def add(
             core=core,
             python=python or None,
         )
+        if not no_check:
+            _check_login(device)
     add_device(inventory_path(), replace(device, policy=policy))
     remark(f"added {device.name}; try it with: edgefarm device check {device.name}")
 
@@ -164,6 +174,25 @@ def _pinned(ssh: str, key_file: str | None, accept_host_key: str | None) -> tupl
             f"not the accepted {accept_host_key}; nothing was added"
         )
     return address, shown
+
+
+def _check_login(device: Device) -> None:
+    """Log in once, and hold the named core against the board's own.
+
+    Raises:
+        UsageError: the board has other cores.
+        DeviceError: it cannot be logged in to.
+    """
+    try:
+        with connect(device) as transport:
+            cores = read_facts(transport).cores
+    except DeviceError:
+        remark(f"{device.name}: not added; to add a board that cannot answer now: --no-check")
+        raise
+    if device.core is not None and cores and device.core not in cores:
+        raise UsageError(
+            f"--core {device.core}: the board's own cores are {', '.join(cores)}; nothing was added"
+        )
 
 
 @_group.command()

@@ -143,12 +143,12 @@ def fail(error: HarnessError, *, as_json: bool) -> NoReturn:
 
 def fail_unexpectedly(error: Exception) -> NoReturn:
     """A defect of ours: the traceback goes to a file, its name and one line to the user."""
-    log = home() / "crashes" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.txt"
     try:
+        log = home() / "crashes" / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text("".join(traceback.format_exception(error)))
         details = str(log)
-    except OSError as trouble:
-        details = f"not kept: {log}: {trouble.strerror}"
+    except (OSError, HarnessError) as trouble:
+        details = f"not kept: {trouble}"
     remark(f"edgefarm: a defect of its own: {type(error).__name__}: {error}\n  details: {details}")
     raise SystemExit(3)
