@@ -26,10 +26,14 @@ from harness.cache import Cache
 from harness.errors import HarnessError, UsageError
 from harness.export import export
 from harness.scratch import scratch_folder
+from harness.sources.npz import open_npz
 from harness.target import Progress, no_progress
 from targets import get_target
 
 REQUEST = "request.json"
+ZIP_MARK = b"PK\x03\x04"
+_MARKS = {".tflite": (4, b"TFL3"), ".pt2": (0, ZIP_MARK), ".npz": (0, ZIP_MARK)}
+"""What a file of each kind has at its beginning, and where."""
 _MOST_REQUEST_BYTES = 256 << 10
 _CHUNK_BYTES = 1 << 20
 _MOST_READ_BYTES = 4 << 20
@@ -52,10 +56,25 @@ class ArchiveLimits:
     Attributes:
         unpacked_bytes: of all members together.
         pt2: whether a ``.pt2`` is taken: torch runs code in it when it opens one.
+        ratio: how much larger than the archive all that is packed in it may be, arrays too, which
+            are packed once more in their ``.npz``.
+        small_bytes: of what unpacks to no more than this the ratio does not matter.
     """
 
     unpacked_bytes: int = 8 << 30
     pt2: bool = False
+    ratio: int = 100
+    small_bytes: int = 64 << 20
+
+    def check_unpacked(self, size: int, packed: int) -> None:
+        """Raise UsageError when an archive of `packed` bytes must not unpack to `size` bytes."""
+        if size > self.unpacked_bytes:
+            raise UsageError(f"archive: unpacks to more than {self.unpacked_bytes} bytes")
+        if size > max(self.small_bytes, self.ratio * packed):
+            raise UsageError(
+                f"archive: {packed} bytes unpack to {size}, which is more than {self.ratio} times "
+                "as much; that is no data of measurements. Send fewer samples"
+            )
 
 
 def pack(
@@ -103,8 +122,10 @@ def unpack(file: Path, store: Path, limits: ArchiveLimits, submitter: str) -> Jo
             zipfile.ZipFile(stream) as archive,
             _scratch(store) as scratch,
         ):
-            members = _check_members(archive, limits)
-            check_free(store, sum(member.file_size for member in archive.infolist()))
+            members = _check_members(archive)
+            size = sum(member.file_size for member in archive.infolist())
+            limits.check_unpacked(size, file.stat().st_size)
+            check_free(store, size)
             fields = _read_request(archive)
             model = _member(fields, "model", members, (".tflite", ".pt2"))
             data = _member(fields, "data", members, (".npz",))
@@ -116,7 +137,10 @@ def unpack(file: Path, store: Path, limits: ArchiveLimits, submitter: str) -> Jo
             fields |= {"submitter": submitter}
             if "\\u0000" in job_request(fields).model_dump_json():
                 raise UsageError("archive: the job has a NUL character in it")
-            paths = _extract(archive, (model, data), scratch, store, limits)
+            digests = _extract(archive, (model, data), scratch, limits)
+            size = sum(_check_content(scratch / name, limits) for name in (model, data))
+            limits.check_unpacked(size, file.stat().st_size)
+            paths = _keep(scratch, (model, data), digests, store)
     except _BROKEN as error:
         raise UsageError(f"archive: not a readable zip file: {error}") from error
     except OSError as error:
@@ -136,7 +160,7 @@ class _SmallReads(io.FileIO):
         return data
 
 
-def _check_members(archive: zipfile.ZipFile, limits: ArchiveLimits) -> set[str]:
+def _check_members(archive: zipfile.ZipFile) -> set[str]:
     members = archive.infolist()
     names = {member.filename for member in members}
     if len(members) != 3 or len(names) != 3 or REQUEST not in names:
@@ -154,8 +178,6 @@ def _check_members(archive: zipfile.ZipFile, limits: ArchiveLimits) -> set[str]:
                 f"archive: member {member.filename}: compressed by method {member.compress_type}; "
                 "allowed: stored, deflated"
             )
-    if sum(member.file_size for member in members) > limits.unpacked_bytes:
-        raise UsageError(f"archive: unpacks to more than {limits.unpacked_bytes} bytes")
     return names
 
 
@@ -186,22 +208,30 @@ def _extract(
     archive: zipfile.ZipFile,
     names: tuple[str, ...],
     scratch: Path,
-    store: Path,
     limits: ArchiveLimits,
-) -> list[Path]:
-    """Unpack members into the store, counting what really comes out."""
+) -> list[str]:
+    """Unpack members into a folder, counting what really comes out; their digests."""
     left = limits.unpacked_bytes
     digests = []
     for name in names:
         digest = hashlib.sha256()
         with archive.open(name) as stream, (scratch / name).open("wb") as out:
             while chunk := stream.read(_CHUNK_BYTES):
+                if out.tell() == 0:
+                    _check_mark(name, chunk)
                 left -= len(chunk)
                 if left < 0:
                     raise UsageError(f"archive: unpacks to more than {limits.unpacked_bytes} bytes")
                 digest.update(chunk)
                 out.write(chunk)
+        if (scratch / name).stat().st_size == 0:
+            _check_mark(name, b"")
         digests.append(digest.hexdigest())
+    return digests
+
+
+def _keep(scratch: Path, names: tuple[str, ...], digests: list[str], store: Path) -> list[Path]:
+    """Move files that were checked into the store, by content."""
     paths = []
     for name, sha256 in zip(names, digests, strict=True):
         folder = store / sha256
@@ -209,6 +239,39 @@ def _extract(
         (scratch / name).replace(folder / name)
         paths.append(folder / name)
     return paths
+
+
+def _check_mark(name: str, beginning: bytes) -> None:
+    suffix = Path(name).suffix
+    at, mark = _MARKS[suffix]
+    if not beginning[at:].startswith(mark):
+        raise UsageError(
+            f"archive: {name}: is no {suffix} file: {mark!r} is not at byte {at}, where every one "
+            "has it"
+        )
+
+
+def _check_content(file: Path, limits: ArchiveLimits) -> int:
+    """Look into a file that is an archive itself, at what it says and no more.
+
+    Returns:
+        Its size, unpacked.
+
+    Raises:
+        UsageError: it is too large, or no ``.npz`` of plain arrays.
+    """
+    if file.suffix == ".tflite":
+        return file.stat().st_size
+    with _SmallReads(file) as stream, zipfile.ZipFile(stream) as inner:
+        size = sum(member.file_size for member in inner.infolist())
+    limits.check_unpacked(size, size)
+    if file.suffix == ".npz":
+        try:
+            with open_npz(file, max_bytes=limits.unpacked_bytes):
+                pass
+        except UsageError as error:  # without the server's own path
+            raise UsageError(f"archive: {str(error).replace(str(file), file.name)}") from None
+    return size
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from farm.devices import known_devices
 from farm.events import Event, add_event, read_events
 from farm.job import JobRequest, parse_request
 from farm.parts import close_job, end_parts, settle_dependents
+from farm.quota import Quota, check_quota
 from farm.selection import Selector
 from farm.tables import JOBS, PARTS, RUNS
 from harness.errors import NoDevice, NotYours, UsageError
@@ -74,7 +75,13 @@ class JobStatus:
     parts: tuple[PartStatus, ...]
 
 
-def submit(database: Database, request: JobRequest, *, job_id: str | None = None) -> str:
+def submit(
+    database: Database,
+    request: JobRequest,
+    *,
+    job_id: str | None = None,
+    quota: Quota | None = None,
+) -> str:
     """Put a job in line.
 
     The same content submitted again by the same submitter, while a job of it is live, is that job;
@@ -85,12 +92,14 @@ def submit(database: Database, request: JobRequest, *, job_id: str | None = None
         database: the farm's.
         request: what to do.
         job_id: of the submitter's choice; None for a new one.
+        quota: what the submitter may have in line; None for any amount.
 
     Returns:
         The job's id.
 
     Raises:
         NoDevice: fewer registered devices match than are asked for.
+        OverQuota: it is more than the quota allows.
         UsageError: `depends_on` names no job, or `job_id` names another one, or somebody else's.
     """
     content, preparation = request.content(), request.preparation()
@@ -98,7 +107,9 @@ def submit(database: Database, request: JobRequest, *, job_id: str | None = None
         try:
             with database.begin() as connection:
                 found = _same_job(connection, content, request.submitter, job_id)
-                return found or _insert(connection, request, content, preparation, job_id)
+                return found or _insert(
+                    connection, request, content, preparation, job_id=job_id, quota=quota
+                )
         except IntegrityError:
             continue  # another submit of the same was faster
     raise UsageError(f"job {job_id}: it is being submitted by somebody else just now; try again")
@@ -126,10 +137,14 @@ def _insert(
     request: JobRequest,
     content: str,
     preparation: str,
+    *,
     job_id: str | None,
+    quota: Quota | None,
 ) -> str:
     job = job_id or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}"
     selectors = _of_each_part(connection, request.choice())
+    if quota is not None:
+        check_quota(connection, request, len(selectors), quota)
     depends_on = request.depends_on
     if depends_on is not None:
         query = sa.select(JOBS.c.id).where(JOBS.c.id == depends_on)

@@ -34,7 +34,7 @@ _EVENTS = TypeAdapter(list[Event])
 _SNAPSHOT = TypeAdapter(Snapshot)
 _ITEMS = TypeAdapter(list[CheckItem])
 _RUNS = TypeAdapter(list[dict[str, Any]])
-_KINDS = ("UsageError", "NoDevice", "NotYours", "DevicesBusy", "ModelError")
+_KINDS = ("UsageError", "NoDevice", "NotYours", "OverQuota", "DevicesBusy", "ModelError")
 
 _T = TypeVar("_T")
 

@@ -66,6 +66,10 @@ class NotYours(UsageError):
     """The job is another submitter's, and the caller is no operator of the farm."""
 
 
+class OverQuota(UsageError):
+    """More of the farm than one submitter may have."""
+
+
 class DevicesBusy(HarnessError):
     """Every device that is what was asked for is in use, or not fit for use, for now."""
 

@@ -17,6 +17,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import requests
 
 from bench.simulation.work import TARGET
@@ -102,12 +103,14 @@ class KilledServer:
 
 def _archive(label: str) -> bytes:
     """A job as `farm.archive.pack` would write it; the simulation does not open the model."""
-    model = f"model {zlib.crc32(label.encode()) % _MODELS}".encode()
+    model = f"\0\0\0\0TFL3 model {zlib.crc32(label.encode()) % _MODELS}".encode()
+    data = io.BytesIO()
+    np.savez(data, in0=np.zeros((1, 1), np.float32))
     job = {"model": "m.tflite", "data": "d.npz", "target": TARGET, "label": label}
     document = {"nonce": label, "job": job | {"selector": "", "time_limit_s": 30.0}}
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("request.json", json.dumps(document))
         archive.writestr("m.tflite", model)
-        archive.writestr("d.npz", b"data")
+        archive.writestr("d.npz", data.getvalue())
     return packed.getvalue()

@@ -15,6 +15,7 @@ from harness.errors import (
     ModelError,
     NoDevice,
     NotYours,
+    OverQuota,
     UsageError,
 )
 from harness.host_disk import host_full
@@ -22,6 +23,7 @@ from harness.host_disk import host_full
 _STATUSES: tuple[tuple[type[HarnessError], int], ...] = (
     (NoDevice, 409),
     (NotYours, 403),
+    (OverQuota, 429),
     (DevicesBusy, 409),
     (UsageError, 400),
     (ModelError, 400),

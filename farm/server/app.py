@@ -23,9 +23,10 @@ from farm.database import Database
 from farm.doctor import examine, inventory_item
 from farm.events import Event, read_events
 from farm.jobs import JobStatus
+from farm.quota import Quota
 from farm.server.answers import Ended, Limits, Refused, Submitted, add_handlers, refusals
 from farm.server.connections import make_known
-from farm.server.uploads import received
+from farm.server.uploads import Sent, received
 from farm.snapshot import Snapshot, take_snapshot
 from farm.stored import clear_abandoned, fetch, find_artifact, share
 from farm.tokens import Role, Token, find_token, is_good
@@ -61,12 +62,16 @@ class Settings:
         cache: where workers of this machine keep artifacts.
         upload_bytes: of one archive.
         archive: what an archive may be.
+        quota: what one token may have in line; an operator's may have any amount.
+        day_bytes: what one token may send within a day, packed and unpacked together.
     """
 
     store: Path
     cache: Cache
     upload_bytes: int = 2 << 30
     archive: ArchiveLimits = field(default_factory=ArchiveLimits)
+    quota: Quota = field(default_factory=Quota)
+    day_bytes: int = 64 << 30
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class _Farm:
     settings: Settings
     unpacking: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_UNPACKERS))
     streams: Counter[Token] = field(default_factory=Counter)
+    sent: Sent = field(default_factory=Sent)
 
 
 def create_app(database: Database, settings: Settings) -> FastAPI:
@@ -163,16 +169,25 @@ async def submit(request: Request, farm: Farm, token: Submitter) -> Submitted:
     if kind != ARCHIVE_TYPE:
         raise Refused(415, f"content type {kind[:100]!r}; allowed: {ARCHIVE_TYPE}")
     settings = farm.settings
-    async with received(request, settings.store, settings.upload_bytes) as upload:
+    left = settings.day_bytes - farm.sent.within_a_day(token)
+    if left <= 0:
+        raise Refused(429, f"token {token.name!r} sent {settings.day_bytes} bytes within a day")
+    async with (
+        farm.sent.few_at_once(token),
+        received(request, settings.store, min(settings.upload_bytes, left)) as upload,
+    ):
+        farm.sent.add(token, upload.file.stat().st_size)
         job = await run_sync(
             unpack, upload.file, settings.store, settings.archive, token.name,
             limiter=farm.unpacking,
         )  # fmt: skip
+        farm.sent.add(token, sum(Path(one).stat().st_size for one in (job.model, job.data)))
         job = await run_sync(share, farm.database, job, limiter=farm.unpacking)
     if not await run_sync(is_good, farm.database, token):
         raise Refused(401, f"token {token.name!r} was revoked meanwhile")
     name = f"sha256-{content_key({'archive': upload.sha256, 'submitter': token.name})[:32]}"
-    found = await run_sync(lambda: jobs.submit(farm.database, job, job_id=name))
+    quota = None if token.allows("operate") else settings.quota
+    found = await run_sync(lambda: jobs.submit(farm.database, job, job_id=name, quota=quota))
     return Submitted(job=found, sha256=upload.sha256)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import tempfile
 import time
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,12 +13,18 @@ import anyio
 from anyio.to_thread import run_sync
 from fastapi import Request
 
+from farm.archive import ZIP_MARK
 from farm.server.answers import Refused
 from farm.stored import RECEIVING, check_free
+from farm.tokens import Token
+from harness.errors import UsageError
 
 _LOOK_BYTES = 64 << 20
 _PATIENCE_S = 60.0
 _LEAST_BYTES_S = 16 << 10
+_DAY_S = 24 * 3600.0
+MOST_AT_ONCE = 8
+"""Uploads of one token."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ async def received(request: Request, store: Path, most_bytes: int) -> AsyncItera
     digest, size, looked = hashlib.sha256(), 0, 0
     with tempfile.NamedTemporaryFile(prefix=RECEIVING, dir=store) as out:
         async for chunk in _in_time(request):
+            if size < len(ZIP_MARK) and not _begins_as(chunk, ZIP_MARK[size:]):
+                raise UsageError("archive: not a readable zip file: it does not begin as one")
             size += len(chunk)
             if size > most_bytes:
                 raise _too_large(most_bytes)
@@ -71,6 +80,41 @@ async def _in_time(request: Request) -> AsyncIterator[bytes]:
             return
         size += len(chunk)
         yield chunk
+
+
+def _begins_as(chunk: bytes, mark: bytes) -> bool:
+    """Whether a chunk goes on with a mark, of which it may have a part only."""
+    return chunk[: len(mark)] == mark[: len(chunk)]
+
+
+class Sent:
+    """What tokens have sent of late, for as long as the server runs."""
+
+    def __init__(self) -> None:
+        self._sent: dict[Token, deque[tuple[float, int]]] = defaultdict(deque)
+        self._now: Counter[Token] = Counter()
+
+    def add(self, token: Token, size: int) -> None:
+        """Count so many bytes."""
+        self._sent[token].append((time.monotonic(), size))
+
+    def within_a_day(self, token: Token) -> int:
+        """Bytes of the last 24 hours."""
+        sent = self._sent[token]
+        while sent and sent[0][0] < time.monotonic() - _DAY_S:
+            sent.popleft()
+        return sum(size for _, size in sent)
+
+    @asynccontextmanager
+    async def few_at_once(self, token: Token) -> AsyncIterator[None]:
+        """One upload of a token; Refused when it has as many under way as it may."""
+        if self._now[token] >= MOST_AT_ONCE:
+            raise Refused(429, f"token {token.name!r} sends {MOST_AT_ONCE} archives already")
+        self._now[token] += 1
+        try:
+            yield
+        finally:
+            self._now[token] -= 1
 
 
 def _too_large(most_bytes: int) -> Refused:

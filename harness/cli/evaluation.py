@@ -48,8 +48,8 @@ ModelArgument = Annotated[
     str,
     typer.Argument(
         help="path/file.py:function (returns an nn.Module and example inputs), zoo:NAME, a .pt2, a "
-        ".tflite, or a .pte of `edgefarm quantize`. A .py and a .pt2 are code: opening one runs what "
-        "its author put there, on this machine; take them from those you trust only."
+        ".tflite, or a .pte of `edgefarm quantize`. A .py and a .pt2 are code: opening one runs "
+        "what its author put there, on this machine; take them from those you trust only."
     ),
 ]
 DataOption = Annotated[

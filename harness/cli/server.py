@@ -9,6 +9,7 @@ import typer
 
 from farm.archive import ArchiveLimits
 from farm.database import open_database
+from farm.quota import Quota
 from farm.stored import default_store
 from farm.tokens import Role, create_token, list_tokens, revoke_token
 from harness.cache import default_cache
@@ -45,6 +46,19 @@ def server(
     ] = None,
     upload_mib: Annotated[int, typer.Option(min=1, help="Largest archive.")] = 2048,
     unpacked_mib: Annotated[int, typer.Option(min=1, help="Largest contents of one.")] = 8192,
+    day_gib: Annotated[int, typer.Option(min=1, help="What one token may send within a day.")] = 64,
+    most_parts: Annotated[
+        int, typer.Option(min=1, help="Parts of jobs that one token may have in line and at work.")
+    ] = Quota.parts,
+    most_priority: Annotated[
+        int, typer.Option(min=-100, max=100, help="Highest priority; operators may give any.")
+    ] = Quota.priority,
+    most_hours: Annotated[
+        float, typer.Option(min=0.01, help="Longest time limit of one attempt on a device.")
+    ] = Quota.attempt_s / 3600,
+    most_device_hours: Annotated[
+        float, typer.Option(min=0.01, help="Time of devices that one token's jobs may take in all.")
+    ] = Quota.device_s / 3600,
     accept_pt2: Annotated[
         bool,
         typer.Option(
@@ -78,6 +92,8 @@ def server(
         cache=default_cache(),
         upload_bytes=upload_mib * _MIB,
         archive=replace(ArchiveLimits(), unpacked_bytes=unpacked_mib * _MIB, pt2=accept_pt2),
+        quota=Quota(most_parts, most_priority, most_hours * 3600, most_device_hours * 3600),
+        day_bytes=day_gib << 30,
     )
     allow_many_files()
     try:

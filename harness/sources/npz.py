@@ -63,6 +63,12 @@ def open_npz(path: Path, *, max_bytes: int | None = None) -> Iterator[dict[str, 
             arrays = {}
             for member in members:
                 where = f"{path}: array {member.filename!r}"
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    # zipfile unpacks what it read of other kinds at once, however much comes out.
+                    raise UsageError(
+                        f"{where}: compressed by method {member.compress_type}; allowed: stored, "
+                        "deflated, as numpy writes"
+                    )
                 stream = stack.enter_context(archive.open(member))
                 name = member.filename.removesuffix(".npy")
                 arrays[name] = _array(stream, member.file_size, where)
