@@ -93,7 +93,7 @@ def pack(
             request.model, request.data, target, folder, cache=cache, progress=progress
         )
         fields = request.model_dump(mode="json", exclude={"submitter"})
-        fields |= {"model": model.name, "data": data.name}
+        fields |= {"model": model.name, "data": data.name, "named": request.model_name()}
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr(REQUEST, json.dumps({"nonce": uuid4().hex, "job": fields}))
             archive.write(model, model.name, zipfile.ZIP_DEFLATED)

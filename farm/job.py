@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,7 +13,7 @@ from harness.cache import content_key
 from harness.check import check_soc
 from harness.deploy import QUICK, STANDARD
 from harness.device import Device
-from harness.errors import ModelError, UsageError
+from harness.errors import ModelError, UsageError, printable
 from harness.evaluate import Request
 from harness.limits import Limits
 from harness.protocol import Kernels
@@ -24,7 +24,7 @@ from targets import get_target
 STORED = "stored:"
 """What a reference to a file in the farm's database begins with, see `farm.stored`."""
 
-_NOT_CONTENT = {"priority", "depends_on", "attempts"}
+_NOT_CONTENT = {"priority", "depends_on", "attempts", "named"}
 
 
 class JobRequest(BaseModel):
@@ -43,6 +43,7 @@ class JobRequest(BaseModel):
         label: the submitter's own words; two jobs with different ones are never the same.
         submitter: who asks. The server writes the name of the token, `farm.queue` the user of this
             machine. Two of them never have one job together.
+        named: the model as its submitter named it, where `model` is a copy; for people alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -65,6 +66,7 @@ class JobRequest(BaseModel):
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     label: Annotated[str, Field(max_length=200)] = ""
     submitter: Annotated[str, Field(max_length=200)] = ""
+    named: Annotated[str, Field(max_length=200)] = ""
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
@@ -74,6 +76,11 @@ class JobRequest(BaseModel):
         except UsageError as error:
             raise ValueError(str(error)) from None
         return self
+
+    def model_name(self) -> str:
+        """The model in few words: no folders, and nothing of where a farm keeps its copy."""
+        name = self.named or PurePosixPath(self.model).name[-200:]
+        return " ".join(printable(name).split())
 
     def choice(self) -> Selector:
         """The selector, of devices that run the target."""

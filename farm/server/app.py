@@ -185,7 +185,7 @@ async def submit(request: Request, farm: Farm, token: Submitter) -> Submitted:
         job = await run_sync(share, farm.database, job, limiter=farm.unpacking)
     if not await run_sync(is_good, farm.database, token):
         raise Refused(401, f"token {token.name!r} was revoked meanwhile")
-    name = f"sha256-{content_key({'archive': upload.sha256, 'submitter': token.name})[:32]}"
+    name = f"sha256-{content_key({'archive': upload.sha256, 'submitter': token.name})[:16]}"
     quota = None if token.allows("operate") else settings.quota
     found = await run_sync(lambda: jobs.submit(farm.database, job, job_id=name, quota=quota))
     return Submitted(job=found, sha256=upload.sha256)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Annotated, NoReturn
 
 import typer
+from rich import box
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
@@ -213,19 +214,24 @@ def clean(
 
 
 def _picture(seen: Snapshot) -> Group:
-    devices = Table(title="Devices", title_justify="left")
-    for column in ("device", "lab host", "health", "for", "job", "last seen", "cause"):
-        devices.add_column(column)
+    devices = Table(title="Devices", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("device", "lab host", "health", "for", "last seen"):
+        devices.add_column(column, overflow="fold", no_wrap=column == "device")
+    # Ids are there to be copied: in a column they would be broken over lines.
+    notes = []
     for one in seen.devices:
         devices.add_row(
             one.device.name,
             one.host or "",
             Text(one.health, style="" if one.health == "healthy" else "bold red"),
             _ago(seen.at - one.since),
-            seen.running.get(one.device.name) or (one.holder and f"({one.holder})") or "",
             "" if one.last_seen is None else _ago(seen.at - one.last_seen),
-            Text(one.cause[:60]),
         )
+        job = seen.running.get(one.device.name)
+        if held := job or (one.holder and f"in use by {one.holder}"):
+            notes.append(Text(f"{one.device.name}: {held}", no_wrap=True, overflow="ignore"))
+        if one.health != "healthy" and one.cause:
+            notes.append(Text(f"{one.device.name}: {one.health}: {one.cause[:200]}"))
     workers = ", ".join(
         f"{one.host}{' (draining)' if one.draining else ''} {_ago(one.silent_s)}"
         for one in seen.workers
@@ -233,7 +239,7 @@ def _picture(seen: Snapshot) -> Group:
     line = ", ".join(f"{count} {state}" for state, count in sorted(seen.parts.items())) or "empty"
     ended = ", ".join(f"{count} {outcome}" for outcome, count in sorted(seen.jobs.items()))
     words = f"workers: {workers or 'none'}\nin line: {line}\nended:   {ended or 'none'}"
-    return Group(Text(words), devices)
+    return Group(Text(words), devices, *notes)
 
 
 def _ago(seconds: float) -> str:

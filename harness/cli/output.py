@@ -27,7 +27,7 @@ from harness.target import Progress as Report
 
 _COUNT_EVERY_S = 5.0
 _LONGEST_NAME = 32
-"""Names in a table's first column are not broken up to this: they are there to be copied."""
+"""Names in a table's first columns are not broken up to this: they are there to be copied."""
 
 stdout = Console(markup=False, emoji=False)
 stderr = Console(stderr=True, markup=False, emoji=False)
@@ -42,15 +42,18 @@ def print_json(value: object) -> None:
     sys.stdout.write(to_json(value, indent=2, inf_nan_mode="strings").decode() + "\n")
 
 
-def print_rows(title: str, rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
-    """Print rows that share their keys, as a table or as a JSON list."""
+def print_rows(
+    title: str, rows: Sequence[Mapping[str, object]], *, as_json: bool, names: int = 1
+) -> None:
+    """Print rows that share their keys, as a table or as a JSON list; so many of the first columns
+    hold names."""
     if as_json:
         print_json(rows)
         return
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, key in enumerate(rows[0] if rows else ()):
         longest = max(len(_cell(row[key])) for row in rows)
-        whole = number == 0 and longest <= _LONGEST_NAME
+        whole = number < names and longest <= _LONGEST_NAME
         table.add_column(key, overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row.values()))

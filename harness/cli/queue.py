@@ -200,17 +200,16 @@ def status(
     rows = [
         {
             "job": one.id,
-            "state": one.state,
-            "outcome": one.outcome,
+            "model": one.request.model_name(),
+            "state": one.outcome or one.state,
             "by": one.request.submitter,
-            "model": one.request.model,
             "target": one.request.target,
             "devices": sorted({part.device for part in one.parts if part.device}),
-            "submitted": clock(one.created),
+            "submitted": clock(one.created)[5:16],
         }
         for one in found
     ]
-    print_rows("Jobs, newest first", rows, as_json=False)
+    print_rows("Jobs, newest first", rows, as_json=False, names=2)
 
 
 def watch(
@@ -318,6 +317,7 @@ def _print_status(job: JobStatus, *, as_json: bool) -> None:
         for part in job.parts
     ]
     by = f", by {job.request.submitter}" if job.request.submitter else ""
+    by += f", {job.request.model_name()} on {job.request.target}"
     print_rows(f"Job {job.id}{by}: {job.outcome or job.state}", rows, as_json=False)
 
 

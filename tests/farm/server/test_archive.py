@@ -183,6 +183,7 @@ def test_pack_makes_what_unpack_takes(tmp_path: Path, files: Path) -> None:
     pack(asked, tmp_path / "job.zip", cache=Cache(tmp_path / "cache"))
     job = unpack(tmp_path / "job.zip", tmp_path / "store", LIMITS, "me")
     assert (job.label, job.target, job.submitter) == ("mine", "host-litert", "me")
+    assert (job.named, job.model_name()) == ("conv.tflite", "conv.tflite")
     assert sha256_file(Path(job.model)) == sha256_file(files / "conv.tflite")
     with np.load(job.data) as sent, np.load(files / "data.npz") as data:
         assert (sent["in0"] == data["in0"]).all()

@@ -8,7 +8,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from farm.database import Database, open_database
-from tests.farm.jobs_in import add_devices
+from farm.jobs import submit
+from harness.cli.output import stdout
+from tests.farm.jobs_in import add_devices, claim_on, mark_prepared, request
 from tests.harness.cli.command import Edgefarm
 
 
@@ -53,3 +55,41 @@ def test_the_schema_of_the_inventory(edgefarm: Edgefarm) -> None:
     assert not list(validator.iter_errors(good))
     wrong = {"devices": {"pi": {"transport": "pigeon"}}}
     assert list(validator.iter_errors(wrong))
+
+
+def test_top_breaks_no_id_at_80_columns(
+    edgefarm: Edgefarm, farm: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An id is there to be copied; devices' names are, too."""
+    monkeypatch.setattr(stdout, "_width", 80)
+    board, job = "a-board-with-a-name-of-32-letters", "sha256-0123456789abcdef0123456789abcdef"
+    add_devices(farm, [board])
+    submit(farm, request(selector=f"name={board}"), job_id=job)
+    mark_prepared(farm, request())
+    assert claim_on(farm, board) is not None
+    shown = edgefarm("top", "--once").out
+    assert f"{board}: {job}\n" in shown
+    assert shown.count(board) == 2
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_status_shows_a_jobs_name_and_no_path_or_digest(
+    edgefarm: Edgefarm, farm: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(stdout, "_width", 80)
+    digest = "0123456789abcdef" * 4
+    kept = tmp_path / digest / "model.tflite"
+    for number, (model, named) in enumerate(
+        [
+            (str(kept), "nets.py:\x1b[2Jsmall"),
+            (f"stored:{digest}/other.tflite", ""),
+            (str(kept.with_name("older.tflite")), ""),
+        ]
+    ):
+        submit(farm, request(model=model, named=named, label=str(number)), job_id=f"job-{number}")
+    shown = edgefarm("status").out
+    for name in ("nets.py:?[2Jsmall", "other.tflite", "older.tflite", "job-0", "job-1", "job-2"):
+        assert name in shown
+    one = edgefarm("status", "job-0").out
+    assert "nets.py:?[2Jsmall" in one
+    assert digest[:16] not in shown + one
