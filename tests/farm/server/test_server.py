@@ -70,6 +70,17 @@ def test_the_same_archive_is_the_same_job(served: Served, archive: MakeArchive) 
     assert served.call("GET", f"/jobs/{job}").json()["request"]["submitter"] == "submit"
 
 
+def test_a_recipe_arrives_as_it_was_sent(served: Served, archive: MakeArchive) -> None:
+    recipe = {"name": "r", "mode": "static", "weight_bits": 8, "activation_bits": 8}
+    job = served.send(archive({**JOB, "recipe": recipe})).json()["job"]
+    asked = served.call("GET", f"/jobs/{job}").json()["request"]["recipe"]
+    assert recipe.items() <= asked.items()
+    for wrong in ({**recipe, "weight_bits": "8"}, {**recipe, "more": 1}, {"name": "r"}):
+        refused = served.send(archive({**JOB, "recipe": wrong}))
+        assert refused.status_code == 400
+        assert "recipe" in refused.json()["error"]["message"]
+
+
 def test_two_tokens_that_send_the_same_have_a_job_each(
     served: Served, archive: MakeArchive
 ) -> None:
