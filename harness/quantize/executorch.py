@@ -42,6 +42,7 @@ from harness.quantize.xnnpack_graph import (
     separate_weights,
     stranded_operators,
 )
+from harness.quantize.xnnpack_groups import split_groups
 from harness.quantize.xnnpack_masks import masked_nodes
 from harness.quantize.xnnpack_moves import changes_in_place, keep_scales, slice_chunks
 from harness.quantize.xnnpack_reached import layers_of
@@ -156,6 +157,7 @@ def _prepared(program: "torch.export.ExportedProgram") -> "torch.fx.GraphModule"
     fold_padding(graph)
     name_strides(graph)
     slice_chunks(graph)
+    split_groups(graph)
     separate_weights(graph)
     return graph
 

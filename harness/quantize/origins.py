@@ -95,21 +95,26 @@ def _only_users(node: "torch.fx.Node") -> "Iterator[torch.fx.Node]":
 def run_every_node(
     graph: "torch.fx.GraphModule", batches: "Iterable[tuple[torch.Tensor, ...]]"
 ) -> dict[str, Array]:
-    """The float values of all nodes, by `origin`, joined along the first axis."""
+    """The float values of all nodes, by `origin`, joined along the first axis. Of nodes with one
+    origin the last counts, as in `origins_of`."""
     import torch
 
     parts: dict[str, list[Array]] = {}
+    values: dict[str, Array] = {}
 
     class Recorder(torch.fx.Interpreter):  # type: ignore[misc]  # torch is untyped here
         def run_node(self, n: torch.fx.Node) -> Any:  # noqa: ANN401  whatever it computes
             value = super().run_node(n)
             if n.op == "call_function" and isinstance(value, torch.Tensor):
-                parts.setdefault(origin(n), []).append(np.atleast_1d(value.numpy().copy()))
+                values[origin(n)] = np.atleast_1d(value.numpy().copy())
             return value
 
     with torch.inference_mode():
         for batch in batches:
+            values.clear()
             Recorder(graph).run(*batch)
+            for name, x in values.items():
+                parts.setdefault(name, []).append(x)
     return {name: np.concatenate(column) for name, column in parts.items()}
 
 

@@ -28,10 +28,20 @@ _WHY = {
     "embedding": "ExecuTorch looks embeddings up in float",
     "bmm": "XNNPACK multiplies activations in float",
     "baddbmm": "XNNPACK multiplies activations in float",
-    "convolution": "XNNPACK's quantizer has no rule for this convolution (3-D, or transposed with "
-    "groups)",
+    "convolution": "XNNPACK's quantizer has no rule for this convolution",
 }
 _PADDED = "XNNPACK gives wrong results for a convolution that pads and quantizes at run time"
+_MOVES = (
+    "permute_copy",
+    "t_copy",
+    "transpose_copy",
+    "view_copy",
+    "expand_copy",
+    "unsqueeze_copy",
+    "squeeze_copy",
+    "slice_copy",
+    "constant_pad_nd",
+)
 _RECURRENT = "XNNPACK's quantizer has no rule for recurrent layers"
 _NO_RULE = "XNNPACK's quantizer covers nn.Linear and convolutions, not a product with a parameter"
 
@@ -120,7 +130,7 @@ def _why(node: "torch.fx.Node", op: str, *, weighted: bool) -> str:
 
 def _real(argument: Any) -> Any:  # noqa: ANN401  a node or a number
     """The argument without what only moves it."""
-    while _is(argument, "permute_copy", "t_copy", "transpose_copy", "view_copy", "expand_copy"):
+    while _is(argument, *_MOVES):
         argument = argument.args[0]
     return argument
 

@@ -154,3 +154,10 @@ def test_the_steps_of_a_recurrent_layer_are_one_layer() -> None:
     steps = [LEFT, LEFT, DONE, replace(DONE, name="b")]
     reached = with_reached(MANIFEST, STATIC, steps).reached
     assert [(one.name, one.reached) for one in reached] == [("b", "partly"), ("a", "quantized")]
+
+
+def test_a_table_that_is_looked_up_in_float_is_no_warning() -> None:
+    table = Layer("e", "EMBEDDING_LOOKUP", "not", "no rule")
+    made = with_reached(MANIFEST, STATIC, [DONE, table])
+    assert made.findings == ()
+    assert "1 of 2 layers quantized" in made.notes[0]

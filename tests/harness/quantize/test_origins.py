@@ -1,9 +1,11 @@
 """Which tensors of a `.pte` are which of the model's: by their float values, after lowering."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from harness.artifact import to_device
 from harness.cache import Cache
@@ -11,7 +13,7 @@ from harness.emulator.interpreter import emulate
 from harness.emulator.model_file import read_model
 from harness.emulator.profiles import get_profile
 from harness.quantize import lower
-from harness.quantize.origins import aligned
+from harness.quantize.origins import aligned, run_every_node
 from harness.quantize.reference import float_layers
 from harness.recipe import RECIPES
 from harness.sources.models import open_model
@@ -89,3 +91,14 @@ def test_where_both_layouts_fit_the_more_alike_is_taken() -> None:
     turned = np.moveaxis(x, 1, -1)
     np.testing.assert_array_equal(aligned(x, x + 0.1), x)
     np.testing.assert_array_equal(aligned(x, turned + 0.1), turned)
+
+
+def test_of_nodes_with_one_origin_the_last_is_kept() -> None:
+    """A decomposition makes several nodes of one, and not all of one shape."""
+    graph = torch.fx.symbolic_trace(lambda x: (x + 1).sum(0) * 2)
+    source = SimpleNamespace(name="sum_and_double", from_node=[])
+    for node in graph.graph.nodes:
+        if node.op in {"call_function", "call_method"}:
+            node.meta["from_node"] = [source]
+    values = run_every_node(graph, [(torch.ones(3, 2),), (torch.zeros(3, 2),)])
+    np.testing.assert_array_equal(values["sum_and_double"], [12, 12, 6, 6])
