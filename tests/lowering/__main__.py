@@ -1,4 +1,5 @@
-"""`python -m tests.lowering`: lower, run and judge every kind of module; `--record` keeps that.
+"""`python -m tests.lowering`: lower, run and judge every kind of module; `--record` keeps that,
+case by case, and writes the page of all that is kept.
 
 Each case goes the straight way, `harness.evaluate`, as a user's model would. An hour on two cores.
 """
@@ -21,10 +22,11 @@ from harness.evaluate import Request, evaluate
 from harness.recipe import RECIPES
 from targets import get_target
 from tests.lowering.catalogue import CASES, draw
-from tests.lowering.table import Cell, cell_of, refused, write_table
+from tests.lowering.table import Cell, cell_of, record, refused, write_table
 
 CATALOGUE = Path(__file__).with_name("catalogue.py")
 TARGETS = {"host-litert": "LiteRT", "host-executorch": "ExecuTorch"}
+RECIPE = "static_wi8_ai8"
 SAMPLES = 24
 MEASURE = MeasurePlan(restarts=1, warmup_runs=0, timed_runs=1, min_time_s=0.0)
 
@@ -41,13 +43,13 @@ def write_samples(name: str, folder: Path) -> Path:
     return path
 
 
-def judge(name: str, target: str, recipe: str, folder: Path) -> Cell:
+def judge(name: str, target: str, folder: Path) -> Cell:
     """One case on one runtime."""
     request = Request(
         model=f"{CATALOGUE}:{name}",
         data=str(write_samples(name, folder)),
         target=get_target(target),
-        recipe=RECIPES[recipe],
+        recipe=RECIPES[RECIPE],
         device=host_device(),
         measure=MEASURE,
     )
@@ -57,12 +59,12 @@ def judge(name: str, target: str, recipe: str, folder: Path) -> Cell:
         return refused(str(error))
 
 
-def run_all(names: list[str], recipe: str, workers: int) -> Iterator[tuple[str, dict[str, Cell]]]:
+def run_all(names: list[str], workers: int) -> Iterator[tuple[str, dict[str, Cell]]]:
     """Every case on every runtime, in the catalogue's order."""
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(workers) as pool:
         waiting = {
             name: {
-                runtime: pool.submit(judge, name, target, recipe, Path(scratch))
+                runtime: pool.submit(judge, name, target, Path(scratch))
                 for target, runtime in TARGETS.items()
             }
             for name in names
@@ -75,18 +77,17 @@ def main() -> int:
     """Run; 1 when a case differs where it is promised exact."""
     parser = argparse.ArgumentParser(prog="python -m tests.lowering", description=__doc__)
     parser.add_argument("cases", nargs="*", default=list(CASES), help="default: all of them")
-    parser.add_argument("--recipe", default="static_wi8_ai8", choices=RECIPES)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--record", action="store_true", help="write docs/modules.md")
     options = parser.parse_args()
-    console, found = Console(), {}
-    for name, cells in run_all(options.cases, options.recipe, options.workers):
-        found[name] = cells
+    console, differs = Console(), False
+    for name, cells in run_all(options.cases, options.workers):
         words = "; ".join(f"{runtime}: {cell.text}" for runtime, cell in cells.items())
         console.print(f"{CASES[name].title:36} {words}", markup=False, highlight=False)
-    if options.record:
-        console.print(f"written: {write_table(found, list(TARGETS.values()), options.recipe)}")
-    return int(any(cell.differs for cells in found.values() for cell in cells.values()))
+        differs |= any(cell.differs for cell in cells.values())
+        if options.record:
+            write_table(record(name, cells), list(TARGETS.values()), RECIPE)
+    return int(differs)
 
 
 if __name__ == "__main__":

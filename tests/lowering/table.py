@@ -1,14 +1,21 @@
 """docs/modules.md: a table of what each kind of module comes to, and the causes of the gaps."""
 
 import itertools
+import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.records import Outcome, Run
 from tests.lowering.catalogue import CASES
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "modules.md"
+_ROOT = Path(__file__).resolve().parents[2]
+PAGE = _ROOT / "docs" / "modules.md"
+RECORD = _ROOT / "tests" / "golden" / "lowering.json"
+"""What each case came to when it was last run; the page is made of it."""
+
+Found = dict[str, dict[str, "Cell"]]
 _HEAD = """# Modules that lower, run and stay exact
 
 Written by `python -m tests.lowering --record`: each row is a small network around one layer,
@@ -68,7 +75,19 @@ def reached_words(run: Run) -> str:
     return "" if done == len(layers) else f"{done} of {len(layers)} layers"
 
 
-def write_table(found: dict[str, dict[str, Cell]], runtimes: list[str], recipe: str) -> Path:
+def record(name: str, cells: Mapping[str, Cell]) -> Found:
+    """Keep what a case came to; gives all that is kept, in the catalogue's order."""
+    kept = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    kept[name] = {runtime: asdict(cell) for runtime, cell in cells.items()}
+    kept = {case: kept[case] for case in CASES if case in kept}
+    RECORD.write_text(json.dumps(kept, indent=1) + "\n")
+    return {
+        case: {runtime: Cell(**cell) for runtime, cell in runtimes.items()}
+        for case, runtimes in kept.items()
+    }
+
+
+def write_table(found: Found, runtimes: list[str], recipe: str) -> Path:
     """Write the page; gives its path."""
     lines = [_HEAD.format(recipe=recipe)]
     for group, names in itertools.groupby(found, key=lambda name: CASES[name].group):
