@@ -13,14 +13,14 @@ from tests.conftest import StartedBoard
 from tests.evidence.cases import cases_of
 from tests.evidence.measure import measure_all
 from tests.oracle.build import Builder, options, per_tensor
-from tests.oracle.kernel_choice import CHOICES
+from tests.oracle.kernel_choice import BEYOND_REGISTERS, CHOICES
 from tests.oracle.networks import residual
 
 NAME = "tflite-runtime-2.14-arm"
 PROMISED = (Path(__file__).parents[1] / f"golden/promised/{NAME}.txt").read_text().split()
 """Families of which it runs models, all of them exactly as emulated."""
 
-REFUSED_IN_PART = {"one-column of narrow weights", "mul"}
+REFUSED_IN_PART = {"one-column of narrow weights", "mul", BEYOND_REGISTERS}
 """Narrow weights, and products of more than 4 dimensions, came later."""
 
 pytestmark = pytest.mark.slow
