@@ -110,7 +110,9 @@ def load_function(reference: Reference) -> Callable[[], Any]:
     """
     if reference.path is None:
         raise ValueError(f"{reference} names no file")
-    sys.path.insert(0, str(reference.path.parent))  # so that it can import its neighbours
+    # It can import its neighbours, but none in place of Python's own modules, which torch needs.
+    installed = (at for at, place in enumerate(sys.path) if place.endswith("-packages"))
+    sys.path.insert(next(installed, len(sys.path)), str(reference.path.parent))
     spec = importlib.util.spec_from_file_location(reference.path.stem, reference.path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{reference.path}: cannot be imported as a Python module")

@@ -1,6 +1,7 @@
 """MODEL and DATA references: what parses, and what is said about the rest."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,17 @@ def test_a_function_may_use_the_modules_beside_it(
         "def make():\n import beside_it\n return beside_it.ANSWER"
     )
     assert load_function(Reference("python", tmp_path / "own_model.py", "make"))() == 42
+
+
+def test_neighbours_do_not_stand_in_for_pythons_own_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.path", sys.path.copy())
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    (tmp_path / "this.py").write_text("raise SystemExit('planted')\n")
+    (tmp_path / "shadowed_model.py").write_text("def make():\n    import this\n    return this.d\n")
+    make = load_function(Reference("python", tmp_path / "shadowed_model.py", "make"))
+    assert make()
 
 
 def test_a_missing_function_is_told_with_those_there_are(
