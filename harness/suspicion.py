@@ -110,6 +110,8 @@ def kinds_replaced_by(limits: Limits) -> set[str]:
 def clipped_share(one: Observed) -> float:
     """Share of the elements that lie at an end of the tensor's range while float lies beyond it.
 
+    Below a range that begins at 0 nothing counts: a rectifier cuts that off by design, and the float
+    value beside it may be the one before it.
     An infinite float value is no clipping: every finite stand-in is at the end. Nor is -1e9, or the
     least float32, in a tensor of small numbers: it is a mask, see `harness.quantize.mask_floors`.
     """
@@ -118,7 +120,7 @@ def clipped_share(one: Observed) -> float:
     low, high = one.bounds
     margin, step = BEYOND * (high - low), (high - low) * 1e-6
     reference = one.in_float.astype(np.float64)
-    below = (one.x <= low + step) & (reference < low - margin)
+    below = (one.x <= low + step) & (reference < low - margin) & (low < 0)
     above = (one.x >= high - step) & (reference > high + margin)
     mask = (reference <= _MASK) & (low > _MASK / 10)
     clipped = (below | above) & np.isfinite(reference) & ~mask

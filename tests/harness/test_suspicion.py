@@ -98,6 +98,14 @@ def test_of_the_tensors_inside_the_worst_is_named() -> None:
     assert look_inside([hard], DefaultLimits(max_clipped=0.9)) == ()
 
 
+def test_what_a_rectifier_cuts_off_is_not_clipped() -> None:
+    in_float = np.linspace(-4, 4, 100)
+    rectified = Observed("relu6", np.clip(in_float, 0, 6), in_float, (0.0, 6.0))
+    assert look_inside([rectified], DEFAULTS) == ()
+    bright = Observed("image", np.clip(in_float, 0, 1), in_float, (0.0, 1.0))
+    assert [one.where for one in look_inside([bright], DEFAULTS)] == ["'image'"]
+
+
 def share(value: float, low: float, high: float) -> Proportion:
     return Proportion(value, low, high)
 
