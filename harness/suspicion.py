@@ -110,8 +110,8 @@ def kinds_replaced_by(limits: Limits) -> set[str]:
 def clipped_share(one: Observed) -> float:
     """Share of the elements that lie at an end of the tensor's range while float lies beyond it.
 
-    Below a range that begins at 0 nothing counts: a rectifier cuts that off by design, and the float
-    value beside it may be the one before it.
+    Below a range that begins at 0 nothing counts: a rectifier cuts that off by design, and the
+    float value beside it may be the one before it.
     An infinite float value is no clipping: every finite stand-in is at the end. Nor is -1e9, or the
     least float32, in a tensor of small numbers: it is a mask, see `harness.quantize.mask_floors`.
     """
