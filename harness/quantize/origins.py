@@ -73,13 +73,15 @@ def origins_of(
 
 
 def _with_what_it_runs(node: "torch.fx.Node", known: "set[str]") -> "torch.fx.Node":
-    """The last of the nodes behind one that have no tensor of their own in the file."""
-    last = node
+    """The last of the nodes behind one that have no tensor of their own in the file.
+
+    A node that makes several values (a recurrent layer) stands for itself: each has its reader.
+    """
+    last, shape = node, getattr(node.meta.get("val"), "shape", None)
     for following in _only_users(node):
-        value = following.meta.get("val")
-        if origin(following) in known:
+        if shape is None or origin(following) in known:
             break
-        if getattr(value, "shape", None) == node.meta["val"].shape:
+        if getattr(following.meta.get("val"), "shape", None) == shape:
             last = following
     return last
 
