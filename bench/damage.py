@@ -33,14 +33,14 @@ from farm.transports.shell import ShellTransport  # noqa: E402
 from farm.transports.tar import unpack  # noqa: E402
 from farm.transports.untrusted import Refused, new_folder  # noqa: E402
 from harness.artifact import TensorSpec, sha256_file  # noqa: E402
-from harness.compare import compare_tensor  # noqa: E402
 from harness.device import Device, PullLimits  # noqa: E402
+from harness.emulator.formats.tflite import read_tflite  # noqa: E402
 from harness.emulator.interpreter import emulate  # noqa: E402
 from harness.emulator.profiles import get_profile  # noqa: E402
-from harness.emulator.tflite import read_tflite  # noqa: E402
 from harness.errors import DeviceError  # noqa: E402
+from harness.judge.compare import compare_tensor  # noqa: E402
+from harness.on_device.received import read_output  # noqa: E402
 from harness.protocol import Job  # noqa: E402
-from harness.received import read_output  # noqa: E402
 from targets import get_target  # noqa: E402
 from tests.farm.transports.hostile_tars import HOSTILE_TARS  # noqa: E402
 

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.emulator import core
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Array, Graph
 from harness.emulator.interpreter import Emulator
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
-from harness.random_inputs import EXTREMES, random_inputs
+from harness.verify.random_inputs import EXTREMES, random_inputs
 
 CONSOLE = Console()
 REFERENCE, PRODUCTION = "LiteRT BUILTIN_REF", "LiteRT XNNPACK"

@@ -26,9 +26,9 @@ from bench.runners import artifact_of  # noqa: E402
 from farm.golden import MODEL, SAMPLES  # noqa: E402
 from farm.inventory import host_device  # noqa: E402
 from farm.transports import connect  # noqa: E402
-from harness.deploy import MeasurePlan, run_job  # noqa: E402
-from harness.emulator.tflite import read_tflite  # noqa: E402
-from harness.latency import latency_from  # noqa: E402
+from harness.emulator.formats.tflite import read_tflite  # noqa: E402
+from harness.on_device.deploy import MeasurePlan, run_job  # noqa: E402
+from harness.on_device.latency import latency_from  # noqa: E402
 from reports.regressions import MIN_NIGHTS, WANTED, WINDOW, judge_latest  # noqa: E402
 from targets import get_target  # noqa: E402
 

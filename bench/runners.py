@@ -18,12 +18,12 @@ from rich.table import Table
 from farm.inventory import host_device, inventory_path, load_inventory
 from farm.transports import connect
 from harness.artifact import Artifact, Manifest, TensorSpec, sha256_file
-from harness.deploy import NONE, DeviceRun, choose_runner, run_job
 from harness.device import Device, Transport
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Array, Graph
-from harness.emulator.tflite import read_tflite
-from harness.random_inputs import random_inputs
+from harness.on_device.deploy import NONE, DeviceRun, choose_runner, run_job
 from harness.target import Runner, RunnerName
+from harness.verify.random_inputs import random_inputs
 from targets import get_target
 
 CONSOLE = Console()

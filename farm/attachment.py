@@ -15,7 +15,7 @@ from farm.events import add_event
 from farm.leases import TTL_S, Lease, release
 from farm.tables import DEVICES, PARTS, WORKERS
 from harness.errors import UsageError
-from harness.home import home
+from harness.host.home import home
 
 _GONE_AFTER = 3.0
 """A worker on another machine counts as gone after so many lease times without a heartbeat."""

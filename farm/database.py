@@ -17,7 +17,7 @@ from sqlalchemy.sql.expression import FunctionElement
 from farm.sqlite_line import stand_in_line
 from farm.tables import METADATA
 from harness.errors import HarnessError, UsageError
-from harness.home import home
+from harness.host.home import home
 
 FILE_NAME = "farm.sqlite"
 SCHEMA = 5

@@ -15,7 +15,7 @@ from farm.fence import FencedConnect, look
 from farm.inventory import HOST
 from harness.device import NO_DEVICE, Connect, Device, Transport
 from harness.errors import DevicesBusy
-from harness.home import home
+from harness.host.home import home
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -3,18 +3,18 @@
 import shutil
 from collections.abc import Iterator, Sequence
 
-from farm.check import CheckItem
 from farm.database import Database
+from farm.device_check import CheckItem
 from farm.inventory import inventory_path, load_inventory
 from farm.leases import TTL_S, USABLE
 from farm.observation import health_changes
 from farm.overtaking import CAUSE
 from farm.selection import parse_selector
 from farm.snapshot import Snapshot, take_snapshot
-from harness.cache import cache_folder
 from harness.device import Device
 from harness.errors import HarnessError, UsageError
-from harness.home import home
+from harness.host.cache import cache_folder
+from harness.host.home import home
 
 LEAST_FREE_BYTES = 2 << 30
 _SILENT_S = 3 * TTL_S

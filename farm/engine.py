@@ -13,7 +13,7 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 
 from farm.database import Database
 from farm.workflows import WORKFLOWS, Shop, Workflows
-from harness.extras import require_extra
+from harness.host.extras import require_extra
 
 _VERSION = "1"
 """Of the workflows' steps; a change of it leaves unfinished workflows to their leases' expiry."""

@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from farm.attachment import Attachment, beat
-from farm.attempts import Attempts
 from farm.database import Database
 from farm.leases import renew
 from farm.parts import take_back
+from farm.running import Attempts
 from farm.tables import JOBS
 
 LOG = logging.getLogger("edgefarm.worker")

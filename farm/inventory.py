@@ -36,9 +36,9 @@ from farm.golden import Golden
 from farm.labgrid import LabgridTable, find_devices
 from harness.device import Address, Device, RunPolicy, TransportKind
 from harness.errors import UsageError
-from harness.home import home
-from harness.pinning import pin_to
-from harness.read_facts import CORES
+from harness.host.home import home
+from harness.on_device.pinning import pin_to
+from harness.on_device.read_facts import CORES
 from targets import TARGETS
 
 FILE_NAME = "farm.toml"

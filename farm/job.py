@@ -9,20 +9,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from farm.selection import Selector, parse_selector
 from harness.artifact import sha256_file
-from harness.cache import content_key
-from harness.check import check_soc
-from harness.deploy import QUICK, STANDARD
 from harness.device import Device
 from harness.errors import ModelError, UsageError, printable
 from harness.evaluate import Request
-from harness.limits import Limits
+from harness.host.cache import content_key
+from harness.judge.limits import Limits
+from harness.on_device.deploy import QUICK, STANDARD
 from harness.protocol import Kernels
+from harness.quantize.placing import check_soc
 from harness.recipe import Recipe
 from harness.target import RunnerName
 from targets import get_target
 
 STORED = "stored:"
-"""What a reference to a file in the farm's database begins with, see `farm.stored`."""
+"""What a reference to a file in the farm's database begins with, see `farm.job_files`."""
 
 _NOT_CONTENT = {"priority", "depends_on", "attempts", "named"}
 

@@ -29,8 +29,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.device import Address, Device
 from harness.errors import DeviceUnready, HarnessError, TransportError
-from harness.extras import require_extra
-from harness.home import home
+from harness.host.extras import require_extra
+from harness.host.home import home
 
 LOG = logging.getLogger("edgefarm.labgrid")
 _TIMEOUT_S = 20.0

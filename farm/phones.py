@@ -5,7 +5,7 @@ import re
 from harness.device import Address, Connect, Device
 from harness.errors import UsageError
 from harness.facts import Facts
-from harness.read_facts import read_facts
+from harness.on_device.read_facts import read_facts
 
 PHONE_TARGET = "arm-neon-litert"
 WORKDIR = "/data/local/tmp/edgefarm"

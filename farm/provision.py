@@ -16,10 +16,10 @@ from typing import Any
 
 from farm.virtual.commands import run_tool
 from harness.artifact import sha256_file
-from harness.cache import Cache, content_key
 from harness.device import Device, Transport
 from harness.errors import DeviceError, DeviceFull, TransportError, UsageError
-from harness.target import Progress, no_progress
+from harness.host.cache import Cache, content_key
+from harness.host.progress import Progress, no_progress
 
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
 _ASK_S, _TRANSFER_S, _UNPACK_S, _LOAD_S = 60.0, 1800.0, 1800.0, 600.0

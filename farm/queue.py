@@ -11,8 +11,8 @@ from farm import jobs
 from farm.database import Database
 from farm.events import Event, read_events
 from farm.job import JobRequest
+from farm.job_files import share
 from farm.jobs import JobStatus
-from farm.stored import share
 from harness.records import Run
 
 

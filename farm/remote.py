@@ -11,17 +11,17 @@ import requests
 from pydantic import TypeAdapter, ValidationError
 
 from farm.archive import pack
-from farm.check import CheckItem
+from farm.device_check import CheckItem
 from farm.events import Event
 from farm.job import JobRequest
 from farm.jobs import JobStatus
 from farm.snapshot import Snapshot
 from harness import errors
-from harness.cache import default_cache
 from harness.errors import HarnessError, UsageError
+from harness.host.cache import default_cache
+from harness.host.progress import Progress, no_progress
+from harness.host.scratch import scratch_folder
 from harness.records import Run, parse_run
-from harness.scratch import scratch_folder
-from harness.target import Progress, no_progress
 from targets import get_target
 
 _TIMEOUT_S = 60.0

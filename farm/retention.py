@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from farm.database import Database, now
-from farm.stored import clear_abandoned
+from farm.job_files import clear_abandoned
 from farm.tables import EVENTS, FILES, HEALTH_LOG, JOBS, PREPARATIONS
-from harness.cache import Cache
-from harness.scratch import remove_abandoned
+from harness.host.cache import Cache
+from harness.host.scratch import remove_abandoned
 
 _DAY_S = 86400.0
 _DIGEST = re.compile(r"\b[0-9a-f]{64}\b")

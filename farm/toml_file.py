@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from farm.virtual.locks import locked
 from harness.errors import HarnessError, UsageError
-from harness.plain_files import read_plain
+from harness.host.plain_files import read_plain
 
 
 def read_text(path: Path) -> str:

@@ -11,9 +11,9 @@ from typing import Protocol
 from farm.job import JobRequest
 from harness.device import Connect, Device
 from harness.evaluate import evaluate, prepare
-from harness.isolate import run_isolated
+from harness.host.isolate import run_isolated
+from harness.host.progress import Progress
 from harness.records import Run
-from harness.target import Progress
 
 Stop = Callable[[], None]
 """Called now and then; raises when the work must end: Cancelled, LeaseLost or DeviceTimeout."""

@@ -16,7 +16,6 @@ from uuid import uuid4
 from sqlalchemy.exc import SQLAlchemyError
 
 from farm.attachment import attached, inherit
-from farm.attempts import Attempts
 from farm.database import Database
 from farm.devices import Known, forget_devices, known_devices, named_for, register_devices
 from farm.engine import Engine, running_engine
@@ -28,6 +27,7 @@ from farm.logs import bound
 from farm.parts import Claimed, claim, matching, ready_selectors
 from farm.preparations import begin, unfinished, wanted
 from farm.probing import Probe, due_probes, run_probe, take_for_probe
+from farm.running import Attempts
 from farm.work import Work
 from farm.workflows import Shop
 from harness.device import Connect, Device

@@ -16,7 +16,6 @@ from dbos import DBOS, DBOSConfiguredInstance
 from pydantic import TypeAdapter
 from sqlalchemy.exc import OperationalError
 
-from farm.attempts import Attempt, Attempts
 from farm.database import Database
 from farm.events import add_event
 from farm.faults import NUMERIC, decide, fault_of, is_hosts, is_lost, is_refused
@@ -27,11 +26,12 @@ from farm.observation import note_fault, observe
 from farm.overtaking import overtake
 from farm.parts import Claimed, accept, current, note_loss, retry
 from farm.preparations import finished, request_of
+from farm.running import Attempt, Attempts
 from farm.work import Work
 from harness.device import Connect, Device
 from harness.errors import HarnessError
 from harness.evaluate import run_ended_by
-from harness.host_disk import host_full
+from harness.host.disk import host_full
 from harness.records import Failure, Outcome, Run, dump_run, parse_run
 
 LOG = logging.getLogger("edgefarm.worker")

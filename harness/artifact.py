@@ -16,8 +16,8 @@ import numpy.typing as npt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import ModelError, UsageError
+from harness.host.plain_files import open_plain, read_plain
 from harness.placement import PlacementReport
-from harness.plain_files import open_plain, read_plain
 
 MANIFEST_SCHEMA = 1
 _CHUNK_BYTES = 1 << 20
@@ -68,7 +68,7 @@ class Finding:
         where: tensor or module that it was found on; "" for the whole file.
         message: what was found, one sentence.
         remedy: what to do about it.
-        severity: "warn" where a run cannot be a plain PASS with it, see `harness.limits`.
+        severity: "warn" where a run cannot be a plain PASS with it, see `harness.judge.limits`.
     """
 
     kind: str
@@ -247,7 +247,7 @@ def to_device(spec: TensorSpec, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     Args:
         spec: the input.
         x: samples, float or already of the spec's dtype, or of another width; the first axis is
-            the sample. With one axis more than the spec: whole inputs, see `harness.slices`.
+            the sample. With one axis more than the spec: whole inputs, see `on_device.slices`.
 
     Raises:
         UsageError: a value is outside what the artifact's dtype holds.

@@ -7,24 +7,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.accuracy import wilson
 from harness.artifact import Artifact
-from harness.cache import Cache
-from harness.compare import compare_tensor
-from harness.compile import compile_for
+from harness.emulator.all_tensors import expose
+from harness.emulator.formats.model_file import read_model
 from harness.emulator.graph import Graph
 from harness.emulator.interpreter import emulate
-from harness.emulator.model_file import read_model
 from harness.emulator.profiles import get_profile
 from harness.errors import DeviceError, ModelError, UsageError
-from harness.exactness import Emulated, emulate_samples
-from harness.exposed import expose
-from harness.isolate import run_isolated
-from harness.records import Distance, Exactness, Proportion, TensorComparison
-from harness.scratch import scratch_folder
-from harness.slices import count_slices, drop_filled, take_slices
-from harness.target import Progress, Target, VendorEmulation, no_progress
-from harness.traced import (
+from harness.host.cache import Cache
+from harness.host.isolate import run_isolated
+from harness.host.progress import Progress, no_progress
+from harness.host.scratch import scratch_folder
+from harness.judge.accuracy import wilson
+from harness.judge.compare import compare_tensor
+from harness.judge.exactness import Emulated, emulate_samples
+from harness.judge.traced import (
     bounds_of,
     constants_of,
     invocations_to_trace,
@@ -32,6 +29,10 @@ from harness.traced import (
     samples_in,
     take_these,
 )
+from harness.on_device.slices import count_slices, drop_filled, take_slices
+from harness.quantize.compile import compile_for
+from harness.records import Distance, Exactness, Proportion, TensorComparison
+from harness.target import Target, VendorEmulation
 
 Array = npt.NDArray[Any]
 

@@ -12,13 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.accuracy import accuracy_of
 from harness.artifact import Artifact, from_device, to_device
-from harness.cache import Cache, arrays_key, default_cache
-from harness.check import check
-from harness.compile import compile_for
-from harness.cost import quantization_cost
-from harness.deploy import NONE, QUICK, STANDARD, MeasurePlan, choose_runner, run_job
 from harness.device import NO_DEVICE, Connect, Device, Transport
 from harness.emulated import Emulators
 from harness.errors import (
@@ -26,32 +20,39 @@ from harness.errors import (
     ModelError,
     UsageError,
 )
-from harness.exactness import Emulated, compare_with_emulator
-from harness.host_disk import host_full
-from harness.latency import latency_from
-from harness.limits import Limits
-from harness.model import Model
-from harness.observed import (
+from harness.host.cache import Cache, arrays_key, default_cache
+from harness.host.disk import host_full
+from harness.host.progress import Progress, no_progress
+from harness.judge.accuracy import accuracy_of
+from harness.judge.cost import quantization_cost
+from harness.judge.exactness import Emulated, compare_with_emulator
+from harness.judge.limits import Limits
+from harness.judge.observed import (
     observed_inputs,
     observed_inside,
     observed_outputs,
 )
+from harness.judge.suspicion import look_at_outputs, look_inside
+from harness.model import Model
+from harness.on_device.deploy import NONE, QUICK, STANDARD, MeasurePlan, choose_runner, run_job
+from harness.on_device.latency import latency_from
+from harness.on_device.read_facts import read_facts
+from harness.on_device.readiness import throttling, wait_until_ready
+from harness.on_device.slices import take_slices
 from harness.preflight import check_choices, check_labels
 from harness.protocol import Kernels
 from harness.quantize import check_recipe, lower
+from harness.quantize.compile import compile_for
+from harness.quantize.placing import check
 from harness.quantize.reference import float_layers, float_outputs, float_tensors
-from harness.read_facts import read_facts
-from harness.readiness import throttling, wait_until_ready
 from harness.recipe import Recipe
 from harness.recording import Recording
 from harness.records import Latency, QuantizationCost, Run
-from harness.slices import take_slices
 from harness.sources.batches import sample_count, take_samples
 from harness.sources.data import load_data
 from harness.sources.models import open_model
 from harness.sources.split import Split, all_for_evaluation, split
-from harness.suspicion import look_at_outputs, look_inside
-from harness.target import Progress, RunnerName, Target, no_progress
+from harness.target import RunnerName, Target
 
 Array = npt.NDArray[Any]
 

@@ -1,15 +1,15 @@
 """What can be told to be wrong before minutes of work: the references, the recipe, the chip, what
 is installed, and labels that the model or the limits do not fit."""
 
-from harness.check import check_soc
 from harness.device import NO_DEVICE, Device
 from harness.errors import UsageError
-from harness.extras import require_extra
-from harness.limits import Limits
+from harness.host.extras import require_extra
+from harness.judge.limits import Limits
+from harness.judge.scoring import declared_outputs, scored_output
 from harness.model import Model
 from harness.quantize import check_listed, check_suffix
+from harness.quantize.placing import check_soc
 from harness.recipe import Recipe
-from harness.scoring import declared_outputs, scored_output
 from harness.sources.batches import sample_count
 from harness.sources.data import parse_data
 from harness.sources.dataset import Dataset

@@ -11,7 +11,7 @@ A job is a folder on the device::
 The runner feeds samples in slices of the artifact's own batch size: N samples of a batch of B are
 N / B invocations (the host pads to a whole number), and it times with the first slice. A failure it
 knows of becomes `Result.failure` and exit status 0; only a crash leaves no `result.json`. What
-comes back is untrusted: `result.json` is parsed strictly here, the arrays in harness/deploy.py.
+comes back is untrusted: `result.json` is parsed strictly here, the arrays in `on_device.received`.
 """
 
 from typing import Annotated, Literal

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import UsageError
-from harness.plain_files import read_plain
+from harness.host.plain_files import read_plain
 
 Mode = Literal["float", "dynamic", "weight_only", "static"]
 Granularity = Literal["tensor", "channel"]

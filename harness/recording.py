@@ -7,11 +7,11 @@ from uuid import uuid4
 
 from harness.artifact import Finding
 from harness.errors import Cancelled, DeviceError, DeviceTimeout, HarnessError, HostFull
-from harness.limits import Limits, judge, summary_of
-from harness.observed import real_output_costs
+from harness.judge.limits import Limits, judge, summary_of
+from harness.judge.observed import real_output_costs
+from harness.judge.suspicion import judge_defaults
 from harness.quantize.tools import tool_versions
 from harness.records import Failure, Outcome, Run
-from harness.suspicion import judge_defaults
 
 if TYPE_CHECKING:
     from harness.evaluate import Request

@@ -25,8 +25,8 @@ from harness.artifact import Finding, Manifest
 from harness.device import Device
 from harness.errors import ModelError
 from harness.facts import Facts
+from harness.host.plain_files import read_plain
 from harness.placement import PlacementReport
-from harness.plain_files import read_plain
 from harness.protocol import Result
 
 RUN_SCHEMA = 1
@@ -281,7 +281,7 @@ class Run:
         reasons: why it is not PASS, one sentence each.
         summary: the outcome in one line, with what was not judged, e.g. ``PASS (exact; accuracy not
             judged: no limits)``; empty in runs of before it was kept.
-        warnings: what looks wrong without any limit, see `harness.suspicion`; kept whatever the
+        warnings: what looks wrong without any limit, see `judge.suspicion`; kept whatever the
             outcome is.
         model, data, target, recipe: as submitted; `recipe` is "" for a file that came quantized.
         device: as the inventory had it; `NO_DEVICE` when all was emulated.
@@ -293,7 +293,7 @@ class Run:
         results: what the runner reported, one for each restart; the first wrote the outputs.
         emulated_by: without a device: the profile and what it promises; empty with one.
         distances: the emulation against those of related machines.
-        outputs_sha256: of what the device gave, see `harness.cache.arrays_key`; empty for nothing.
+        outputs_sha256: of what the device gave, see `host.cache.arrays_key`; empty for nothing.
         exactness, cost, accuracy, latency: the comparisons; None where they could not be made.
         host_latency: the host runtime's own time for the same invocation.
         emulator_ns: the emulator's time for one sample.

@@ -21,9 +21,9 @@ from harness.emulator.graph import Array, Graph
 from harness.emulator.interpreter import Emulation, Undefined
 from harness.emulator.steps import keeps_state
 from harness.errors import ModelError, UsageError
+from harness.host.progress import Progress, no_progress
 from harness.records import Promise
 from harness.sources.npz import NpzArray, open_npz
-from harness.target import Progress, no_progress
 
 PART_BYTES = 64 << 20
 """Bytes of inputs and kept tensors that one part should hold."""

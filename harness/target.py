@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from harness.artifact import Artifact
 from harness.device import Device
+from harness.host.progress import Progress
 from harness.model import Model
 from harness.placement import PlacementReport
 from harness.protocol import Delegate, Result
@@ -19,13 +20,6 @@ from harness.recipe import Recipe
 
 Runtime = Literal["litert", "executorch"]
 RunnerName = Literal["python", "native"]
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with (what is being done, steps done, steps in all or None when not known)."""
-
-
-def no_progress(_stage: str, _done: int, _total: int | None) -> None:
-    """Report to nobody."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Arm boards with NEON (aarch64): the CPU cores of single-board computers and phones."""
 
-from harness.quantize.executorch import lower_executorch
-from harness.quantize.litert import lower_litert
+from harness.quantize.executorch.lowering import lower_executorch
+from harness.quantize.litert.lowering import lower_litert
 from harness.target import Target
 from targets import executorch, litert
-from targets.executorch_check import check_executorch
-from targets.litert_check import check_litert
+from targets.executorch_placing import check_executorch
+from targets.litert_placing import check_litert
 from targets.runner import PYTHON
 from targets.runner.build import native_runner
 

@@ -20,7 +20,7 @@ from farm.virtual.requirements import missing
 from farm.virtual.rootfs import RuntimeKind
 from harness.device import Device
 from harness.errors import UsageError
-from harness.home import home
+from harness.host.home import home
 from tests.farm.phones import NewPhone, VirtualPhone, virtual_phone
 
 StartedBoard = Callable[[Core, RuntimeKind], Device]

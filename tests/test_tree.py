@@ -16,6 +16,15 @@ MAY_IMPORT = {
     "reports": {"harness"},
 }
 COMPOSITION_ROOTS = ("harness/cli", "harness/pytest_plugin")
+# fmt: off
+ROOMS = [
+    "errors", "arithmetic", "host", "facts", "device", "placement", "artifact", "protocol", "model",
+    "recipe", "records", "target", "causes", "emulator", "sources", "on_device", "quantize",
+    "judge", "verify", "preflight", "emulated", "recording", "evaluate", "streaming",
+]
+# fmt: on
+"""Of harness, from the ground up: each imports only those before it."""
+FLOOR_PLAN = 30
 HEAVY = {
     "torch",
     "litert_torch",
@@ -38,6 +47,15 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+
+
+def below_type_checking(path: Path) -> ast.Module:
+    """A module without what only a type checker sees."""
+    tree = ast.parse(path.read_text())
+    kept = [
+        x for x in tree.body if not (isinstance(x, ast.If) and "TYPE_CHECKING" in ast.dump(x.test))
+    ]
+    return ast.Module(body=kept, type_ignores=[])
 
 
 def is_composition_root(path: Path) -> bool:
@@ -66,6 +84,33 @@ def test_nobody_imports_a_composition_root() -> None:
         if name.startswith(("harness.cli", "harness.pytest_plugin"))
     ]
     assert not wrong
+
+
+def room(name: str) -> str:
+    return name.split(".")[1] if name.startswith("harness.") else ""
+
+
+def test_rooms_of_harness_import_only_from_below() -> None:
+    wrong = []
+    for path in modules("harness"):
+        at = path.relative_to(ROOT / "harness").parts[0].removesuffix(".py")
+        if is_composition_root(path) or at == "__init__":
+            continue
+        names = imported(below_type_checking(path))
+        used = {(room(name), name) for name in names if name.startswith("harness.")}
+        wrong += [
+            f"{path.relative_to(ROOT)} imports {name}"
+            for there, name in used
+            if ROOMS.index(there) > ROOMS.index(at)
+        ]
+    assert not wrong
+
+
+def test_the_floor_plan_of_harness_can_be_taken_in_at_once() -> None:
+    found = [x for x in (ROOT / "harness").iterdir() if x.name != "__pycache__"]
+    assert len(found) <= FLOOR_PLAN
+    known = {*ROOMS, "__init__", *(Path(root).name for root in COMPOSITION_ROOTS)}
+    assert {x.stem for x in found} <= known
 
 
 def test_arithmetic_needs_only_numpy() -> None:

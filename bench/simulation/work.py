@@ -19,8 +19,8 @@ from farm.work import Stop
 from harness.device import Connect, Device, PullLimits
 from harness.errors import DeviceError, RunnerKilled
 from harness.evaluate import run_ended_by
+from harness.host.progress import Progress, no_progress
 from harness.records import Exactness, Outcome, Run
-from harness.target import Progress, no_progress
 
 TARGET = "host-litert"
 _MODELS = 20

@@ -6,12 +6,13 @@ Run over the straight way, it says whether a device, its runtime and the way the
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.deploy import NONE
 from harness.device import Connect, Device
 from harness.evaluate import Request, evaluate
-from harness.limits import DefaultLimits, Limits
+from harness.host.progress import Progress, no_progress
+from harness.judge.limits import DefaultLimits, Limits
+from harness.on_device.deploy import NONE
 from harness.records import Run
-from harness.target import Progress, Target, no_progress
+from harness.target import Target
 from targets import get_target
 
 _HERE = Path(__file__).parent

@@ -11,12 +11,12 @@ from farm import jobs
 from farm.database import Database
 from farm.devices import Known, known_devices
 from farm.job import JobRequest
+from farm.job_files import share
 from farm.jobs import JobStatus
 from farm.nightly.plan import Plan
 from farm.nightly.summary import Row, Summary
 from farm.queue import this_user
 from farm.selection import parse_selector
-from farm.stored import share
 from farm.tables import PARTS, WORKERS
 from harness.errors import NoDevice, UsageError
 from harness.records import Outcome

@@ -45,10 +45,10 @@ from tomlkit.exceptions import TOMLKitError
 from farm import toml_file
 from farm.job import JobRequest, job_request
 from farm.selection import parse_selector
-from harness.check import check_soc
 from harness.errors import HarnessError, UsageError
-from harness.limits import Limits, load_limits
+from harness.judge.limits import Limits, load_limits
 from harness.protocol import Kernels
+from harness.quantize.placing import check_soc
 from harness.recipe import RECIPES, Recipe, load_recipe
 from targets import get_target
 

@@ -18,7 +18,7 @@ from harness.errors import (
     OverQuota,
     UsageError,
 )
-from harness.host_disk import host_full
+from harness.host.disk import host_full
 
 _STATUSES: tuple[tuple[type[HarnessError], int], ...] = (
     (NoDevice, 409),

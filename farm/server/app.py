@@ -18,21 +18,21 @@ from sse_starlette import EventSourceResponse
 
 from farm import jobs
 from farm.archive import ArchiveLimits, unpack
-from farm.check import CheckItem
 from farm.database import Database
+from farm.device_check import CheckItem
 from farm.doctor import examine, inventory_item
 from farm.events import Event, read_events
+from farm.job_files import clear_abandoned, fetch, find_artifact, share
 from farm.jobs import JobStatus
 from farm.quota import Quota
 from farm.server.answers import Ended, Limits, Refused, Submitted, add_handlers, refusals
 from farm.server.connections import make_known
 from farm.server.uploads import Sent, received
 from farm.snapshot import Snapshot, take_snapshot
-from farm.stored import clear_abandoned, fetch, find_artifact, share
 from farm.tokens import Role, Token, find_token, is_good
 from harness import __version__
-from harness.cache import Cache, content_key
 from harness.errors import UsageError
+from harness.host.cache import Cache, content_key
 from harness.records import dump_run
 from targets import get_target
 

@@ -14,8 +14,8 @@ from anyio.to_thread import run_sync
 from fastapi import Request
 
 from farm.archive import ZIP_MARK
+from farm.job_files import RECEIVING, check_free
 from farm.server.answers import Refused
-from farm.stored import RECEIVING, check_free
 from farm.tokens import Token
 from harness.errors import UsageError
 

@@ -21,7 +21,7 @@ from farm.transports.channel import Channel, Stream
 from farm.transports.shell import ShellTransport
 from harness.device import Address, Device, Transport
 from harness.errors import DeviceTimeout, HostKeyChanged, TransportError, UsageError
-from harness.plain_files import open_plain
+from harness.host.plain_files import open_plain
 
 CONNECT_TIMEOUT_S = 15.0
 _TRIES = 3

@@ -39,7 +39,7 @@ from farm.virtual.rootfs import SPECS, RuntimeKind, ensure_rootfs
 from farm.virtual.settings import PID_FILE, UID, USER, make_folder, write_file
 from harness.device import Address, Device
 from harness.errors import DeviceError, UsageError
-from harness.target import Progress, no_progress
+from harness.host.progress import Progress, no_progress
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _START_LIMIT_S = 30.0

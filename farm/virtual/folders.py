@@ -17,7 +17,7 @@ from farm.virtual.processes import Kind
 from farm.virtual.rootfs import RuntimeKind
 from farm.virtual.settings import USER, make_folder, write_file
 from harness.errors import UsageError
-from harness.target import Progress, no_progress
+from harness.host.progress import Progress, no_progress
 
 _PORTS = range(22_000, 23_000)  # below the ports that kernels give to outgoing connections
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.target import Progress, no_progress
+from harness.host.progress import Progress, no_progress
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from farm.virtual.debian import mirror_arguments
 from farm.virtual.locks import locked
 from farm.virtual.phone.system import write_system
 from farm.virtual.settings import write_settings
-from harness.target import Progress
+from harness.host.progress import Progress
 
 RuntimeKind = Literal["ai-edge-litert", "tflite-runtime", "none"]
 RootfsKind = RuntimeKind | Literal["phone"]

@@ -9,7 +9,7 @@ import typer
 from harness import __version__
 from harness.cli.output import fail, fail_unexpectedly, remark, stdout
 from harness.errors import HarnessError
-from harness.host_disk import host_full
+from harness.host.disk import host_full
 from harness.sources.references import check_readable
 
 COMMANDS: dict[str, tuple[str, ...]] = {

@@ -12,7 +12,7 @@ from farm.virtual.processes import Kind
 from farm.virtual.rootfs import RuntimeKind
 from harness.cli.output import JsonOption, print_rows, progress_bar, remark
 from harness.errors import UsageError
-from harness.home import home
+from harness.host.home import home
 
 _group = typer.Typer(
     no_args_is_help=True,

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import typer
 
-from harness.cache import default_cache
-from harness.check import check, check_soc
 from harness.cli.evaluation import (
     DataOption,
     ModelArgument,
@@ -18,15 +16,18 @@ from harness.cli.evaluation import (
 )
 from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
 from harness.cli.vendor import AcceptOption
+from harness.host.cache import default_cache
+from harness.host.progress import Progress
 from harness.placement import PlacementReport, say_left
 from harness.preflight import check_choices
 from harness.quantize import check_recipe, lower
+from harness.quantize.placing import check, check_soc
 from harness.recipe import load_recipe
 from harness.sources.data import load_data
 from harness.sources.models import open_model
 from harness.sources.open_shapes import with_shapes
 from harness.sources.split import split
-from harness.target import Progress, Target
+from harness.target import Target
 from reports import words
 from reports.tables import placement_table
 from targets import get_target

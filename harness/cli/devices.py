@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from farm.check import check_device, check_golden
 from farm.desk import at_the_desk
+from farm.device_check import check_device, check_golden
 from farm.inventory import add_device, check_core, inventory_path, load_inventory, remove_device
 from farm.phones import PHONE_TARGET, phone_from
 from farm.transports import connect
@@ -19,8 +19,8 @@ from harness.cli.provision import provision_
 from harness.device import Address, Device, RunPolicy
 from harness.errors import DeviceError, UsageError
 from harness.facts import told
-from harness.pinning import pin_to
-from harness.read_facts import read_facts
+from harness.on_device.pinning import pin_to
+from harness.on_device.read_facts import read_facts
 from targets import get_target
 
 _group = typer.Typer(

@@ -10,7 +10,6 @@ from farm.inventory import inventory_path, load_inventory
 from farm.transports import connect
 from harness import __version__
 from harness.artifact import sha256_file
-from harness.cache import content_key, default_cache
 from harness.cli.evaluation import ShapeOption
 from harness.cli.output import (
     JsonOption,
@@ -22,22 +21,23 @@ from harness.cli.output import (
     stdout,
 )
 from harness.cli.vendor import AcceptOption, emulate_by_vendor, vendor_target
-from harness.compare_npz import all_equal, compare_npz
-from harness.deploy import choose_runner
 from harness.device import Device
 from harness.emulator.core import level
+from harness.emulator.formats.model_file import read_model, runs_on
 from harness.emulator.interpreter import Emulator
-from harness.emulator.model_file import read_model, runs_on
 from harness.emulator.profiles import get_profile
 from harness.emulator.shapes import with_batch
 from harness.errors import ModelError, UsageError
+from harness.host.cache import content_key, default_cache
+from harness.judge.compare_npz import all_equal, compare_npz
+from harness.on_device.deploy import choose_runner
 from harness.protocol import Kernels
 from harness.sources.hints import with_hint
 from harness.sources.open_shapes import open_hint, with_shapes
 from harness.streaming import Streamed, emulate_file
 from harness.target import Target
-from harness.tflm import PROFILE, verify_tflm
-from harness.verify import VerifyReport, standing_for, verify
+from harness.verify.tflm import PROFILE, verify_tflm
+from harness.verify.verification import VerifyReport, standing_for, verify
 from reports.tables import comparison_table
 from targets import all_targets
 

@@ -9,7 +9,6 @@ from farm.desk import at_the_desk
 from farm.inventory import host_device, inventory_path, load_inventory
 from farm.transports import connect
 from harness.artifact import manifest_path, save_artifact
-from harness.cache import default_cache
 from harness.cli.output import (
     JsonOption,
     check_file,
@@ -20,15 +19,16 @@ from harness.cli.output import (
     stdout,
 )
 from harness.cli.vendor import AcceptOption
-from harness.compile import compile_for
-from harness.deploy import QUICK, STANDARD
 from harness.device import NO_DEVICE, Device
 from harness.errors import UsageError
 from harness.evaluate import Request, evaluate
-from harness.limits import Limits, PlacementLimits, load_limits
+from harness.host.cache import default_cache
+from harness.judge.limits import Limits, PlacementLimits, load_limits
+from harness.on_device.deploy import QUICK, STANDARD
 from harness.preflight import check_choices
 from harness.protocol import Kernels
 from harness.quantize import check_recipe, lower
+from harness.quantize.compile import compile_for
 from harness.quantize.reached import reached_line
 from harness.recipe import load_recipe
 from harness.records import exit_code

@@ -20,20 +20,20 @@ from rich.text import Text
 from farm.database import open_database
 from farm.doctor import examine, inventory_item
 from farm.inventory import inventory_path, load_inventory
+from farm.job_files import Fetching, default_store
 from farm.logs import log_to
 from farm.metrics import render_metrics, serve_metrics
 from farm.probing import golden_probe
 from farm.remote import RemoteQueue
 from farm.retention import RetentionPolicy, forget
 from farm.snapshot import Snapshot, take_snapshot
-from farm.stored import Fetching, default_store
 from farm.transports import connect
 from farm.work import Evaluation
 from farm.worker import Settings, serve
-from harness.cache import default_cache
 from harness.cli.output import JsonOption, print_json, print_rows, stdout
 from harness.cli.queue import DatabaseOption, ServerOption, TokenOption, farm_here
-from harness.scratch import remove_abandoned
+from harness.host.cache import default_cache
+from harness.host.scratch import remove_abandoned
 
 _PANEL = "The farm"
 _GIB = 1 << 30

@@ -22,8 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import HarnessError, UsageError
-from harness.home import home
-from harness.target import Progress as Report
+from harness.host.home import home
+from harness.host.progress import Progress as Report
 
 _COUNT_EVERY_S = 5.0
 _LONGEST_NAME = 32

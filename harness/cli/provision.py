@@ -8,9 +8,9 @@ from farm.desk import at_the_desk
 from farm.inventory import inventory_path, load_inventory, put_device
 from farm.provision import RUNTIMES, Provisioned, provision
 from farm.transports import connect
-from harness.cache import default_cache
 from harness.cli.output import JsonOption, print_json, print_rows, progress_bar, remark
 from harness.errors import UsageError
+from harness.host.cache import default_cache
 
 
 def provision_(

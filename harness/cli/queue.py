@@ -34,7 +34,7 @@ from harness.cli.output import (
     stdout,
 )
 from harness.errors import UsageError
-from harness.limits import Limits, load_limits
+from harness.judge.limits import Limits, load_limits
 from harness.protocol import Kernels
 from harness.recipe import load_recipe
 from harness.records import Outcome, exit_code

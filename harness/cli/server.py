@@ -9,14 +9,14 @@ import typer
 
 from farm.archive import ArchiveLimits
 from farm.database import open_database
+from farm.job_files import default_store
 from farm.quota import Quota
-from farm.stored import default_store
 from farm.tokens import Role, create_token, list_tokens, revoke_token
-from harness.cache import default_cache
 from harness.cli.output import JsonOption, print_json, print_rows, remark, stdout
 from harness.cli.queue import DatabaseOption, clock, farm_here
 from harness.errors import UsageError
-from harness.extras import require_extra
+from harness.host.cache import default_cache
+from harness.host.extras import require_extra
 
 _PANEL = "The farm"
 _MIB = 1 << 20

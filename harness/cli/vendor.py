@@ -6,10 +6,10 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from harness.cache import default_cache
 from harness.cli.output import print_json, progress_bar, stdout
 from harness.emulated import Emulators
 from harness.errors import UsageError
+from harness.host.cache import default_cache
 from harness.quantize import lower
 from harness.sources.models import open_model
 from harness.sources.npz import read_npz

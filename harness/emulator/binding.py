@@ -8,9 +8,9 @@ import numpy as np
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Signature
 from harness.emulator.definitions import BY_VALUE, OUTPUT_SHAPES, Call, CannotRun
+from harness.emulator.formats.tflite import MAX_ELEMENTS
 from harness.emulator.graph import Array, Graph, Node, Tensor
 from harness.emulator.steps import Ragged
-from harness.emulator.tflite import MAX_ELEMENTS
 
 
 def where(graph: Graph, node: Node) -> str:

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from harness.emulator.definitions import CannotRun, NoDefinition
+from harness.emulator.formats.tflite import stored_dtype
 from harness.emulator.graph import Array, Graph, Node
 from harness.emulator.shapes import resized
-from harness.emulator.tflite import stored_dtype
 from harness.records import Promise
 
 MAX_DEPTH = 16

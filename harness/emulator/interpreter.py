@@ -22,6 +22,7 @@ from harness.emulator.definitions import (
     Run,
 )
 from harness.emulator.foreseen import IMPOSSIBLE, foresee, promise_of
+from harness.emulator.formats.tflite import MAX_COMPUTED_BYTES, stored_dtype
 from harness.emulator.graph import Array, Graph, Node
 from harness.emulator.shapes import fit
 from harness.emulator.steps import (
@@ -32,10 +33,9 @@ from harness.emulator.steps import (
     stack_inputs,
     steps_at_once,
 )
-from harness.emulator.tflite import MAX_COMPUTED_BYTES, stored_dtype
 from harness.errors import ModelError
+from harness.host.progress import Progress, no_progress
 from harness.records import Promise
-from harness.target import Progress, no_progress
 
 if TYPE_CHECKING:
     from harness.emulator.core.plans import Plan

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
+from harness.emulator.formats.tflite import MAX_ELEMENTS
 from harness.emulator.graph import Array, Graph, Tensor
-from harness.emulator.tflite import MAX_ELEMENTS
 from harness.errors import ModelError
 
 Shape = tuple[int, ...]

@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from harness.emulator.definitions import Run, Values
+from harness.emulator.formats.tflite import stored_dtype
 from harness.emulator.graph import Array, Graph, Node, Tensor
-from harness.emulator.tflite import stored_dtype
 from harness.errors import ModelError
 
 _MOST_STEPS = 64

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from harness.device import Device
-    from harness.pytest_plugin.checks import Checks
+    from harness.pytest_plugin.assertions import Checks
     from harness.pytest_plugin.deploying import Deploying
     from harness.records import Run
 
@@ -130,7 +130,7 @@ def _deploying(request: pytest.FixtureRequest) -> "Deploying":
 
 @pytest.fixture(scope="session")
 def _checks(_deploying: "Deploying") -> "Checks":
-    from harness.pytest_plugin.checks import Checks
+    from harness.pytest_plugin.assertions import Checks
 
     return Checks(_deploying)
 

@@ -10,22 +10,22 @@ import numpy.typing as npt
 
 from farm.leases import Leased
 from harness.artifact import Artifact, to_device
-from harness.cache import default_cache
-from harness.deploy import NONE, QUICK, STANDARD, DeviceRun, choose_runner, run_job
 from harness.device import Device
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from harness.errors import DeviceError, HostFull, UsageError, error_class
 from harness.evaluate import Request, evaluate
-from harness.exactness import compare_with_emulator
-from harness.limits import Limits, load_limits
+from harness.host.cache import default_cache
+from harness.judge.exactness import compare_with_emulator
+from harness.judge.limits import Limits, load_limits
+from harness.on_device.deploy import NONE, QUICK, STANDARD, DeviceRun, choose_runner, run_job
+from harness.on_device.slices import count_slices, take_slices
 from harness.protocol import Kernels
 from harness.pytest_plugin.session import DeviceTests
 from harness.quantize import lower
 from harness.recipe import load_recipe
 from harness.records import Exactness, Outcome, Run
-from harness.slices import count_slices, take_slices
 from harness.sources.data import check
 from harness.sources.dataset import Dataset
 from harness.sources.models import open_model

@@ -10,16 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import Artifact, load_artifact, save_manifest
-from harness.cache import Cache, arrays_key, content_key
 from harness.errors import ModelError, UsageError
-from harness.isolate import run_isolated
+from harness.host.cache import Cache, arrays_key, content_key
+from harness.host.isolate import run_isolated
+from harness.host.progress import Progress, no_progress
 from harness.model import Model
-from harness.quantize.diagnosis import explained
+from harness.quantize.failures.explanation import explained
 from harness.quantize.tools import own_sources, tool_versions
 from harness.quantize.trial import run_once
 from harness.recipe import RECIPES, Recipe
 from harness.sources.models import LOWERED_SUFFIXES
-from harness.target import LoweringRequest, Progress, Target, no_progress
+from harness.target import LoweringRequest, Target
 
 Array = npt.NDArray[Any]
 

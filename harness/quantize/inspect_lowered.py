@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import Finding
+from harness.emulator.formats.model_file import read_model
 from harness.emulator.graph import Graph, Node, Tensor
-from harness.emulator.model_file import read_model
 from harness.errors import ModelError
-from harness.quantize.litert_mend import WEIGHTED
-from harness.quantize.litert_reached import module_path
+from harness.quantize.litert.mending import WEIGHTED
+from harness.quantize.litert.reached import module_path
 
 _LEAST_SCALE = 1e-10
 """A quantizer gives smaller ones to what held only zeros."""

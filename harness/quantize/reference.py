@@ -7,21 +7,21 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import Origin, TensorSpec
-from harness.cache import Cache, arrays_key, content_key
-from harness.isolate import run_isolated
+from harness.host.cache import Cache, arrays_key, content_key
+from harness.host.isolate import run_isolated
+from harness.host.progress import Progress, no_progress
 from harness.model import Model
-from harness.quantize.executorch import float_graph
-from harness.quantize.litert import float_model
-from harness.quantize.litert_quantize import FloatModel, read_specs
-from harness.quantize.origins import aligned, run_every_node
+from harness.on_device.slices import count_slices, drop_filled, invocations
+from harness.quantize.executorch.lowering import float_graph
+from harness.quantize.executorch.origins import aligned, run_every_node
+from harness.quantize.litert.lowering import float_model
+from harness.quantize.litert.quantizing import FloatModel, read_specs
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import own_sources, tool_versions
 from harness.quantize.trial import samples_for
-from harness.slices import count_slices, drop_filled, invocations
 from harness.sources.batches import model_specs
 from harness.sources.models import load_module, parse_model
 from harness.sources.npz import read_npz
-from harness.target import Progress, no_progress
 
 if TYPE_CHECKING:
     import torch

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from harness.model import Model
+from harness.on_device.slices import invocations
 from harness.quantize.trial import samples_for
-from harness.slices import invocations
 from harness.sources.batches import model_specs
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import Artifact, Manifest, TensorSpec, from_device, to_device
-from harness.emulator.model_file import read_model
+from harness.emulator.formats.model_file import read_model
 from harness.emulator.sized_by_data import explain
 from harness.errors import ModelError
-from harness.slices import invocations
+from harness.host.progress import Progress
+from harness.on_device.slices import invocations
 from harness.sources.npz import read_npz
-from harness.target import Progress
 
 Array = npt.NDArray[Any]
 

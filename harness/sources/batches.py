@@ -119,7 +119,7 @@ def _whole(x: Array, wanted: ModelInput, where: str) -> Array:
 
 
 def model_specs(model: Model) -> tuple[TensorSpec, ...]:
-    """The model's own inputs as those of an artifact: for `to_device` and `harness.slices`."""
+    """The model's own inputs as those of an artifact: for `to_device` and `on_device.slices`."""
     return tuple(
         TensorSpec(x.name or f"in{index}", x.shape, x.dtype, batched=x.batched)
         for index, x in enumerate(model.inputs)

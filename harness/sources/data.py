@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from harness.artifact import cast
 from harness.errors import ModelError, UsageError
-from harness.isolate import run_isolated
+from harness.host.isolate import run_isolated
+from harness.host.progress import Progress, no_progress
 from harness.model import Model, ModelInput
 from harness.sources.batches import arrange, fits, sample_count
 from harness.sources.dataset import Dataset
@@ -30,7 +31,6 @@ from harness.sources.hints import dtype_hint, label_hint, shape_hint, size_hint,
 from harness.sources.images import load_images
 from harness.sources.npz import MAX_BYTES, read_npz
 from harness.sources.references import Reference, load_function, parse_reference
-from harness.target import Progress, no_progress
 
 Array = npt.NDArray[Any]
 

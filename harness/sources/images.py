@@ -22,8 +22,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from harness.errors import UsageError
+from harness.host.plain_files import open_plain, read_plain
 from harness.model import Model
-from harness.plain_files import open_plain, read_plain
 from harness.sources.class_folders import class_folders
 from harness.sources.dataset import Dataset
 

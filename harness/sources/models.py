@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.artifact import Manifest, manifest_beside, own_shape, sha256_file
-from harness.cache import content_key, default_cache
 from harness.causes import explain, in_words
-from harness.emulator.tflite import read_tflite
+from harness.emulator.formats.tflite import read_tflite
 from harness.errors import ModelError, UsageError
-from harness.extras import require_extra
-from harness.isolate import run_isolated
+from harness.host.cache import content_key, default_cache
+from harness.host.extras import require_extra
+from harness.host.isolate import run_isolated
+from harness.host.progress import Progress, no_progress
+from harness.host.wording import first_line
 from harness.model import Model, ModelInput, ModelOutput
 from harness.sources.batches import find_batch
 from harness.sources.flat import flat_module, flatten
@@ -29,8 +31,6 @@ from harness.sources.hints import with_hint
 from harness.sources.open_shapes import open_hint, with_shapes
 from harness.sources.other_formats import TORCHSCRIPT
 from harness.sources.references import Reference, load_function, parse_reference
-from harness.target import Progress, no_progress
-from harness.wording import first_line
 
 if TYPE_CHECKING:
     import torch

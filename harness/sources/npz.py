@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import UsageError
-from harness.plain_files import open_plain
+from harness.host.plain_files import open_plain
 
 Array = npt.NDArray[Any]
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from harness.artifact import sha256_file
-from harness.cache import Cache, content_key
+from harness.emulator.formats.model_file import read_model
+from harness.emulator.formats.tflite import MAX_ELEMENTS
 from harness.emulator.graph import Tensor
-from harness.emulator.model_file import read_model
-from harness.emulator.tflite import MAX_ELEMENTS
 from harness.errors import HarnessError, ModelError, UsageError
-from harness.isolate import run_isolated
-from harness.target import Progress, no_progress
-from harness.wording import first_line
+from harness.host.cache import Cache, content_key
+from harness.host.isolate import run_isolated
+from harness.host.progress import Progress, no_progress
+from harness.host.wording import first_line
 
 Shape = tuple[int, ...]
 

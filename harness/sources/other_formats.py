@@ -3,7 +3,7 @@
 import zipfile
 from pathlib import Path
 
-from harness.plain_files import open_plain
+from harness.host.plain_files import open_plain
 
 _WEIGHTS = (
     "it holds weights, or a pickled module, which alone are no model. Write a net.py and name "

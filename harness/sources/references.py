@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.plain_files import odd_kind
+from harness.host.plain_files import odd_kind
 from harness.sources.hints import with_hint
 from harness.sources.other_formats import data_hint, model_hint
 

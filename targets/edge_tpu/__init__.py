@@ -5,12 +5,12 @@ from pathlib import Path
 
 from harness.device import Device
 from harness.protocol import Delegate, Result
-from harness.quantize.litert import lower_litert
+from harness.quantize.litert.lowering import lower_litert
 from harness.target import Target
 from targets import litert
 from targets.edge_tpu.build import compile_edge_tpu
-from targets.edge_tpu.check import check_edge_tpu
 from targets.edge_tpu.compiler import PROGRAM, compiler_version
+from targets.edge_tpu.placing import check_edge_tpu
 from targets.runner import python_runner
 
 LIBRARY = "libedgetpu.so.1"

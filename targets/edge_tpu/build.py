@@ -11,19 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from harness.artifact import Artifact, save_manifest, sha256_file
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Graph
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError
+from harness.host.progress import Progress
+from harness.host.scratch import scratch_folder
 from harness.placement import Placement, PlacementReport
-from harness.random_inputs import random_inputs
-from harness.scratch import scratch_folder
-from harness.target import CompileRequest, Progress
-from targets.edge_tpu.check import predict
+from harness.target import CompileRequest
+from harness.verify.random_inputs import random_inputs
 from targets.edge_tpu.compiled import CUSTOM_OP, compiled_report, left_on_cpu
 from targets.edge_tpu.compiler import MISSING, Compiled, compile_model, find_compiler
 from targets.edge_tpu.log import MAPPED
+from targets.edge_tpu.placing import predict
 from targets.edge_tpu.versions import rewrite
 
 _PROOF_PROFILE = "litert-ref"

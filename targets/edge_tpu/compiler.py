@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ModelError, UsageError
-from harness.host_disk import full_by_words
+from harness.host.disk import full_by_words
 from targets.edge_tpu.log import CompilerLog, parse_log
 
 PROGRAM = "edgetpu_compiler"

@@ -13,8 +13,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Tensor
-from harness.emulator.tflite import read_tflite
 from targets.edge_tpu.constraints import TABLE, why_not
 from targets.edge_tpu.rules import Op, op_of
 

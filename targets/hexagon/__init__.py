@@ -6,7 +6,7 @@ from pathlib import Path
 from harness.device import Device
 from harness.errors import UsageError
 from harness.protocol import Delegate, Result
-from harness.quantize.litert import lower_litert
+from harness.quantize.litert.lowering import lower_litert
 from harness.target import Target, VendorEmulator
 from targets.hexagon.build import check_hexagon, compile_hexagon
 from targets.hexagon.emulate import emulate_htp

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import Artifact, save_manifest, sha256_file
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Graph
-from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError
+from harness.host.progress import Progress
+from harness.host.scratch import scratch_folder
 from harness.placement import Placement, PlacementReport
-from harness.scratch import scratch_folder
-from harness.target import CompileRequest, Progress
+from harness.target import CompileRequest
 from targets.hexagon.dispatch import OP, read_compiled
 from targets.hexagon.emulate import emulate_htp
 from targets.hexagon.plugin import Compilation, apply_plugin

@@ -11,9 +11,9 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
+from harness.emulator.formats.model_content import read_content
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Graph, Tensor
-from harness.emulator.model_content import read_content
-from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError
 
 OP = "DISPATCH_OP"

@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from harness.emulator.graph import Graph
 from harness.errors import ModelError
-from harness.scratch import scratch_folder
-from harness.target import Progress, VendorEmulation
+from harness.host.progress import Progress
+from harness.host.scratch import scratch_folder
+from harness.target import VendorEmulation
 from targets.hexagon.dispatch import Context, read_compiled
 from targets.hexagon.sdk import library_folder, require_licence
 from targets.hexagon.socs import SOCS

@@ -25,16 +25,17 @@ from harness.artifact import (
     sha256_file,
 )
 from harness.errors import ModelError, UsageError
-from harness.extras import require_extra
+from harness.host.extras import require_extra
+from harness.host.progress import Progress
+from harness.on_device.slices import count_slices, invocations
 from harness.placement import PlacementReport
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import tool_versions
 from harness.quantize.trial import run_executorch
-from harness.slices import count_slices, invocations
 from harness.sources.models import load_float32, parse_model
 from harness.sources.npz import read_npz
-from harness.target import LoweringRequest, Progress, VendorEmulation
-from targets.executorch_check import check_executorch
+from harness.target import LoweringRequest, VendorEmulation
+from targets.executorch_placing import check_executorch
 
 BACKEND = "QnnBackend"
 _ROOT = "QNN_SDK_ROOT"

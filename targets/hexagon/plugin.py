@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import ModelError, UsageError
-from harness.host_disk import full_by_words
+from harness.host.disk import full_by_words
 from targets.hexagon.sdk import plugin_libraries
 
 _TIMEOUT_S = 900.0

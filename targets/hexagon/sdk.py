@@ -9,10 +9,10 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
-from harness.cache import Cache, content_key, default_cache
 from harness.errors import UsageError
-from harness.extras import require_extra
-from harness.home import home
+from harness.host.cache import Cache, content_key, default_cache
+from harness.host.extras import require_extra
+from harness.host.home import home
 from targets.hexagon.elf import empty_shared_object
 
 ACCEPT_VARIABLE = "EDGEFARM_ACCEPT_QUALCOMM_LICENSE"

@@ -11,12 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from harness.artifact import sha256_file
-from harness.cache import Cache, content_key, default_cache
 from harness.device import Device
 from harness.errors import UsageError
-from harness.home import home
-from harness.host_disk import full_by_words
-from harness.scratch import scratch_folder
+from harness.host.cache import Cache, content_key, default_cache
+from harness.host.disk import full_by_words
+from harness.host.home import home
+from harness.host.scratch import scratch_folder
 from harness.target import Runner
 
 NATIVE = Path(__file__).parent / "native"

@@ -7,7 +7,7 @@ import pytest
 from farm.transports import connect
 from harness.device import Device
 from harness.errors import ModelError
-from harness.verify import VerifyReport, standing_for, verify
+from harness.verify.verification import VerifyReport, standing_for, verify
 from targets.arm_neon import ARM_NEON_LITERT
 from tests.conftest import StartedBoard
 from tests.evidence.cases import cases_of

@@ -15,11 +15,11 @@ import pytest
 
 from farm.transports import connect
 from harness.device import Device
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from harness.protocol import Kernels
-from harness.tflm import verify_tflm
-from harness.verify import VerifyReport, standing_for, verify
+from harness.verify.tflm import verify_tflm
+from harness.verify.verification import VerifyReport, standing_for, verify
 from targets.arm_neon import ARM_NEON_LITERT
 from targets.host import HOST_LITERT
 from tests.conftest import StartedBoard

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from farm.transports import connect
-from harness.deploy import choose_runner
-from harness.verify import standing_for, verify
+from harness.on_device.deploy import choose_runner
+from harness.verify.verification import standing_for, verify
 from targets.arm_neon import ARM_NEON_LITERT
 from tests.conftest import StartedBoard
 from tests.oracle.networks import RESIDUAL_TENSORS, residual

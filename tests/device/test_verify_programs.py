@@ -13,9 +13,9 @@ import pytest
 
 from farm.provision import EXECUTORCH, provision
 from farm.transports import connect
-from harness.cache import default_cache
 from harness.device import Device
-from harness.verify import VerifyReport, standing_for, verify
+from harness.host.cache import default_cache
+from harness.verify.verification import VerifyReport, standing_for, verify
 from targets.arm_neon import ARM_NEON_EXECUTORCH
 from targets.host import HOST_EXECUTORCH
 from tests.device.verifying import FULL, SEEDS, quantized, show

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from harness.verify import VerifyReport
+from harness.verify.verification import VerifyReport
 from tests.harness.cli.command import Edgefarm
 
 SEEDS = range(int(os.environ.get("EDGEFARM_TEST_SEEDS", "1")))

@@ -12,7 +12,7 @@ from rich.console import Console
 from farm.transports import connect
 from farm.virtual.boards import create_board, destroy_board, device_of, start_board
 from harness.device import Transport
-from harness.home import home
+from harness.host.home import home
 from tests.evidence import record
 from tests.evidence.cases import MODELS, cases_of
 from tests.evidence.machines import MACHINES, Machine

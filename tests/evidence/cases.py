@@ -9,8 +9,8 @@ import numpy as np
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Signature
 from harness.emulator.binding import signature
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Graph
-from harness.emulator.tflite import read_tflite
 from tests.evidence.rare import rare_models
 from tests.harness.emulator.test_recurrent import LSTMS, SVDFS, samples
 from tests.oracle import control, recurrent

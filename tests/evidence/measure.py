@@ -8,10 +8,10 @@ import numpy as np
 
 from harness.arithmetic.profile import ArithmeticProfile
 from harness.device import Transport
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import Emulator
 from harness.emulator.profiles import get_profile
 from harness.emulator.shapes import with_batch
-from harness.emulator.tflite import read_tflite
 from tests.evidence.cases import Case, Row, chosen_for
 from tests.oracle.build import Array
 from tests.oracle.runtimes import Answer, Kernels, Request, run_all, run_on

@@ -13,8 +13,8 @@ from farm.devices import first_token
 from farm.fence import claim
 from farm.transports import connect
 from harness.artifact import Artifact, Manifest, TensorSpec, sha256_file
-from harness.deploy import NONE, run_job
 from harness.device import CommandResult, Device, PullLimits, Transport
+from harness.on_device.deploy import NONE, run_job
 from harness.protocol import Result
 from harness.target import Runner
 from tests.farm.phones import VirtualPhone

@@ -19,8 +19,8 @@ import pytest
 from farm import fence
 from farm.phones import WORKDIR
 from farm.transports import adb, command, connect
-from harness import deploy
 from harness.errors import HarnessError
+from harness.on_device import deploy
 from tests.farm.fault_job import PHASES, FaultJob, Phase
 from tests.farm.phones import NewPhone, VirtualPhone
 from tests.farm.transports.conftest import shell

@@ -307,7 +307,7 @@ def test_a_coordinator_that_does_not_answer_is_told(
 def test_without_labgrid_the_message_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.extras.find_spec", lambda _: None)
+    monkeypatch.setattr("harness.host.extras.find_spec", lambda _: None)
     (tmp_path / "farm.toml").write_text(
         '[labgrid]\ncoordinator = "lab:20408"\n[labgrid.host_keys]\n'
     )

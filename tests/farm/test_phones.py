@@ -10,13 +10,13 @@ from farm.golden import MODEL, SAMPLES, run_golden
 from farm.inventory import add_device, load_inventory
 from farm.phones import WORKDIR, phone_from
 from farm.transports import connect
-from harness import readiness
-from harness.deploy import QUICK
 from harness.device import Device, RunPolicy
 from harness.errors import DeviceUnready, UsageError
 from harness.evaluate import Request, evaluate
-from harness.read_facts import read_facts
-from harness.readiness import wait_until_ready
+from harness.on_device import readiness
+from harness.on_device.deploy import QUICK
+from harness.on_device.read_facts import read_facts
+from harness.on_device.readiness import wait_until_ready
 from harness.records import Outcome, Run
 from targets import get_target
 from tests.farm.phones import VirtualPhone

@@ -13,9 +13,9 @@ import pytest
 
 from farm.provision import EXECUTORCH, RuntimeSpec, provision
 from farm.transports import connect
-from harness.cache import Cache
 from harness.device import Device
 from harness.errors import DeviceError, UsageError
+from harness.host.cache import Cache
 
 VERSION = ".".join(platform.python_version_tuple()[:2])
 SMALL = RuntimeSpec(

@@ -17,7 +17,7 @@ from farm.parts import accept
 from farm.retention import RetentionPolicy, forget
 from farm.snapshot import take_snapshot
 from farm.tables import EVENTS, FILES
-from harness.cache import Cache, content_key
+from harness.host.cache import Cache, content_key
 from tests.farm.jobs_in import HOST, a_run, add_devices, claim_on, submit_ready
 
 

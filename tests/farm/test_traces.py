@@ -97,7 +97,7 @@ def test_workflows_and_steps_are_told_the_last_ones_too(
 def test_without_the_exporter_the_message_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("harness.extras.find_spec", lambda _: None)
+    monkeypatch.setattr("harness.host.extras.find_spec", lambda _: None)
     engine = running_engine(None, preparers=1, traces=("http://x",))  # type: ignore[arg-type]  # not looked at
     with pytest.raises(UsageError, match=r"pip install 'edgefarm\[traces\]'"), engine:
         pass

@@ -26,8 +26,8 @@ from farm.worker import Settings, serve
 from harness.device import Connect, Device
 from harness.errors import DeviceError, ModelError, RunnerKilled, UsageError
 from harness.evaluate import run_ended_by
+from harness.host.progress import Progress
 from harness.records import Outcome, Run
-from harness.target import Progress
 from tests.farm.jobs_in import request
 
 DEADLINE_S = 60.0

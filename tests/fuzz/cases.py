@@ -6,14 +6,14 @@ from functools import cache
 
 import numpy as np
 
-from harness.emulator.expose import exposed_tensors
-from harness.emulator.expose_pte import expose_program
+from harness.emulator.formats.model_file import is_program
+from harness.emulator.formats.pte import read_method
+from harness.emulator.formats.pte_all_tensors import expose_program
+from harness.emulator.formats.tflite import read_tflite, stored_dtype
+from harness.emulator.formats.tflite_all_tensors import exposed_tensors
 from harness.emulator.graph import Array, Graph
 from harness.emulator.interpreter import Emulator
-from harness.emulator.model_file import is_program
 from harness.emulator.profiles import get_profile
-from harness.emulator.pte import read_method
-from harness.emulator.tflite import read_tflite, stored_dtype
 from harness.errors import ModelError
 from tests.oracle import control, programs, recurrent
 from tests.oracle.catalogue import FAMILIES, draw

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from farm.transports import connect
-from harness import exactness
 from harness.arithmetic.profile import ArithmeticProfile
 from harness.artifact import (
     Artifact,
@@ -18,13 +17,14 @@ from harness.artifact import (
     save_manifest,
     sha256_file,
 )
-from harness.cache import Cache
-from harness.deploy import MeasurePlan
 from harness.device import Device
 from harness.emulator import profiles
 from harness.errors import ModelError, UsageError
 from harness.evaluate import Request, evaluate
-from harness.limits import AccuracyLimits, DefaultLimits, ExactnessLimits, Limits
+from harness.host.cache import Cache
+from harness.judge import exactness
+from harness.judge.limits import AccuracyLimits, DefaultLimits, ExactnessLimits, Limits
+from harness.on_device.deploy import MeasurePlan
 from harness.recipe import RECIPES
 from harness.records import Outcome, Run, dump_run, parse_run
 from targets import get_target

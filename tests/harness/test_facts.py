@@ -12,7 +12,7 @@ from farm.transports import connect
 from harness.device import CommandResult, Device
 from harness.errors import DeviceError
 from harness.facts import Facts, told
-from harness.read_facts import read_facts
+from harness.on_device.read_facts import read_facts
 
 PHONE = """\
 == machine

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from farm.transports import connect
-from harness.cache import Cache
-from harness.deploy import MeasurePlan
 from harness.device import Device
 from harness.errors import UsageError
 from harness.evaluate import Request, evaluate
+from harness.host.cache import Cache
+from harness.on_device.deploy import MeasurePlan
 from harness.recipe import RECIPES
 from harness.records import Outcome
 from targets import get_target

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.limits import Limits, PlacementLimits, judge
+from harness.judge.limits import Limits, PlacementLimits, judge
 from harness.placement import Placement, PlacementReport, say_left
 from harness.records import Outcome
 from reports import words

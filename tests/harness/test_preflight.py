@@ -8,7 +8,7 @@ import pytest
 from harness import preflight
 from harness.device import Device
 from harness.errors import UsageError
-from harness.limits import AccuracyLimits, Limits
+from harness.judge.limits import AccuracyLimits, Limits
 from harness.model import Model, ModelInput, ModelOutput
 from harness.preflight import check_choices, check_labels
 from harness.recipe import RECIPES

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Array, Graph
 from harness.emulator.interpreter import Emulation, Emulator
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from harness.errors import UsageError
 from harness.streaming import emulate_file
 from tests.oracle.models import conv

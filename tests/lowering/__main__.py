@@ -16,9 +16,9 @@ from rich.console import Console
 
 from farm.inventory import host_device
 from farm.transports import connect
-from harness.deploy import MeasurePlan
 from harness.errors import HarnessError
 from harness.evaluate import Request, evaluate
+from harness.on_device.deploy import MeasurePlan
 from harness.recipe import RECIPES
 from targets import get_target
 from tests.lowering.catalogue import CASES, draw

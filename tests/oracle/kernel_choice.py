@@ -8,9 +8,9 @@ from itertools import product
 
 import numpy as np
 
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from harness.records import Promise
 from tests.oracle import elementwise, models
 from tests.oracle.build import Array, Builder, options, per_tensor

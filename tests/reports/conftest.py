@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.accuracy import wilson
 from harness.artifact import Manifest, Quantization, TensorSpec
-from harness.compare import compare_tensor
 from harness.device import Address, Device
-from harness.latency import latency_from
+from harness.judge.accuracy import wilson
+from harness.judge.compare import compare_tensor
+from harness.on_device.latency import latency_from
 from harness.protocol import MachineState, OpTime, Result
 from harness.records import (
     Accuracy,

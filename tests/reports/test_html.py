@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.latency import latency_from
+from harness.on_device.latency import latency_from
 from harness.protocol import Result
 from harness.records import Exactness, QuantizationCost, Run, TensorCost
 from reports import plots

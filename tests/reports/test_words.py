@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.accuracy import wilson
+from harness.judge.accuracy import wilson
 from harness.records import Divergence, Exactness, Run, TensorComparison
 from reports import words
 

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from harness.artifact import Artifact, to_device
-from harness.cache import Cache
-from harness.check import check
 from harness.device import Device
 from harness.emulated import Emulators
-from harness.emulator.model_file import read_model
+from harness.emulator.formats.model_file import read_model
 from harness.emulator.profiles import PROFILES
 from harness.errors import ModelError, RuntimeMissing, UsageError
+from harness.host.cache import Cache
 from harness.model import Model
 from harness.quantize import lower
+from harness.quantize.placing import check
 from harness.recipe import RECIPES
 from harness.sources.models import open_model
 from harness.target import Target

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from harness.cache import Cache
 from harness.device import Device
 from harness.errors import UsageError
+from harness.host.cache import Cache
 from targets.runner import PYTHON
 from targets.runner.build import build_program, native_runner
 from tests.oracle.build import Builder, options

@@ -11,9 +11,9 @@ import pytest
 
 from farm.transports import connect
 from harness.artifact import Artifact
-from harness.deploy import DeviceRun, MeasurePlan, choose_runner, run_job
 from harness.device import Device
 from harness.errors import RuntimeMissing, UsageError
+from harness.on_device.deploy import DeviceRun, MeasurePlan, choose_runner, run_job
 from harness.protocol import Kernels
 from harness.target import RunnerName
 from targets import get_target

@@ -22,7 +22,7 @@ _MOST = 1 << 16
 
 @dataclass(frozen=True)
 class _Settings:
-    """The op's own options, see `harness.emulator.tflite_options`.
+    """The op's own options, see `harness.emulator.formats.tflite_options`.
 
     Attributes:
         scales: of y, x, height and width in the encodings.

@@ -17,9 +17,9 @@ from harness.emulator.definitions import (
     required,
     scale_and_zero_point,
 )
+from harness.emulator.formats.tflite import MAX_ELEMENTS, stored_dtype
 from harness.emulator.graph import Array, Tensor
 from harness.emulator.ops.windows import surround
-from harness.emulator.tflite import MAX_ELEMENTS, stored_dtype
 
 MOVE = "move"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.cache import content_key, default_cache
+from harness.host.cache import content_key, default_cache
 from harness.sources.dataset import Dataset
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from harness.extras import require_extra
+from harness.host.extras import require_extra
 from harness.sources.dataset import Dataset
 
 if TYPE_CHECKING:

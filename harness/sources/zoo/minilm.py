@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from harness.extras import require_extra
+from harness.host.extras import require_extra
 from harness.sources.dataset import Dataset
 
 if TYPE_CHECKING:

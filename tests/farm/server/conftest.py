@@ -19,7 +19,7 @@ from farm.archive import ArchiveLimits
 from farm.database import Database, open_database
 from farm.server import OPTIONS, Settings, create_app
 from farm.tokens import ROLES, create_token
-from harness.cache import Cache
+from harness.host.cache import Cache
 from tests.farm.jobs_in import add_devices
 from tests.oracle.models import conv
 

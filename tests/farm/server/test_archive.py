@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from farm.archive import ArchiveLimits, pack, unpack
 from farm.job import job_request
 from harness.artifact import sha256_file
-from harness.cache import Cache
 from harness.errors import HarnessError, UsageError
+from harness.host.cache import Cache
 from tests.farm.server.conftest import JOB, MakeArchive
 
 LIMITS = ArchiveLimits(unpacked_bytes=1_000_000)

@@ -16,7 +16,7 @@ from farm.database import open_database
 from farm.jobs import submit
 from farm.server import Settings, create_app
 from farm.tokens import create_token
-from harness.cache import Cache
+from harness.host.cache import Cache
 from tests.farm.jobs_in import add_devices, request
 
 schemathesis.serializer.alias("application/zip", "application/octet-stream")

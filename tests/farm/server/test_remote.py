@@ -19,8 +19,8 @@ from farm.job import job_request
 from farm.jobs import submit
 from farm.remote import RemoteQueue
 from farm.tokens import create_token
-from harness.cache import default_cache
 from harness.errors import HarnessError, NoDevice, UsageError
+from harness.host.cache import default_cache
 from harness.quantize import lower
 from harness.recipe import RECIPES
 from harness.sources.data import load_data

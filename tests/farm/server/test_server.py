@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from farm.events import add_event
+from farm.job_files import clear_abandoned
 from farm.jobs import status
 from farm.parts import accept
-from farm.stored import clear_abandoned
 from harness.artifact import Artifact, Manifest, save_manifest, sha256_file
 from harness.records import Run
 from tests.farm.jobs_in import a_run, claim_on, mark_prepared

@@ -25,7 +25,7 @@ from farm.virtual.boards import (
 from farm.virtual.folders import is_free, read_record, write_record
 from farm.virtual.rootfs import ensure_rootfs
 from harness.errors import DeviceError, UsageError
-from harness.target import no_progress
+from harness.host.progress import no_progress
 from tests.farm.virtual.conftest import Shell
 
 NAME = f"life-{os.getpid()}"

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from harness.emulator.expose import expose_all_tensors, exposed_tensors
-from harness.emulator.tflite import read_tflite
+from harness.emulator.formats.tflite import read_tflite
+from harness.emulator.formats.tflite_all_tensors import expose_all_tensors, exposed_tensors
 from harness.errors import ModelError
 from tests.oracle.networks import residual
 from tests.oracle.runtimes import Kernels, Request, run, run_all

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from harness.emulator.control import MAX_CALLED_NODES, MAX_DEPTH, NODES_PER_BINDING
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import Emulator, emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.shapes import with_batch
-from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError, UsageError
 from tests.oracle import control
 from tests.oracle.build import Array

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from tests.oracle.catalogue import draw
 from tests.oracle.far_scales import rescaled, subtractions
 from tests.oracle.models import Model

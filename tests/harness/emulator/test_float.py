@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.compare import compare_tensor
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
+from harness.judge.compare import compare_tensor
 from tests.oracle.build import options
 from tests.oracle.models import Model
 from tests.oracle.moves import single

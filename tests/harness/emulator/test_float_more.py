@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from harness.compare import compare_tensor
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
+from harness.judge.compare import compare_tensor
 from tests.oracle.build import Builder, options, per_tensor
 from tests.oracle.runtimes import run
 

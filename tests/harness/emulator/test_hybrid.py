@@ -5,9 +5,9 @@ import platform
 import numpy as np
 import pytest
 
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from tests.oracle.build import Builder, Quant, options
 from tests.oracle.hybrid_families import around_dot_products, rows_on_ties
 from tests.oracle.kernel_choice import assert_exact

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from harness.arithmetic.profile import ArithmeticProfile, Evidence
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Array, Graph, Node, Quantization, Tensor
 from harness.emulator.interpreter import accumulator_at, emulate
 from harness.emulator.profiles import PROFILES, get_profile
-from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError, UsageError
 from tests.oracle.networks import RESIDUAL_TENSORS, residual
 

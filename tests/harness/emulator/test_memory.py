@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from harness.emulator import core
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Graph
 from harness.emulator.interpreter import Emulator
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 
 FOLDER = os.environ.get("EDGEFARM_TEST_MODELS", "")
 FILES = (

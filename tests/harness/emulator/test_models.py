@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Array, Graph
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from tests.oracle.runtimes import Kernels, Request, run_all
 
 FOLDER = os.environ.get("EDGEFARM_TEST_MODELS", "")

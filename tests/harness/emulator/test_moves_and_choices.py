@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError
 from tests.oracle import elementwise
 from tests.oracle.build import Array, Builder, options, per_tensor

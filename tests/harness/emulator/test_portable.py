@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pytest
 
-from harness.emulator import expose_pte
+from harness.emulator.formats import pte_all_tensors as expose_pte
+from harness.emulator.formats.model_file import read_model
+from harness.emulator.formats.pte import read_method
 from harness.emulator.interpreter import Emulation, emulate
-from harness.emulator.model_file import read_model
 from harness.emulator.profiles import get_profile
-from harness.emulator.pte import read_method
 from tests.oracle import programs
 from tests.oracle.build import Array
 from tests.oracle.kernel_families import EXACT, Call, Values, draw_kernels, floats

@@ -5,8 +5,8 @@ import platform
 import numpy as np
 import pytest
 
+from harness.emulator.formats.model_file import read_model
 from harness.emulator.interpreter import Emulation, emulate
-from harness.emulator.model_file import read_model
 from harness.emulator.profiles import get_profile
 from tests.oracle import programs
 from tests.oracle.build import Array

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import Emulator, emulate
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
-from harness.verify import judge_nodes
+from harness.verify.verification import judge_nodes
 from tests.harness.emulator.test_control import KERNELS
 from tests.oracle import recurrent
 from tests.oracle.build import Array

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from harness.emulator import core
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Array, Graph, Node, Quantization, Tensor
 from harness.emulator.interpreter import Emulator, emulate
 from harness.emulator.profiles import get_profile
 from harness.emulator.steps import Ragged, each_step, steps_at_once
-from harness.emulator.tflite import read_tflite
 from tests.oracle.networks import residual
 
 PROFILE = get_profile("litert-ref")

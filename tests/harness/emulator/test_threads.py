@@ -5,11 +5,11 @@ import platform
 import numpy as np
 import pytest
 
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import emulate
 from harness.emulator.ops.mean import MOST_THREADS
 from harness.emulator.profiles import get_profile
 from harness.emulator.profiles.threads import for_threads
-from harness.emulator.tflite import read_tflite
 from tests.oracle import elementwise
 from tests.oracle.kernel_choice import CHOICES, inputs_of
 from tests.oracle.runtimes import Request, run_all

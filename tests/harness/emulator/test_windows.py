@@ -6,12 +6,12 @@ from itertools import product
 import numpy as np
 import pytest
 
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import emulate
 from harness.emulator.ops.pool import count_inside
 from harness.emulator.ops.windows import Axis, Windows, taps
 from harness.emulator.profiles import get_profile
 from harness.emulator.steps import initial_state
-from harness.emulator.tflite import read_tflite
 from harness.errors import ModelError
 from tests.oracle import recurrent
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from harness.artifact import Artifact, from_device, to_device
-from harness.cache import Cache
+from harness.host.cache import Cache
 from harness.model import Model
 from harness.quantize.trial import run_executorch, run_litert
 from harness.sources.data import load_data

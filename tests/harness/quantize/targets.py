@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from harness.placement import PlacementReport
-from harness.quantize.executorch import lower_executorch
-from harness.quantize.litert import lower_litert
+from harness.quantize.executorch.lowering import lower_executorch
+from harness.quantize.litert.lowering import lower_litert
 from harness.recipe import RECIPES
 from harness.target import Lower, Runner, Runtime, Target
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from harness.artifact import Artifact, from_device, to_device
-from harness.cache import Cache
-from harness.emulator.model_file import read_model
+from harness.emulator.formats.model_file import read_model
 from harness.errors import ModelError
+from harness.host.cache import Cache
 from harness.quantize import lower
 from harness.quantize.trial import run_executorch, run_litert
 from harness.recipe import RECIPES

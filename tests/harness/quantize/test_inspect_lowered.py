@@ -10,7 +10,7 @@ from harness.artifact import Layer, Manifest
 from harness.emulator.graph import Graph, Node, Quantization, Tensor
 from harness.errors import ModelError
 from harness.quantize.inspect_lowered import clipped_constants, inspect, narrow_outputs
-from harness.quantize.litert_reached import layers_of, module_path
+from harness.quantize.litert.reached import layers_of, module_path
 from harness.quantize.reached import reached_line, with_reached
 from harness.recipe import RECIPES
 

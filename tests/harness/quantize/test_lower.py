@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.cache import Cache
 from harness.errors import ModelError
+from harness.host.cache import Cache
 from harness.model import Model, ModelInput
-from harness.quantize import diagnosis, lower
+from harness.quantize import lower
+from harness.quantize.failures import explanation as diagnosis
 from harness.recipe import RECIPES
 from tests.harness.quantize.targets import target
 

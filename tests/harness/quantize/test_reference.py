@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.cache import Cache
+from harness.host.cache import Cache
 from harness.model import Model
 from harness.quantize.reference import float_outputs, float_tensors
 from harness.sources.models import open_model

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.cache import Cache
-from harness.emulator.tflite import read_tflite
+from harness.emulator.formats.tflite import read_tflite
 from harness.errors import ModelError, UsageError
+from harness.host.cache import Cache
 from harness.model import Model, ModelInput
 from harness.sources.data import check
 from harness.sources.dataset import Dataset

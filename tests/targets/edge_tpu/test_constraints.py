@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from targets.edge_tpu.check import predict
 from targets.edge_tpu.constraints import TABLE
+from targets.edge_tpu.placing import predict
 from tests.targets.edge_tpu.graphs import ADD, CONV, DEPTHWISE, line
 
 AXES_XY = ((2,), "int32", [1, 2])

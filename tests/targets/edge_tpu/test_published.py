@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from harness.emulator.tflite import read_tflite
-from targets.edge_tpu.check import predict
+from harness.emulator.formats.tflite import read_tflite
+from targets.edge_tpu.placing import predict
 from tests.targets.edge_tpu import published
 
 Build = Callable[[], bytes]

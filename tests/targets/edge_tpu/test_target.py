@@ -9,10 +9,10 @@ import pytest
 from rich.console import Console
 
 from farm.transports import connect
-from harness.cache import Cache
 from harness.device import NO_DEVICE, Device
 from harness.errors import UsageError
 from harness.evaluate import Request, evaluate
+from harness.host.cache import Cache
 from harness.protocol import Delegate, Result
 from harness.records import Outcome, Run
 from reports.html import render

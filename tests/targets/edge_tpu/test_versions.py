@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from harness.emulator.tflite import read_tflite
+from harness.emulator.formats.tflite import read_tflite
 from harness.errors import ModelError
 from targets.edge_tpu.build import prove_unchanged
-from targets.edge_tpu.check import predict
+from targets.edge_tpu.placing import predict
 from targets.edge_tpu.rules import op_of
 from targets.edge_tpu.versions import rewrite, rewritten, why_not_version
 from tests.oracle.models import conv

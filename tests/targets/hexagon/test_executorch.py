@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.check import check
 from harness.errors import UsageError
+from harness.quantize.placing import check
 from targets import get_target
 from targets.hexagon.executorch import installed_sdk, require_sdk, wanted_sdk
 

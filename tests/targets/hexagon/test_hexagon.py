@@ -7,14 +7,14 @@ import pytest
 
 from farm.transports import connect
 from harness.artifact import load_artifact
-from harness.cache import Cache
-from harness.check import check
-from harness.compile import compile_for
 from harness.device import NO_DEVICE
 from harness.emulated import Emulators
 from harness.errors import ModelError, UsageError
 from harness.evaluate import Request, evaluate
+from harness.host.cache import Cache
 from harness.quantize import lower
+from harness.quantize.compile import compile_for
+from harness.quantize.placing import check
 from harness.records import Outcome, dump_run, parse_run
 from harness.sources.models import open_model
 from reports import words

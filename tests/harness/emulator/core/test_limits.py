@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from harness.emulator import core
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from tests.oracle import elementwise, models
 from tests.oracle.models import Model
 

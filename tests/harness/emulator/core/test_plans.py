@@ -6,10 +6,10 @@ import pytest
 from harness.emulator import core
 from harness.emulator.core import _core
 from harness.emulator.core.plans import find_plans
+from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Array, Graph
 from harness.emulator.interpreter import Emulator
 from harness.emulator.profiles import get_profile
-from harness.emulator.tflite import read_tflite
 from tests.oracle.build import Builder, options, per_tensor
 
 SCALE = per_tensor(0.05, 3)

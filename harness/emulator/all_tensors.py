@@ -1,0 +1,83 @@
+"""A model whose every computed tensor is an output, as an artifact that runs like any other."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.artifact import Artifact, Manifest, Quantization, TensorSpec
+from harness.emulator.formats import pte_all_tensors as expose_pte
+from harness.emulator.formats.model_content import read_content
+from harness.emulator.formats.model_file import is_program
+from harness.emulator.formats.pte import read_method
+from harness.emulator.formats.tflite import read_tflite, stored_dtype
+from harness.emulator.formats.tflite_all_tensors import expose_all_tensors, exposed_tensors
+from harness.emulator.graph import Graph, Tensor
+from harness.errors import ModelError, UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class Exposed:
+    """An exposed artifact.
+
+    Attributes:
+        artifact: its outputs are every computed tensor.
+        tensors: their indices in the original graph, in the order of the outputs.
+        graph: the original's.
+    """
+
+    artifact: Artifact
+    tensors: tuple[int, ...]
+    graph: Graph
+
+
+def expose(path: Path, folder: Path, *, signature: str | None = None) -> Exposed:
+    """Write the exposed form of a `.tflite` or `.pte` file into `folder`.
+
+    Args:
+        path: the file; untrusted.
+        folder: for the artifact.
+        signature: of a `.tflite` file, whose graph is meant; None for the main one.
+
+    Raises:
+        UsageError: the file cannot be read, or there is no such signature.
+        ModelError: it is broken, or an input or output does not hold numbers.
+    """
+    where = str(path)
+    content = read_content(path)
+    if is_program(content):
+        if signature is not None:
+            raise UsageError(f"signature {signature!r}: a .pte file has none")
+        method = read_method(content, where=where)
+        graph, tensors = method.graph, expose_pte.exposed_tensors(method)
+        content, runtime = expose_pte.expose_program(method, where=where), "executorch"
+    else:
+        model = read_tflite(content, where=where)
+        number = 0 if signature is None else model.entry_point(signature).graph
+        graph, tensors = model.graphs[number], exposed_tensors(model.graphs[number])
+        content, runtime = expose_all_tensors(content, number=number, where=where), "litert"
+    digest = hashlib.sha256(content).hexdigest()
+    manifest = Manifest(
+        sha256=digest,
+        bytes=len(content),
+        runtime=runtime,
+        target="",
+        recipe="",
+        model=where,
+        inputs=tuple(_spec(graph.tensors[index], where) for index in graph.inputs),
+        outputs=tuple(_spec(graph.tensors[index], where) for index in tensors),
+    )
+    artifact = Artifact(folder / f"{digest}{path.suffix}", manifest)
+    artifact.path.write_bytes(content)
+    return Exposed(artifact, tensors, graph)
+
+
+def _spec(tensor: Tensor, where: str) -> TensorSpec:
+    dtype = stored_dtype(tensor.dtype)
+    if dtype is None:
+        raise ModelError(f"{where}: tensor {tensor.name!r} has dtype {tensor.dtype}, not numbers")
+    quantization = None
+    if tensor.quantization is not None and len(tensor.quantization.scales) == 1:
+        quantization = Quantization(
+            float(tensor.quantization.scales[0]), int(tensor.quantization.zero_points[0])
+        )
+    return TensorSpec(tensor.name, tensor.shape, dtype.name, quantization)

@@ -1,0 +1,1 @@
+"""This host: its folders and disk, processes apart, what others' programs say."""

@@ -1,0 +1,1 @@
+"""The judgement: device against emulator, emulator against float, scores, limits."""

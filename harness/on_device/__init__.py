@@ -1,0 +1,1 @@
+"""What happens on a device, seen from the host: its facts and state, jobs pushed, results taken."""

@@ -1,0 +1,1 @@
+"""Lowering to ExecuTorch: PT2E quantization for XNNPACK, and what it leaves out."""

@@ -1,0 +1,1 @@
+"""Lowering to LiteRT: conversion, quantization, and what both get wrong, mended."""

@@ -1,0 +1,184 @@
+"""Lower to LiteRT: litert-torch converts to a float ``.tflite``, ai-edge-quantizer quantizes it.
+
+The float file is cached by the model's content and shared by all recipes. Everything here runs in
+an isolated process.
+"""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.artifact import (
+    Artifact,
+    Finding,
+    Manifest,
+    TensorSpec,
+    manifest_beside,
+    save_manifest,
+    sha256_file,
+)
+from harness.emulator.formats.model_file import read_model
+from harness.errors import ModelError
+from harness.host.cache import Cache, content_key
+from harness.host.extras import require_extra
+from harness.host.progress import Progress
+from harness.model import Model
+from harness.quantize.finite import refuse_undefined_weights
+from harness.quantize.inspect_lowered import inspect_file
+from harness.quantize.litert.quantizing import FloatModel, quantize, read_specs
+from harness.quantize.litert.reached import layers_of
+from harness.quantize.litert.rewriting import convertible
+from harness.quantize.reached import with_reached
+from harness.quantize.tools import own_sources, tool_versions
+from harness.recipe import Recipe
+from harness.sources.models import load_float32, parse_model
+from harness.target import LoweringRequest
+
+_NHWC = (0, 2, 3, 1)
+
+
+def lower_litert(request: LoweringRequest, progress: Progress) -> Artifact:
+    """Make a ``.tflite``; one that came quantized passes through as it is.
+
+    Raises:
+        ModelError: the model cannot be converted, or the recipe cannot be applied to it.
+    """
+    path = request.folder / "model.tflite"
+    if request.recipe is None:
+        source = Path(request.model.resolved)
+        shutil.copyfile(source, path)
+        return _finish(request, _as_it_came(source), path)
+    findings: tuple[Finding, ...] = ()
+    converted = float_model(request.model, Cache(request.cache), progress)
+    if request.recipe.mode == "float":
+        shutil.copyfile(converted.path, path)
+    else:
+        content, findings = quantize(converted, request.recipe, request.calibration, progress)
+        path.write_bytes(content)
+    return _finish(request, converted, path, findings)
+
+
+def float_model(model: Model, cache: Cache, progress: Progress) -> FloatModel:
+    """The float ``.tflite`` of a model, from the cache if it was converted before."""
+    if model.resolved.endswith(".tflite"):
+        return _as_it_came(Path(model.resolved))
+    key = content_key({"model": model.sha256, "tools": tool_versions(), "source": own_sources()})
+    entry = cache.entry("float", key)
+    if not entry.is_dir():
+        with cache.fill("float", key) as folder:
+            _convert(model, folder, progress)
+    layout = json.loads((entry / "layout.json").read_text())
+    inputs, outputs = (
+        tuple(tuple(axes) if axes else None for axes in layout[side])
+        for side in ("inputs", "outputs")
+    )
+    return FloatModel(entry / "model.tflite", inputs, outputs)
+
+
+def _as_it_came(path: Path) -> FloatModel:
+    """A file that was submitted; the layout of one that edgefarm made is in its manifest."""
+    own = manifest_beside(path)
+    inputs, outputs = (own.inputs, own.outputs) if own else ((), ())
+    return FloatModel(
+        path, tuple(x.permutation for x in inputs), tuple(y.permutation for y in outputs)
+    )
+
+
+def _convert(model: Model, folder: Path, progress: Progress) -> None:
+    """Convert with 4-D float inputs and outputs channel-last, as LiteRT's kernels want them."""
+    require_extra("litert", "litert_torch")
+    progress("converting to LiteRT", 0, None)
+    import litert_torch
+    import torch
+
+    module, examples = load_float32(parse_model(model.resolved))
+    refuse_undefined_weights(module, model.reference)
+    with torch.no_grad():
+        flat = module(*examples)
+    module = convertible(module, examples)
+    images = [index for index, x in enumerate(examples) if _is_image(x)]
+    image_outputs = [index for index, x in enumerate(flat) if _is_image(x)]
+    if images or image_outputs:
+        module = litert_torch.to_channel_last_io(module, args=images, outputs=image_outputs)
+    moved = tuple(
+        x.permute(_NHWC).contiguous() if index in images else x for index, x in enumerate(examples)
+    )
+    litert_torch.convert(module, moved).export(str(folder / "model.tflite"))
+    layout = {
+        "inputs": [_NHWC if index in images else None for index in range(len(examples))],
+        "outputs": [_NHWC if index in image_outputs else None for index in range(len(flat))],
+    }
+    (folder / "layout.json").write_text(json.dumps(layout))
+
+
+def _is_image(x: Any) -> bool:  # noqa: ANN401  a torch tensor; torch is untyped here
+    return bool(x.ndim == 4 and x.is_floating_point())
+
+
+def _finish(
+    request: LoweringRequest,
+    converted: FloatModel,
+    path: Path,
+    findings: tuple[Finding, ...] = (),
+) -> Artifact:
+    """Write the manifest from the file itself."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    inputs = tuple(
+        replace(spec, batched=taken.batched)
+        for spec, taken in zip(
+            read_specs(interpreter.get_input_details(), converted.inputs),
+            request.model.inputs,
+            strict=True,
+        )
+    )
+    outputs = read_specs(interpreter.get_output_details(), converted.outputs)
+    artifact = Artifact(
+        path,
+        Manifest(
+            sha256=sha256_file(path),
+            bytes=path.stat().st_size,
+            runtime="litert",
+            target=request.target,
+            recipe=request.recipe.name if request.recipe else "",
+            model=request.model.reference,
+            inputs=inputs,
+            outputs=outputs,
+            tool_versions=tool_versions(),
+            findings=(*findings, *inspect_file(path)),
+            notes=(
+                *request.model.say_outputs([spec.name for spec in outputs]),
+                *_boundary_notes(request.recipe, (*inputs, *outputs)),
+            ),
+        ),
+    )
+    artifact = replace(artifact, manifest=_reached(artifact, request.recipe))
+    save_manifest(artifact)
+    return artifact
+
+
+def _reached(artifact: Artifact, recipe: Recipe | None) -> Manifest:
+    """The manifest with what the recipe reached, where our reader takes the file."""
+    if recipe is None or recipe.mode == "float":
+        return artifact.manifest
+    try:
+        graph = read_model(artifact.path).main
+    except ModelError:
+        return artifact.manifest
+    return with_reached(artifact.manifest, recipe, layers_of(graph, recipe))
+
+
+def _boundary_notes(recipe: Recipe | None, specs: tuple[TensorSpec, ...]) -> tuple[str, ...]:
+    """Say which inputs and outputs stayed float although the recipe makes all integer."""
+    if recipe is None or recipe.mode != "static":
+        return ()
+    return tuple(
+        f"{spec.name} stayed {spec.dtype}: the quantizer does not cover its op"
+        for spec in specs
+        if np.dtype(spec.dtype).kind == "f"
+    )

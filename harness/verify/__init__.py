@@ -1,0 +1,1 @@
+"""The check of our own claim: does a runtime compute what a profile promises, op by op?"""
