@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-WIDTH, HEIGHT = 1200, 1560
+WIDTH, HEIGHT = 1200, 1296
 COLOURS = 64  # text on flat colours: more are not seen, and the file stays small
 
 

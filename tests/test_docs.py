@@ -1,4 +1,4 @@
-"""The README is true: every command and marker is in it, and what it shows can be typed."""
+"""README and docs are true: every command and marker is in them; what they show can be typed."""
 
 import re
 import shlex
@@ -18,7 +18,11 @@ from tests.harness.cli.command import command
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-DOCS = README + (ROOT / "CONTRIBUTING.md").read_text()
+PAGES = README + "".join(
+    (ROOT / f"docs/{name}.md").read_text() for name in ("cli", "devices", "farm")
+)
+PLUGIN = (ROOT / "docs/pytest.md").read_text()
+DOCS = PAGES + (ROOT / "CONTRIBUTING.md").read_text()
 PLACEHOLDER = re.compile(r"\b[A-Z]{1,}[A-Z_]*\b|192\.0\.2\.|lab-pi5|pixel|\ba\.npz")
 """What stands for the reader's own: FILE, NAME, the address range for documentation."""
 
@@ -33,9 +37,9 @@ def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
 
 TREE = typer.main.get_command(build_app())
 COMMANDS = sorted(commands(TREE))
-BLOCKS = "\n".join(re.findall(r"^```\n(.*?)^```", README, re.DOTALL | re.MULTILINE))
+BLOCKS = "\n".join(re.findall(r"^```\n(.*?)^```", PAGES, re.DOTALL | re.MULTILINE))
 SHOWN = [line for line in BLOCKS.splitlines() if line.startswith("edgefarm ")]
-IN_TABLES = re.findall(r"`(edgefarm [^`]+)`", README)
+IN_TABLES = re.findall(r"`(edgefarm [^`]+)`", PAGES)
 RUNNABLE = [line for line in SHOWN if not PLACEHOLDER.search(line)]
 
 
@@ -52,7 +56,7 @@ def test_every_command_is_found_where_it_is_looked_for() -> None:
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_every_command_is_documented(path: tuple[str, ...]) -> None:
-    assert re.search(rf"edgefarm {' '.join(path)}\b", README)
+    assert re.search(rf"edgefarm {' '.join(path)}\b", PAGES)
 
 
 @pytest.mark.parametrize("line", SHOWN + IN_TABLES)
@@ -79,8 +83,8 @@ def test_the_pytest_plugin_is_documented() -> None:
     fixtures = re.findall(r"@pytest.fixture.*\ndef ([a-z]\w*)\(", source)
     assert len(options) >= 5
     assert len(fixtures) >= 8
-    assert [name for name in (*options, *fixtures) if name not in README] == []
-    assert f"`{SIGNATURE}`" in README
+    assert [name for name in (*options, *fixtures) if name not in PLUGIN] == []
+    assert f"`{SIGNATURE}`" in PLUGIN
 
 
 def test_every_make_target_is_documented() -> None:

@@ -1,4 +1,4 @@
-"""What every profile promises of every op, as text for docs/numerics.md: generated, not typed."""
+"""What every profile promises of every op, as text for docs/promises.md: generated, not typed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

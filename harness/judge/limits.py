@@ -1,43 +1,8 @@
 """Limits: what a submitter requires of a run (``limits.toml``), and the judgement.
 
-::
-
-    [exactness]
-    require = "exact"            # every output bit-exact by verified entries; or
-                                 # "no-difference": no compared output element differs
-
-    [accuracy]                   # shares from 0 to 1, held against the measured value
-    min_top1 = 0.70
-    min_top5 = 0.90
-    min_agreement = 0.95         # same class as the float model
-    max_drop_vs_float = 0.01     # top-1 of the float model minus top-1 on the device
-
-    [latency]
-    max_median_ms = 12.0
-    max_p90_ms = 15.0
-    max_p99_ms = 20.0
-    not_representative = "fail"  # a virtual board or a throttled device cannot meet a time limit:
-                                 # "fail" says so, "skip" leaves a note, "judge" takes its time
-
-    [cost]                       # worst compared tensor, emulator against float
-    min_sqnr_db = 20.0
-    min_cosine = 0.99
-
-    [placement]
-    full_delegation = true       # the accelerator or delegate takes every op
-
-    [defaults]                   # what is judged where no limit was set: WARN, not FAIL
-    judge = true                 # false: such a run is a PASS, and what was seen is a note
-    min_cosine = 0.95            # of every output with float; [cost] replaces it
-    min_agreement = 0.90         # same class as float, or one that float scores almost as high;
-                                 # accuracy.min_agreement replaces it
-    max_drop_vs_float = 0.02     # top-1; accuracy.min_top1 or .max_drop_vs_float replaces it
-    max_clipped = 0.10           # share of a tensor that float has beyond what its integers hold
-    accept = ["saturated-bias"]  # kinds of finding that are known and accepted
-
-Every key is optional. A limit that needs labels is refused where there are none. Any other that
-cannot be evaluated fails with the reason: a gate that nobody closed is not open. A run whose device
-breaks an exact promise fails without any limit. What `[defaults]` judges: `judge.suspicion`.
+docs/limits.md has every key, with an example. Every key is optional. A limit that needs labels is
+refused where there are none. Any other that cannot be evaluated fails, with the reason. A run whose
+device breaks an exact promise fails without any limit. What `[defaults]` judges: `judge.suspicion`.
 """
 
 import re

@@ -10,7 +10,7 @@ from harness.emulator.profiles import PROFILES, get_profile
 from harness.emulator.promises import BEGIN, END, matrix_text, update
 from harness.errors import UsageError
 
-NUMERICS = Path(__file__).parents[3] / "docs/numerics.md"
+PROMISES = Path(__file__).parents[3] / "docs/promises.md"
 
 
 def entry(op: str, semantics: str, evidence: Evidence = Evidence.MEASURED, **more: object) -> Entry:
@@ -59,7 +59,7 @@ def test_what_was_read_and_not_run_is_listed_with_its_source() -> None:
 
 
 def test_the_documented_list_has_every_entry_that_is_not_exact() -> None:
-    listed = NUMERICS.read_text().partition("What is not exact")[2]
+    listed = PROMISES.read_text().partition("What is not exact")[2]
     missing = [
         (profile.name, e.ops, e.condition)
         for profile in PROFILES.values()
@@ -81,9 +81,9 @@ def test_every_assumed_entry_says_what_was_tried() -> None:
 
 
 def test_the_documented_table_is_the_generated_one() -> None:
-    text = NUMERICS.read_text().partition(BEGIN)[2].partition(END)[0]
+    text = PROMISES.read_text().partition(BEGIN)[2].partition(END)[0]
     assert text == "\n" + matrix_text(tuple(PROFILES.values())), (
-        "run: edgefarm profiles matrix --update docs/numerics.md"
+        "run: edgefarm profiles matrix --update docs/promises.md"
     )
 
 
