@@ -26,6 +26,7 @@ SCHEMA = 5
 _LOCK = 0x65646765  # of Postgres, while tables are made
 _BUSY_S = 60
 _POSTGRES = {
+    "client_encoding": "utf8",  # a database without an encoding would give bytes for texts
     "connect_timeout": 10,
     "tcp_user_timeout": 30_000,
     "options": f"-c statement_timeout={_BUSY_S * 1000} "
@@ -108,11 +109,26 @@ def open_database(url: str | None = None) -> Database:
     database = reach_database(url)
     try:
         with told_in_words(database):
+            _check_encoding(database)
             _make_tables(database)
     except HarnessError:
         database.close()
         raise
     return database
+
+
+def _check_encoding(database: Database) -> None:
+    """Refuse a Postgres database that keeps bytes in place of texts, as `initdb` makes one where
+    no locale is set."""
+    if database.is_sqlite:
+        return
+    with database.begin() as connection:
+        encoding = connection.execute(sa.text("SHOW server_encoding")).scalar_one()
+    if encoding != "UTF8":
+        raise UsageError(
+            f"database {database.shown}: its encoding is {encoding}; expected UTF8: "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 def reach_database(url: str | None = None) -> Database:

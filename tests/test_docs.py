@@ -23,7 +23,7 @@ PAGES = README + "".join(
 )
 PLUGIN = (ROOT / "docs/pytest.md").read_text()
 DOCS = PAGES + (ROOT / "CONTRIBUTING.md").read_text()
-PLACEHOLDER = re.compile(r"\b[A-Z]{1,}[A-Z_]*\b|192\.0\.2\.|lab-pi5|pixel|\ba\.npz")
+PLACEHOLDER = re.compile(r"\b[A-Z]{1,}[A-Z_]*\b|192\.0\.2\.|lab-pi5|pixel|net\.py|\ba\.npz")
 """What stands for the reader's own: FILE, NAME, the address range for documentation."""
 
 
@@ -37,10 +37,23 @@ def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
 
 TREE = typer.main.get_command(build_app())
 COMMANDS = sorted(commands(TREE))
-BLOCKS = "\n".join(re.findall(r"^```\n(.*?)^```", PAGES, re.DOTALL | re.MULTILINE))
+
+
+def plain_blocks(text: str) -> str:
+    """What stands between fences without a language."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return "\n".join(block for language, block in fenced if not language)
+
+
+BLOCKS = plain_blocks(PAGES)
 SHOWN = [line for line in BLOCKS.splitlines() if line.startswith("edgefarm ")]
 IN_TABLES = re.findall(r"`(edgefarm [^`]+)`", PAGES)
-RUNNABLE = [line for line in SHOWN if not PLACEHOLDER.search(line)]
+SERVICES = plain_blocks((ROOT / "docs/farm.md").read_text())  # do not end by themselves
+RUNNABLE = [
+    line
+    for line in BLOCKS.removesuffix(SERVICES).splitlines()
+    if line.startswith("edgefarm ") and not PLACEHOLDER.search(line)
+]
 
 
 def test_every_command_is_found_where_it_is_looked_for() -> None:

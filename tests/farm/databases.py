@@ -51,12 +51,12 @@ def postgres_server() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-def create_database(server: str, name: str) -> str:
+def create_database(server: str, name: str, options: str = "") -> str:
     """Make a database; its URL."""
     import psycopg
 
     with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        connection.execute(f'CREATE DATABASE "{name}" {options}'.encode())
     return f"{server}/{name}"
 
 

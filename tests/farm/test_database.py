@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from farm.database import Database, now, open_database
 from farm.tables import METADATA
 from harness.errors import HarnessError, UsageError
+from tests.farm.databases import create_database
 
 
 def test_many_may_open_it_first(database_url: str) -> None:
@@ -33,6 +35,13 @@ def test_a_newer_database_is_refused(database: Database) -> None:
         connection.execute(sa.text("UPDATE farm_schema SET version = 99"))
     with pytest.raises(UsageError, match="version 99"):
         open_database(database.url)
+
+
+def test_a_database_without_an_encoding_is_refused(postgres: str) -> None:
+    plain = "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    url = create_database(postgres, f"t{uuid4().hex}", plain)
+    with pytest.raises(UsageError, match=r"encoding is SQL_ASCII; expected UTF8"):
+        open_database(url)
 
 
 @pytest.mark.parametrize("url", ["mysql://a/b", "nonsense", "sqlite+aiosqlite:///x"])
