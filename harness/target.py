@@ -5,6 +5,7 @@ Data, not a class hierarchy; see docs/adding-a-target.md.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -20,6 +21,29 @@ from harness.recipe import Recipe
 
 Runtime = Literal["litert", "executorch"]
 RunnerName = Literal["python", "native"]
+
+
+@dataclass(frozen=True)
+class ByName:
+    """A function by its name, imported where it is called: to list targets imports no converter.
+
+    Attributes:
+        name: ``module:function``.
+    """
+
+    name: str
+
+    def __call__(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401  as the function has it
+        """Call it."""
+        module, _, function = self.name.partition(":")
+        return getattr(import_module(module), function)(*args, **options)
+
+
+def name_of(function: Callable[..., object]) -> str:
+    """Where a function of a target is defined: ``module:function``."""
+    if isinstance(function, ByName):
+        return function.name
+    return f"{function.__module__}:{getattr(function, '__qualname__', '')}"
 
 
 @dataclass(frozen=True)
@@ -75,9 +99,6 @@ class CompileRequest:
 class Compile(Protocol):
     """Makes of a lowered artifact what the accelerator takes. A module-level function: it runs in a
     subprocess, for compilers crash."""
-
-    __module__: str
-    __qualname__: str
 
     def __call__(self, request: CompileRequest, progress: Progress, /) -> Artifact:
         """Raise ModelError when the compiler refuses the file, UsageError when it is missing."""

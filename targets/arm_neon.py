@@ -1,11 +1,7 @@
 """Arm boards with NEON (aarch64): the CPU cores of single-board computers and phones."""
 
-from harness.quantize.executorch.lowering import lower_executorch
-from harness.quantize.litert.lowering import lower_litert
 from harness.target import Target
 from targets import executorch, litert
-from targets.executorch_placing import check_executorch
-from targets.litert_placing import check_litert
 from targets.runner import PYTHON
 from targets.runner.build import native_runner
 
@@ -16,7 +12,7 @@ ARM_NEON_LITERT = Target(
     machine="aarch64",
     suffix=".tflite",
     recipes=litert.RECIPES,
-    lower=lower_litert,
+    lower=litert.LOWER,
     runner=PYTHON,
     profile=litert.litert_profile,
     profile_without_device=lambda _soc: "litert-xnnpack-arm",
@@ -24,7 +20,7 @@ ARM_NEON_LITERT = Target(
         "the aarch64 wheel of ai-edge-litert 2.3.0 under QEMU (cortex-a53, cortex-a76); "
         "not on Arm hardware"
     ),
-    check=check_litert,
+    check=litert.CHECK,
     native_runner=native_runner,
 )
 
@@ -35,12 +31,12 @@ ARM_NEON_EXECUTORCH = Target(
     machine="aarch64",
     suffix=".pte",
     recipes=executorch.RECIPES,
-    lower=lower_executorch,
+    lower=executorch.LOWER,
     runner=PYTHON,
     profile=executorch.executorch_profile,
     evidence=(
         "the aarch64 wheels of executorch 1.1.0 and torch 2.10.0 under QEMU (cortex-a76), put "
         "there by `edgefarm device provision`; not on Arm hardware"
     ),
-    check=check_executorch,
+    check=executorch.CHECK,
 )

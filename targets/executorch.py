@@ -1,8 +1,11 @@
 """What every target with ExecuTorch on CPU cores shares: recipes, profiles."""
 
 from harness.device import Device
-from harness.emulator.profiles import PROFILES
 from harness.protocol import Result
+from harness.target import ByName
+
+LOWER = ByName("harness.quantize.executorch.lowering:lower_executorch")
+CHECK = ByName("targets.executorch_placing:check_executorch")
 
 RECIPES = ("float", "dynamic_wi8_afp32", "static_wi8_ai8")
 
@@ -12,6 +15,8 @@ _VERIFIED = {("x86_64", "1.4.1"): "x86", ("aarch64", "1.1.0"): "arm"}
 
 def executorch_profile(device: Device, result: Result) -> str | None:
     """The profile of the version and machine that ran, of the device's core where there is one."""
+    from harness.emulator.profiles import PROFILES
+
     version = result.runtime_version.partition("+")[0]
     machine = _VERIFIED.get((result.machine, version))
     if result.runtime != "executorch" or machine is None:

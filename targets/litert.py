@@ -1,8 +1,11 @@
 """What every target with LiteRT on CPU cores shares: recipes, lowering, profiles."""
 
 from harness.device import Device
-from harness.emulator.profiles import PROFILES
 from harness.protocol import Result
+from harness.target import ByName
+
+LOWER = ByName("harness.quantize.litert.lowering:lower_litert")
+CHECK = ByName("targets.litert_placing:check_litert")
 
 RECIPES = (
     "float",
@@ -22,6 +25,8 @@ _MACHINES = {"x86_64": "x86", "aarch64": "arm"}
 
 def litert_profile(device: Device, result: Result) -> str | None:
     """The profile of the kernels that really ran: XNNPACK only where its delegate took nodes."""
+    from harness.emulator.profiles import PROFILES
+
     machine = _MACHINES.get(result.machine)
     ran = (result.runtime, result.runtime_version, result.machine)
     if ran == _TFLITE_RUNTIME and result.kernels != "reference" and result.delegated == 0:

@@ -5,14 +5,14 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer.main
 
 from harness import pytest_plugin
-from harness.cli.app import COMMANDS as MODULES
 from harness.cli.app import build_app
+from harness.cli.commands import COMMANDS as PANELS
 from harness.pytest_plugin.session import SIGNATURE
 from tests.harness.cli.command import command
 
@@ -27,14 +27,15 @@ PLACEHOLDER = re.compile(r"\b[A-Z]{1,}[A-Z_]*\b|192\.0\.2\.|lab-pi5|pixel|net\.p
 """What stands for the reader's own: FILE, NAME, the address range for documentation."""
 
 
-def commands(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     children = getattr(group, "commands", {})
     if not children:
         yield path
-    for name, child in children.items():
-        yield from commands(child, (*path, name))
+    for name in children:
+        yield from commands(group.get_command(CONTEXT, name), (*path, name))
 
 
+CONTEXT = typer.Context(typer.main.get_command(build_app()))
 TREE = typer.main.get_command(build_app())
 COMMANDS = sorted(commands(TREE))
 
@@ -56,15 +57,19 @@ RUNNABLE = [
 ]
 
 
-def test_every_command_is_found_where_it_is_looked_for() -> None:
-    for module, names in MODULES.items():
-        part = build_app(names[0])
-        assert {command.name for command in part.registered_groups} | {
-            command.name or command.callback.__name__  # type: ignore[union-attr]  # all have one
-            for command in part.registered_commands
-        } == {*names, "version"}, module
-    whole = {path[0] for path in COMMANDS}
-    assert whole == {"version", *(name for names in MODULES.values() for name in names)}
+@pytest.mark.parametrize(
+    ("panel", "name", "summary"),
+    [
+        (panel, name, summary)
+        for panel, modules in PANELS.items()
+        for summaries in modules.values()
+        for name, summary in summaries.items()
+    ],
+)
+def test_the_help_says_what_the_command_says_itself(panel: str, name: str, summary: str) -> None:
+    found: Any = TREE.get_command(CONTEXT, name)  # type: ignore[attr-defined]  # it is a group
+    assert (found.help or "").split("\n\n")[0].replace("\n", " ") == summary
+    assert found.rich_help_panel == panel
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
@@ -75,9 +80,9 @@ def test_every_command_is_documented(path: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("line", SHOWN + IN_TABLES)
 def test_a_documented_command_exists_with_its_options(line: str) -> None:
     words = shlex.split(line.replace("[", " ").replace("]", " "))[1:]
-    found: click.Command = TREE
+    found: Any = TREE
     while words and words[0] in getattr(found, "commands", {}):
-        found = found.commands[words.pop(0)]  # type: ignore[attr-defined]  # a group, by the test above
+        found = found.get_command(CONTEXT, words.pop(0))
     assert found is not TREE
     assert not hasattr(found, "commands") or not words
     known = {option for parameter in found.params for option in parameter.opts}

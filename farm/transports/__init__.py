@@ -2,17 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
 
-from farm import labgrid
-from farm.transports import adb, local, ssh
 from harness.device import Connect, Device, Transport
 from harness.errors import UsageError
 
-_OPENERS: dict[str, Connect] = {
-    "adb": adb.connect,
-    "local": local.connect,
-    "ssh": ssh.connect,
-}
+_OPENERS = ("adb", "local", "ssh")
+"""Modules beside this one, each with a `connect`; a run on this host imports no SSH."""
 
 
 def connect(device: Device) -> AbstractContextManager[Transport]:
@@ -27,13 +23,15 @@ def connect(device: Device) -> AbstractContextManager[Transport]:
     if device.transport not in _OPENERS:
         raise UsageError(
             f"device {device.name}: no transport {device.transport!r}; "
-            f"transports: {', '.join(sorted(_OPENERS))}"
+            f"transports: {', '.join(_OPENERS)}"
         )
-    opener = _OPENERS[device.transport]
+    opener: Connect = import_module(f"farm.transports.{device.transport}").connect
     return opener(device) if device.place is None else _in_labgrid(device, opener)
 
 
 @contextmanager
 def _in_labgrid(device: Device, opener: Connect) -> Iterator[Transport]:
+    from farm import labgrid
+
     with labgrid.held(device) as reached, opener(reached) as transport:
         yield transport

@@ -3,36 +3,59 @@
 import sys
 from importlib import import_module
 from io import TextIOWrapper
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from harness import __version__
+from harness.cli.commands import COMMANDS
 from harness.cli.output import fail, fail_unexpectedly, remark, stdout
 from harness.errors import HarnessError
 from harness.host.disk import host_full
 from harness.sources.references import check_readable
 
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "evaluation": ("run", "quantize", "report"),
-    "check": ("check",),
-    "emulation": ("emulate", "compare", "verify"),
-    "catalog": ("targets", "recipes", "profiles"),
-    "demo": ("demo",),
-    "queue": ("submit", "status", "watch", "cancel", "results", "logs"),
-    "farm": ("worker", "top", "doctor", "metrics", "clean"),
-    "migration": ("migrate",),
-    "server": ("server", "token"),
-    "devices": ("device",),
-    "boards": ("board",),
-    "nightly": ("nightly",),
-}
-"""Each module beside this one that has commands, and which. Each has a ``register(app)``."""
+
+class _OnDemand(TyperGroup):
+    """Imports a command when it is asked for; the help needs only what the table says."""
+
+    _for_help = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  click's own
+        super().__init__(*args, **options)
+        self._modules: dict[str, str] = {}
+        for panel, modules in COMMANDS.items():
+            for module, summaries in modules.items():
+                for name, summary in summaries.items():
+                    self._modules[name] = module
+                    self.add_command(TyperCommand(name, help=summary, rich_help_panel=panel))
+        self.commands["version"] = self.commands.pop("version")  # the last one
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401  typer's own click
+        """The command itself, or for the help only what the table says of it."""
+        if self._for_help or cmd_name not in self._modules:
+            return super().get_command(ctx, cmd_name)
+        part = typer.Typer(rich_markup_mode="rich")
+        part.callback()(_whole)
+        import_module(f"harness.cli.{self._modules[cmd_name]}").register(part)
+        group: Any = typer.main.get_command(part)
+        return group.get_command(ctx, cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  as above
+        """Print the help."""
+        self._for_help = True
+        super().format_help(ctx, formatter)
 
 
-def build_app(command: str | None = None) -> typer.Typer:
-    """The application: whole, or with the module of `command` alone, to start in half the time."""
+def _whole() -> None:
+    """Without a callback, typer makes a group of one command that command."""
+
+
+def build_app() -> typer.Typer:
+    """The application."""
     app = typer.Typer(
         name="edgefarm",
+        cls=_OnDemand,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,
@@ -40,12 +63,11 @@ def build_app(command: str | None = None) -> typer.Typer:
         help=(
             "Quantize a model, run it on a board or phone, and compare the device with a "
             "bit-accurate host emulator.\n\n"
-            "Exit codes: 0 pass · 1 the numbers or the model fail · 2 usage · 3 the machine failed."
+            "Exit codes: 0 pass · 1 the numbers or the model fail · 2 usage · 3 the machine failed "
+            "· 4 something looks wrong."
         ),
     )
-    needed = [module for module, names in COMMANDS.items() if command in names]
-    for module in needed or COMMANDS:
-        import_module(f"harness.cli.{module}").register(app)
+    app.callback()(_whole)
     app.command(rich_help_panel="About")(version)
     return app
 
@@ -63,7 +85,7 @@ def run_app() -> None:
     try:
         for argument in sys.argv[1:]:
             check_readable(argument, "argument")
-        build_app(*sys.argv[1:2])()
+        build_app()()
     except (HarnessError, OSError) as error:
         blamed = host_full(error) or error
         if not isinstance(blamed, HarnessError):

@@ -17,10 +17,10 @@ from harness.host.home import home
 _group = typer.Typer(
     no_args_is_help=True,
     help=(
-        "Virtual boards: a real Debian arm64 with its own sshd, under QEMU on this host; virtual "
-        "phones: the same with an adb daemon and Android's ways. Needs root and Debian's "
-        "qemu-user-static and mmdebstrap. A virtual board computes what a real one does; its "
-        "latency says nothing about one."
+        "Virtual boards and phones, under QEMU on this host.\n\n"
+        "A board is a real Debian arm64 with its own sshd, a phone the same with an adb daemon and "
+        "Android's ways. Needs root and Debian's qemu-user-static and mmdebstrap. A virtual board "
+        "computes what a real one does; its latency says nothing about one."
     ),
 )
 

@@ -1,7 +1,7 @@
 """`edgefarm targets | recipes | profiles`: what there is to choose from."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group
@@ -9,13 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cli.output import JsonOption, print_json, print_rows, stdout
-from harness.cli.vendor import vendor_profiles, vendor_target
-from harness.emulator.profiles import PROFILES, get_profile
-from harness.emulator.promises import matrix_text, update
 from harness.errors import UsageError
 from harness.recipe import RECIPES
-from harness.target import Target
-from targets import all_targets
+
+if TYPE_CHECKING:
+    from harness.target import Target
 
 _PANEL = "What there is"
 
@@ -29,6 +27,8 @@ def register(app: typer.Typer) -> None:
 
 def targets(as_json: JsonOption = False) -> None:
     """List the targets: machine, runtime, recipes, and what was verified on what."""
+    from targets import all_targets
+
     rows: list[dict[str, str | list[str]]] = [
         {
             "target": target.name,
@@ -62,15 +62,14 @@ def _target_card(row: dict[str, str | list[str]]) -> Group:
     return Group(head, card, Text())
 
 
-def _emulator(target: Target) -> str:
+def _emulator(target: "Target") -> str:
     """Which emulator stands for a target, and how its arithmetic is known."""
     if target.vendor is not None:
         return f"{target.vendor.name}@CHIP: the vendor's own"
     name = target.profile_without_device(None)
     if name is None:
         return "by what runs on the device: see `edgefarm profiles`"
-    evidence = {entry.evidence for entry in get_profile(name).entries}
-    return f"{name}: {', '.join(sorted(evidence))}"
+    return f"{name}: `edgefarm profiles show {name}` has its evidence"
 
 
 def recipes(as_json: JsonOption = False) -> None:
@@ -85,7 +84,7 @@ def recipes(as_json: JsonOption = False) -> None:
 profiles_app = typer.Typer(
     invoke_without_command=True,
     help=(
-        "List the emulator's profiles. A profile says, for each kind of node, which integer "
+        "List the emulator's profiles.\n\nA profile says, for each kind of node, which integer "
         "arithmetic a runtime uses, how that is known (SOURCE, MEASURED or ASSUMED), and where."
     ),
 )
@@ -95,6 +94,9 @@ profiles_app = typer.Typer(
 def profiles(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the emulator's profiles."""
     if context.invoked_subcommand is None:
+        from harness.cli.vendor import vendor_profiles
+        from harness.emulator.profiles import PROFILES
+
         rows = [{"profile": p.name, "stands for": p.summary} for p in PROFILES.values()]
         rows += vendor_profiles()
         print_rows("Profiles", rows, as_json=as_json)
@@ -106,6 +108,9 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the entries of one profile, with their evidence."""
+    from harness.cli.vendor import vendor_target
+    from harness.emulator.profiles import get_profile
+
     if (target := vendor_target(name)) is not None:
         raise UsageError(
             f"profile {name}: the vendor's own emulator computes it, there are no entries of ours; "
@@ -130,11 +135,14 @@ def matrix(
     update_file: Annotated[
         Path | None,
         typer.Option(
-            "--update", help="Put it between the markers of this file, e.g. docs/numerics.md."
+            "--update", help="Put it between the markers of this file, e.g. docs/promises.md."
         ),
     ] = None,
 ) -> None:
     """Print, in Markdown, what every profile promises of every op: exact, assumed or float."""
+    from harness.emulator.profiles import PROFILES
+    from harness.emulator.promises import matrix_text, update
+
     if update_file is None:
         stdout.print(matrix_text(tuple(PROFILES.values())), soft_wrap=True, end="")
     else:

@@ -3,16 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from harness.cli.output import print_json, progress_bar, stdout
-from harness.emulated import Emulators
 from harness.errors import UsageError
 from harness.host.cache import default_cache
-from harness.quantize import lower
-from harness.sources.models import open_model
-from harness.sources.npz import read_npz
 from harness.target import Target
 from targets import all_targets
 from targets.hexagon.sdk import accept_licence, library_folder
@@ -56,6 +51,14 @@ def emulate_by_vendor(
     target: Target, profile: str, file: Path, inputs: Path, out: Path, *, as_json: bool
 ) -> None:
     """Compile a `.tflite` for the profile's chip, run the vendor's emulator, write the outputs."""
+    # Those that only list profiles need none of this.
+    import numpy as np
+
+    from harness.emulated import Emulators
+    from harness.quantize import lower
+    from harness.sources.models import open_model
+    from harness.sources.npz import read_npz
+
     arrays = read_npz(inputs)
     names = [f"in{index}" for index in range(len(arrays))]
     if sorted(arrays) != sorted(names):

@@ -15,11 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import platformdirs
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 CACHE_VARIABLE = "EDGEFARM_CACHE"
 _SCRATCH = ".filling-"
@@ -37,8 +38,10 @@ def content_key(parts: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def arrays_key(arrays: Sequence[npt.NDArray[Any]]) -> str:
+def arrays_key(arrays: "Sequence[npt.NDArray[Any]]") -> str:
     """Hex sha256 of arrays: dtypes, shapes and values."""
+    import numpy as np  # commands that only list things start without
+
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape}".encode())

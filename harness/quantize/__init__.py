@@ -15,12 +15,10 @@ from harness.host.cache import Cache, arrays_key, content_key
 from harness.host.isolate import run_isolated
 from harness.host.progress import Progress, no_progress
 from harness.model import Model
-from harness.quantize.failures.explanation import explained
 from harness.quantize.tools import own_sources, tool_versions
-from harness.quantize.trial import run_once
 from harness.recipe import RECIPES, Recipe
 from harness.sources.models import LOWERED_SUFFIXES
-from harness.target import LoweringRequest, Target
+from harness.target import LoweringRequest, Target, name_of
 
 Array = npt.NDArray[Any]
 
@@ -60,7 +58,7 @@ def lower(
             "suffix": Path(model.resolved).suffix in LOWERED_SUFFIXES,
             "recipe": asdict(replace(recipe, summary="")) if recipe else None,
             "calibration": samples.parent.name if calibrated else None,
-            "lowering": f"{target.lower.__module__}.{_name(target)}",
+            "lowering": name_of(target.lower),
             "tools": tool_versions(),
             "source": own_sources(),
         }
@@ -78,6 +76,8 @@ def lower(
             try:
                 _lower_and_try(target, request, progress)
             except ModelError as error:
+                from harness.quantize.failures.explanation import explained
+
                 raise explained(
                     error, model, samples, runtime=target.runtime, progress=progress
                 ) from error
@@ -86,6 +86,8 @@ def lower(
 
 def _lower_and_try(target: Target, request: LoweringRequest, progress: Progress) -> None:
     """Fill the request's folder, each step in a process of its own."""
+    from harness.quantize.trial import run_once  # with the readers of models
+
     recipe = request.recipe
     what = f"{request.model.reference}, recipe {recipe.name if recipe else '(none)'}"
     made = run_isolated(
@@ -106,10 +108,6 @@ def _lower_and_try(target: Target, request: LoweringRequest, progress: Progress)
         timeout_s=_TRIAL_TIMEOUT_S,
         progress=progress,
     )
-
-
-def _name(target: Target) -> str:
-    return str(getattr(target.lower, "__qualname__", target.name))
 
 
 def check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:

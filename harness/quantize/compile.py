@@ -6,7 +6,7 @@ from harness.host.isolate import run_isolated
 from harness.host.progress import Progress, no_progress
 from harness.quantize.placing import check_soc
 from harness.quantize.tools import tool_versions
-from harness.target import CompileRequest, Target
+from harness.target import CompileRequest, Target, name_of
 
 _TIMEOUT_S = 1800.0
 
@@ -41,7 +41,7 @@ def compile_for(
             "model": lowered.manifest.model,
             "target": target.name,
             "soc": soc,
-            "compile": f"{target.compile.__module__}.{target.compile.__qualname__}",
+            "compile": name_of(target.compile),
             "tools": tool_versions() | target.tools(),
             "source": target.source(),
         }

@@ -2,12 +2,14 @@
 
 from itertools import permutations
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+    Array = npt.NDArray[Any]
+
 Shape = tuple[int, ...]
 
 _LAYOUTS = {(2, 0, 1): "channel-last (NHWC)", (1, 2, 0): "channel-first (NCHW)"}
@@ -65,10 +67,10 @@ def _order(given: Shape, wanted: Shape) -> Shape | None:
     return None
 
 
-def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any], *, quantized: bool) -> str:
+def dtype_hint(got: "np.dtype[Any]", wanted: "np.dtype[Any]", *, quantized: bool) -> str:
     """How samples of another dtype could be made to fit."""
     if got.kind in "iu" and (wanted.kind == "f" or quantized):
-        if got == np.uint8:
+        if got == "uint8":
             return (
                 "pictures of 0 to 255 must be scaled as in training, which nobody here knows, "
                 "e.g. (x.astype(np.float32) / 255 - mean) / std"
@@ -79,11 +81,11 @@ def dtype_hint(got: np.dtype[Any], wanted: np.dtype[Any], *, quantized: bool) ->
     return ""
 
 
-def label_hint(labels: Array, samples: int) -> str:
+def label_hint(labels: "Array", samples: int) -> str:
     """How labels of another shape could be made one class for each sample."""
     if labels.size == samples:
         return "labels.reshape(-1) gives that"
-    if labels.ndim == 2 and len(labels) == samples and np.all(labels.astype(bool).sum(axis=1) == 1):
+    if labels.ndim == 2 and len(labels) == samples and (labels.astype(bool).sum(axis=1) == 1).all():
         return "for one-hot rows, labels.argmax(axis=1) gives that"
     if labels.ndim > 1 and len(labels) == samples:
         return (

@@ -5,12 +5,9 @@ from pathlib import Path
 
 from harness.device import Device
 from harness.protocol import Delegate, Result
-from harness.quantize.litert.lowering import lower_litert
-from harness.target import Target
+from harness.target import ByName, Target
 from targets import litert
-from targets.edge_tpu.build import compile_edge_tpu
 from targets.edge_tpu.compiler import PROGRAM, compiler_version
-from targets.edge_tpu.placing import check_edge_tpu
 from targets.runner import python_runner
 
 LIBRARY = "libedgetpu.so.1"
@@ -42,7 +39,7 @@ EDGE_TPU = Target(
     machine=None,
     suffix=".tflite",
     recipes=("static_wi8_ai8", "static_wi8_ai8_per_tensor"),
-    lower=lower_litert,
+    lower=litert.LOWER,
     runner=python_runner(Delegate(library=LIBRARY)),
     profile=_profile,
     evidence=(
@@ -52,8 +49,8 @@ EDGE_TPU = Target(
         "compiler itself, libedgetpu and the arithmetic, for no Edge TPU and no compiler is at "
         "hand: the profile edge-tpu is ASSUMED"
     ),
-    check=check_edge_tpu,
-    compile=compile_edge_tpu,
+    check=ByName("targets.edge_tpu.placing:check_edge_tpu"),
+    compile=ByName("targets.edge_tpu.build:compile_edge_tpu"),
     tools=_tools,
     source=_source,
     profile_without_device=lambda _soc: PROFILE,

@@ -6,11 +6,8 @@ from pathlib import Path
 from harness.device import Device
 from harness.errors import UsageError
 from harness.protocol import Delegate, Result
-from harness.quantize.litert.lowering import lower_litert
-from harness.target import Target, VendorEmulator
-from targets.hexagon.build import check_hexagon, compile_hexagon
-from targets.hexagon.emulate import emulate_htp
-from targets.hexagon.executorch import check_qnn, emulate_qnn, lower_qnn
+from harness.target import ByName, Target, VendorEmulator
+from targets import litert
 from targets.hexagon.sdk import qairt_version
 from targets.hexagon.socs import SOCS, relatives
 from targets.runner import PYTHON, npu_runner
@@ -46,7 +43,7 @@ HEXAGON_LITERT = Target(
     machine="aarch64",
     suffix=".tflite",
     recipes=("static_wi8_ai8", "static_wi8_ai8_per_tensor"),
-    lower=lower_litert,
+    lower=litert.LOWER,
     runner=npu_runner(Delegate(library=DISPATCH), "qairt"),
     profile=_profile,
     evidence=(
@@ -54,16 +51,16 @@ HEXAGON_LITERT = Target(
         "deterministic, integers in and out; that another QAIRT build on a device is refused; NOT "
         "verified: a run on a device, for no Snapdragon is at hand"
     ),
-    check=check_hexagon,
+    check=ByName("targets.hexagon.build:check_hexagon"),
     socs=tuple(SOCS),
-    compile=compile_hexagon,
+    compile=ByName("targets.hexagon.build:compile_hexagon"),
     tools=_tools,
     source=_source,
     profile_without_device=lambda soc: f"{EMULATOR}@{soc}",
     vendor=VendorEmulator(
         name=EMULATOR,
         summary="Qualcomm's own emulator of the Hexagon tensor processor, on the compiled context",
-        emulate=emulate_htp,
+        emulate=ByName("targets.hexagon.emulate:emulate_htp"),
         relatives=relatives,
     ),
 )
@@ -75,21 +72,21 @@ HEXAGON_EXECUTORCH = Target(
     machine="aarch64",
     suffix=".pte",
     recipes=("static_wi8_ai8",),
-    lower=lower_qnn,
+    lower=ByName("targets.hexagon.executorch:lower_qnn"),
     runner=PYTHON,
     profile=_profile,
     evidence=(
         "that a missing or unfitting SDK is refused, naming both versions; NOT verified: lowering, "
         "emulation and the device side, for no fitting SDK and no device is at hand"
     ),
-    check=check_qnn,
+    check=ByName("targets.hexagon.executorch:check_qnn"),
     socs=tuple(SOCS),
     source=_source,
     profile_without_device=lambda soc: f"{EMULATOR_EXECUTORCH}@{soc}",
     vendor=VendorEmulator(
         name=EMULATOR_EXECUTORCH,
         summary="the HTP emulator of the QAIRT SDK that QNN_SDK_ROOT names, through ExecuTorch",
-        emulate=emulate_qnn,
+        emulate=ByName("targets.hexagon.executorch:emulate_qnn"),
         relatives=lambda _soc: (),
     ),
 )
