@@ -23,10 +23,10 @@ from uuid import uuid4
 from farm.job import JobRequest, job_request
 from farm.job_files import UNPACKING, check_free
 from harness.errors import HarnessError, UsageError
+from harness.export import export
 from harness.host.cache import Cache
 from harness.host.progress import Progress, no_progress
 from harness.host.scratch import scratch_folder
-from harness.quantize.export import export
 from harness.sources.npz import open_npz
 from targets import get_target
 
@@ -85,7 +85,7 @@ def pack(
     Each archive is another submission; the same archive sent twice is the same one.
 
     Raises:
-        UsageError, ModelError: see `harness.quantize.export.export`.
+        UsageError, ModelError: see `harness.export.export`.
     """
     with scratch_folder() as folder:
         target = get_target(request.target)

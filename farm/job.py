@@ -11,13 +11,13 @@ from farm.selection import Selector, parse_selector
 from harness.artifact import sha256_file
 from harness.device import Device
 from harness.errors import ModelError, UsageError, printable
-from harness.evaluate import Request
 from harness.host.cache import content_key
 from harness.judge.limits import Limits
 from harness.on_device.deploy import QUICK, STANDARD
 from harness.protocol import Kernels
 from harness.quantize.placing import check_soc
 from harness.recipe import Recipe
+from harness.request import Request
 from harness.target import RunnerName
 from targets import get_target
 

@@ -1,6 +1,6 @@
 """An evaluation without a device: an emulator's numbers stand in, and each of them says so."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,6 @@ from harness.emulator.graph import Graph
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
 from harness.errors import DeviceError, ModelError, UsageError
-from harness.host.cache import Cache
 from harness.host.isolate import run_isolated
 from harness.host.progress import Progress, no_progress
 from harness.host.scratch import scratch_folder
@@ -30,7 +29,6 @@ from harness.judge.traced import (
     take_these,
 )
 from harness.on_device.slices import count_slices, drop_filled, take_slices
-from harness.quantize.compile import compile_for
 from harness.records import Distance, Exactness, Proportion, TensorComparison
 from harness.target import Target, VendorEmulation
 
@@ -67,14 +65,14 @@ class Emulators:
         target: whose compiler and vendor's emulator are used.
         lowered: as `harness.quantize.lower` makes it.
         inputs: of its dtypes; the first axis holds the samples.
-        cache: of compiled artifacts.
+        compiler: makes of a lowered artifact that for a chip, see `harness.prepare`.
         progress: told what is being done.
     """
 
     target: Target
     lowered: Artifact
     inputs: Sequence[Array]
-    cache: Cache
+    compiler: Callable[[Artifact, str], Artifact]
     progress: Progress = no_progress
 
     def run(self, soc: str | None) -> WithoutDevice:
@@ -127,9 +125,7 @@ class Emulators:
         if vendor is None:
             raise UsageError(f"{self.target.name} has no emulator of a vendor, asked for {profile}")
         soc = profile.partition("@")[2]
-        compiled = compile_for(
-            self.target, self.lowered, soc, cache=self.cache, progress=self.progress
-        )
+        compiled = self.compiler(self.lowered, soc)
         specs = self.lowered.manifest.inputs
         done: VendorEmulation = run_isolated(
             vendor.emulate,

@@ -5,7 +5,6 @@ way.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import Artifact, from_device, to_device
-from harness.device import NO_DEVICE, Connect, Device, Transport
+from harness.device import NO_DEVICE, Connect, Transport
 from harness.emulated import Emulators
 from harness.errors import (
     HarnessError,
@@ -26,7 +25,6 @@ from harness.host.progress import Progress, no_progress
 from harness.judge.accuracy import accuracy_of
 from harness.judge.cost import quantization_cost
 from harness.judge.exactness import Emulated, compare_with_emulator
-from harness.judge.limits import Limits
 from harness.judge.observed import (
     observed_inputs,
     observed_inside,
@@ -34,59 +32,21 @@ from harness.judge.observed import (
 )
 from harness.judge.suspicion import look_at_outputs, look_inside
 from harness.model import Model
-from harness.on_device.deploy import NONE, QUICK, STANDARD, MeasurePlan, choose_runner, run_job
+from harness.on_device.deploy import NONE, QUICK, choose_runner, run_job
 from harness.on_device.latency import latency_from
 from harness.on_device.read_facts import read_facts
 from harness.on_device.readiness import throttling, wait_until_ready
 from harness.on_device.slices import take_slices
-from harness.preflight import check_choices, check_labels
-from harness.protocol import Kernels
-from harness.quantize import check_recipe, lower
-from harness.quantize.compile import compile_for
+from harness.prepare import compiler_for, prepared
 from harness.quantize.placing import check
 from harness.quantize.reference import float_layers, float_outputs, float_tensors
-from harness.recipe import Recipe
 from harness.recording import Recording
 from harness.records import Latency, QuantizationCost, Run
-from harness.sources.batches import sample_count, take_samples
-from harness.sources.data import load_data
-from harness.sources.models import open_model
-from harness.sources.split import Split, all_for_evaluation, split
-from harness.target import RunnerName, Target
+from harness.request import Request
+from harness.sources.batches import take_samples
+from harness.sources.split import Split
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to evaluate.
-
-    Attributes:
-        model, data: references, see `harness.sources`.
-        recipe: None for a model file that came quantized.
-        device: where it runs; `NO_DEVICE` emulates only.
-        soc: the chip to compile for, see `Target.socs`.
-        shapes: sizes that a ``.tflite`` leaves open, see `harness.sources.open_shapes`.
-        host: this machine as a device, to time the same artifact on; None leaves that out.
-        kernels: which kernels of LiteRT run on the device.
-        runner: which program runs there; None chooses the native one where there is no Python.
-        samples: most evaluation samples to run; None for all.
-    """
-
-    model: str
-    data: str
-    target: Target
-    recipe: Recipe | None
-    device: Device
-    host: Device | None = None
-    limits: Limits = field(default_factory=Limits)
-    measure: MeasurePlan = STANDARD
-    kernels: Kernels = "xnnpack"
-    threads: int = 1
-    runner: RunnerName | None = None
-    samples: int | None = None
-    soc: str | None = None
-    shapes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -129,14 +89,8 @@ def prepare(
         UsageError, ModelError: as `evaluate` would end.
     """
     kept = cache or default_cache()
-    model, samples = _open(request, progress)
-    target, calibration = request.target, samples.calibration
-    soc = request.soc
-    lowered = lower(
-        target, model, request.recipe, calibration, soc=soc, cache=kept, progress=progress
-    )
-    compile_for(target, lowered, soc, cache=kept, progress=progress)
-    float_outputs(model, samples.evaluation, cache=kept, progress=progress)
+    ready = prepared(request, cache=kept, progress=progress)
+    float_outputs(ready.model, ready.samples.evaluation, cache=kept, progress=progress)
 
 
 def run_ended_by(request: Request, error: HarnessError) -> Run:
@@ -144,40 +98,19 @@ def run_ended_by(request: Request, error: HarnessError) -> Run:
     return Recording(request).ended_by(error)
 
 
-def _open(request: Request, progress: Progress) -> tuple[Model, Split]:
-    """The model and its samples; all that can be wrong with the call is found here."""
-    recipe = request.recipe
-    check_choices(
-        request.target, request.model, request.data, recipe, soc=request.soc, device=request.device
-    )
-    model = open_model(request.model, progress, shapes=request.shapes)
-    check_recipe(request.target, model, recipe)
-    dataset = load_data(request.data, model, progress)
-    check_labels(dataset, model, request.limits, request.data)
-    parts = split(dataset) if recipe else all_for_evaluation(dataset)
-    return model, _limited(parts, request.samples)
-
-
 def _walk(
     record: Recording, request: Request, connect: Connect, cache: Cache, progress: Progress
 ) -> None:
     """The straight way itself, top to bottom."""
-    model, samples = _open(request, progress)
-    record.add(samples=sample_count(samples.evaluation))
-    record.note(*model.notes, *samples.notes)
-    if model.recipe:
-        record.add(recipe=model.recipe)
-
-    calibration = samples.calibration
-    target, soc = request.target, request.soc
-    lowered = lower(
-        target, model, request.recipe, calibration, soc=soc, cache=cache, progress=progress
-    )
-    artifact = compile_for(target, lowered, soc, cache=cache, progress=progress)
+    ready = prepared(request, cache=cache, when_opened=record.opened, progress=progress)
+    model, samples, target, soc = ready.model, ready.samples, request.target, request.soc
+    artifact = ready.artifact
     record.add(manifest=artifact.manifest)
     record.note(*artifact.manifest.notes)
     record.see(*artifact.manifest.findings)
-    placement = artifact.manifest.placement or check(target, lowered.path, soc, progress=progress)
+    placement = artifact.manifest.placement
+    if placement is None:
+        placement = check(target, ready.lowered.path, soc, progress=progress)
     record.add(placement=placement)
     specs = artifact.manifest.inputs
     inputs = [to_device(spec, x) for spec, x in zip(specs, samples.evaluation, strict=True)]
@@ -185,7 +118,8 @@ def _walk(
     if request.device != NO_DEVICE and target.compile and artifact.manifest.placement is None:
         raise UsageError(f"{target.name}: nothing to run there: {artifact.manifest.notes[-1]}")
     if request.device == NO_DEVICE:
-        emulators = Emulators(target, lowered, inputs, cache, progress)
+        compiler = compiler_for(target, cache, progress)
+        emulators = Emulators(target, ready.lowered, inputs, compiler, progress)
         outputs, emulated = _emulate_only(record, emulators, soc)
     else:
         with connect(request.device) as transport:
@@ -302,11 +236,6 @@ def _throttled(record: Recording, transport: Transport) -> str:
     if before is None or before.thermal_status is None:
         return ""
     return throttling(before, read_facts(transport))
-
-
-def _limited(samples: Split, most: int | None) -> Split:
-    labels = None if samples.labels is None else samples.labels[:most]
-    return replace(samples, evaluation=take_samples(samples.evaluation, slice(most)), labels=labels)
 
 
 def _real(artifact: Artifact, outputs: Sequence[Array]) -> list[Array]:

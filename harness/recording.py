@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from harness.artifact import Finding
@@ -10,24 +10,25 @@ from harness.errors import Cancelled, DeviceError, DeviceTimeout, HarnessError, 
 from harness.judge.limits import Limits, judge, summary_of
 from harness.judge.observed import real_output_costs
 from harness.judge.suspicion import judge_defaults
+from harness.model import Model
 from harness.quantize.tools import tool_versions
 from harness.records import Failure, Outcome, Run
-
-if TYPE_CHECKING:
-    from harness.evaluate import Request
+from harness.request import Request
+from harness.sources.batches import sample_count
+from harness.sources.split import Split
 
 
 class Recording:
     """The run as far as it has come: whatever ends it, what is known by then is kept."""
 
-    def __init__(self, request: "Request") -> None:
+    def __init__(self, request: Request) -> None:
         now = datetime.now(UTC)
         self.run = Run(
             id=f"{now:%Y%m%dT%H%M%S}-{uuid4().hex[:8]}",
             created=now.isoformat(timespec="seconds"),
             outcome=Outcome.ERROR,
             model=request.model,
-            data=request.data,
+            data=request.data_name,
             target=request.target.name,
             recipe=request.recipe.name if request.recipe else "",
             device=request.device,
@@ -39,6 +40,13 @@ class Recording:
     def add(self, **fields: Any) -> None:  # noqa: ANN401  the fields of Run, checked by replace()
         """Set fields of the run."""
         self.run = replace(self.run, **fields)
+
+    def opened(self, model: Model, samples: Split) -> None:
+        """Write down what was opened."""
+        self.add(samples=sample_count(samples.evaluation))
+        self.note(*model.notes, *samples.notes)
+        if model.recipe:
+            self.add(recipe=model.recipe)
 
     def note(self, *notes: str) -> None:
         """Add what the reader should know."""

@@ -20,7 +20,8 @@ COMPOSITION_ROOTS = ("harness/cli", "harness/pytest_plugin")
 ROOMS = [
     "errors", "arithmetic", "host", "facts", "device", "placement", "artifact", "protocol", "model",
     "recipe", "records", "target", "causes", "emulator", "sources", "on_device", "quantize",
-    "judge", "verify", "preflight", "emulated", "recording", "evaluate", "streaming",
+    "judge", "verify", "request", "preflight", "prepare", "export", "emulated", "recording",
+    "evaluate", "streaming",
 ]
 # fmt: on
 """Of harness, from the ground up: each imports only those before it."""
@@ -103,6 +104,23 @@ def test_rooms_of_harness_import_only_from_below() -> None:
             for there, name in used
             if ROOMS.index(there) > ROOMS.index(at)
         ]
+    assert not wrong
+
+
+PREPARING = {"open_model", "load_data", "split", "lower", "compile_for"}
+
+
+def test_there_is_one_preparation() -> None:
+    """Who else opened, split or lowered would do it in another way some day."""
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno} calls {node.func.id}"
+        for package in PACKAGES
+        for path in modules(package)
+        if path != ROOT / "harness/prepare.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        if node.func.id in PREPARING
+    ]
     assert not wrong
 
 

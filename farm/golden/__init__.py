@@ -58,9 +58,10 @@ def run_golden(
         A Run: PASS; FAIL when the numbers are wrong; ERROR or TIMEOUT when the machine is.
     """
     # The inventory only names the model: what runs it takes long to import.
-    from harness.evaluate import Request, evaluate
+    from harness.evaluate import evaluate
     from harness.judge.limits import DefaultLimits, Limits
     from harness.on_device.deploy import NONE
+    from harness.request import Request
 
     request = Request(
         model=str(golden.model),

@@ -20,13 +20,11 @@ from harness.host.cache import default_cache
 from harness.host.progress import Progress
 from harness.placement import PlacementReport, say_left
 from harness.preflight import check_choices
-from harness.quantize import check_recipe, lower
+from harness.prepare import prepared
 from harness.quantize.placing import check, check_soc
 from harness.recipe import load_recipe
-from harness.sources.data import load_data
-from harness.sources.models import open_model
+from harness.request import Request
 from harness.sources.open_shapes import with_shapes
-from harness.sources.split import split
 from harness.target import Target
 from reports import words
 from reports.tables import placement_table
@@ -85,20 +83,8 @@ def _lowered(
         return with_shapes(Path(model), shapes, default_cache(), progress)
     chosen = load_recipe(recipe) if recipe else None
     check_choices(target, model, data, chosen, soc=soc)
-    samples = data_of(model, data)
-    opened = open_model(model, progress, shapes=shapes)
-    check_recipe(target, opened, chosen)
-    parts = split(load_data(samples, opened, progress))
-    made = lower(
-        target,
-        opened,
-        chosen,
-        parts.calibration,
-        soc=soc,
-        cache=default_cache(),
-        progress=progress,
-    )
-    return made.path
+    request = Request(model, data_of(model, data), target, chosen, soc=soc, shapes=shapes)
+    return prepared(request, compiled=False, progress=progress).lowered.path
 
 
 def _show(report: PlacementReport, target: Target, soc: str | None, *, as_json: bool) -> None:

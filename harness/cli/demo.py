@@ -11,12 +11,13 @@ from farm.virtual import boards
 from farm.virtual.requirements import missing
 from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
 from harness.device import Device
-from harness.evaluate import Request, evaluate
+from harness.evaluate import evaluate
 from harness.host.home import home
 from harness.host.progress import Progress
 from harness.on_device.deploy import MeasurePlan
 from harness.recipe import RECIPES
 from harness.records import Outcome, Run, exit_code
+from harness.request import Request
 from reports.html import write_report
 from reports.store import save_run
 from reports.tables import runs_table

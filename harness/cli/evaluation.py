@@ -21,20 +21,15 @@ from harness.cli.output import (
 from harness.cli.vendor import AcceptOption
 from harness.device import NO_DEVICE, Device
 from harness.errors import UsageError
-from harness.evaluate import Request, evaluate
-from harness.host.cache import default_cache
+from harness.evaluate import evaluate
 from harness.judge.limits import Limits, PlacementLimits, load_limits
 from harness.on_device.deploy import QUICK, STANDARD
-from harness.preflight import check_choices
+from harness.prepare import prepared
 from harness.protocol import Kernels
-from harness.quantize import check_recipe, lower
-from harness.quantize.compile import compile_for
 from harness.quantize.reached import reached_line
 from harness.recipe import load_recipe
 from harness.records import exit_code
-from harness.sources.data import load_data
-from harness.sources.models import open_model
-from harness.sources.split import all_for_evaluation, split
+from harness.request import Request
 from harness.target import RunnerName
 from reports.html import write_report
 from reports.regressions import latest_changes
@@ -214,19 +209,11 @@ def quantize(
     check_folder(out)
     chosen, where = load_recipe(recipe) if recipe else None, get_target(target)
     samples = data_of(model, data)
-    check_choices(where, model, samples, chosen, soc=soc)
+    request = Request(model, samples, where, chosen, soc=soc, shapes=tuple(shape or ()))
     with progress_bar() as progress:
-        opened = open_model(model, progress, shapes=tuple(shape or ()))
-        check_recipe(where, opened, chosen)
-        dataset = load_data(samples, opened, progress)
-        parts = split(dataset) if chosen else all_for_evaluation(dataset)
-        cache = default_cache()
-        made = lower(
-            where, opened, chosen, parts.calibration, soc=soc, cache=cache, progress=progress
-        )
-        made = compile_for(where, made, soc, cache=cache, progress=progress)
-    artifact = save_artifact(made, out)
-    for note in (*parts.notes, *artifact.manifest.notes):
+        ready = prepared(request, progress=progress)
+    artifact = save_artifact(ready.artifact, out)
+    for note in (*ready.samples.notes, *artifact.manifest.notes):
         remark(f"note: {note}")
     for finding in artifact.manifest.findings:
         remark(f"{'warning' if finding.severity == 'warn' else 'note'}: {finding}")

@@ -55,8 +55,9 @@ def emulate_by_vendor(
     import numpy as np
 
     from harness.emulated import Emulators
-    from harness.quantize import lower
-    from harness.sources.models import open_model
+    from harness.prepare import compiler_for, prepared
+    from harness.request import Request
+    from harness.sources.dataset import Dataset
     from harness.sources.npz import read_npz
 
     arrays = read_npz(inputs)
@@ -66,9 +67,10 @@ def emulate_by_vendor(
     given = tuple(arrays[name] for name in names)
     cache = default_cache()
     with progress_bar() as progress:
-        opened = open_model(str(file), progress)
-        lowered = lower(target, opened, None, given, cache=cache, progress=progress)
-        emulators = Emulators(target, lowered, given, cache, progress)
+        request = Request(str(file), Dataset(given), target, recipe=None)
+        ready = prepared(request, cache=cache, compiled=False, progress=progress)
+        compiler = compiler_for(target, cache, progress)
+        emulators = Emulators(target, ready.lowered, given, compiler, progress)
         done = emulators.vendors(profile)
     written = {f"out{index}": x for index, x in enumerate(done.outputs)}
     try:

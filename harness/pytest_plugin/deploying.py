@@ -15,20 +15,18 @@ from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
 from harness.errors import DeviceError, HostFull, UsageError, error_class
-from harness.evaluate import Request, evaluate
-from harness.host.cache import default_cache
+from harness.evaluate import evaluate
 from harness.judge.exactness import compare_with_emulator
 from harness.judge.limits import Limits, load_limits
 from harness.on_device.deploy import NONE, QUICK, STANDARD, DeviceRun, choose_runner, run_job
 from harness.on_device.slices import count_slices, take_slices
+from harness.prepare import prepared
 from harness.protocol import Kernels
 from harness.pytest_plugin.session import DeviceTests
-from harness.quantize import lower
 from harness.recipe import load_recipe
 from harness.records import Exactness, Outcome, Run
-from harness.sources.data import check
+from harness.request import Request
 from harness.sources.dataset import Dataset
-from harness.sources.models import open_model
 from harness.target import Target
 from targets import get_target
 
@@ -222,13 +220,12 @@ class Deploying:
         self, held: Leased, model: str | Path, inputs: tuple[Array, ...], recipe: str | None
     ) -> _Lowered:
         target = self._target(held, None)
-        opened = open_model(str(model))
-        checked = check(Dataset(tuple(np.asarray(x) for x in inputs)), opened, "inputs").inputs
+        given = tuple(np.asarray(x) for x in inputs)
         chosen = load_recipe(recipe) if recipe else None
-        made = lower(target, opened, chosen, checked, cache=default_cache())
-        specs = made.manifest.inputs
-        arrays = tuple(to_device(spec, x) for spec, x in zip(specs, checked, strict=True))
-        return _Lowered(target, made, arrays)
+        request = Request(str(model), Dataset(given, calibration=given), target, chosen)
+        ready = prepared(request, compiled=False)
+        pairs = zip(ready.lowered.manifest.inputs, ready.samples.evaluation, strict=True)
+        return _Lowered(target, ready.lowered, tuple(to_device(spec, x) for spec, x in pairs))
 
     def _target(self, held: Leased, named: str | None) -> Target:
         name = named or self._tests.selector().target

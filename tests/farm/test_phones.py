@@ -12,12 +12,13 @@ from farm.phones import WORKDIR, phone_from
 from farm.transports import connect
 from harness.device import Device, RunPolicy
 from harness.errors import DeviceUnready, UsageError
-from harness.evaluate import Request, evaluate
+from harness.evaluate import evaluate
 from harness.on_device import readiness
 from harness.on_device.deploy import QUICK
 from harness.on_device.read_facts import read_facts
 from harness.on_device.readiness import wait_until_ready
 from harness.records import Outcome, Run
+from harness.request import Request
 from targets import get_target
 from tests.farm.phones import VirtualPhone
 from tests.farm.transports.conftest import shell

@@ -20,13 +20,14 @@ from harness.artifact import (
 from harness.device import Device
 from harness.emulator import profiles
 from harness.errors import ModelError, UsageError
-from harness.evaluate import Request, evaluate
+from harness.evaluate import evaluate
 from harness.host.cache import Cache
 from harness.judge import exactness
 from harness.judge.limits import AccuracyLimits, DefaultLimits, ExactnessLimits, Limits
 from harness.on_device.deploy import MeasurePlan
 from harness.recipe import RECIPES
 from harness.records import Outcome, Run, dump_run, parse_run
+from harness.request import Request
 from targets import get_target
 from tests.oracle.control import open_shapes
 from tests.oracle.models import Model, conv

@@ -10,11 +10,12 @@ import pytest
 from farm.transports import connect
 from harness.device import Device
 from harness.errors import UsageError
-from harness.evaluate import Request, evaluate
+from harness.evaluate import evaluate
 from harness.host.cache import Cache
 from harness.on_device.deploy import MeasurePlan
 from harness.recipe import RECIPES
 from harness.records import Outcome
+from harness.request import Request
 from targets import get_target
 
 pytestmark = pytest.mark.slow

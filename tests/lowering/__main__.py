@@ -17,9 +17,10 @@ from rich.console import Console
 from farm.inventory import host_device
 from farm.transports import connect
 from harness.errors import HarnessError
-from harness.evaluate import Request, evaluate
+from harness.evaluate import evaluate
 from harness.on_device.deploy import MeasurePlan
 from harness.recipe import RECIPES
+from harness.request import Request
 from targets import get_target
 from tests.lowering.catalogue import CASES, draw
 from tests.lowering.table import Cell, cell_of, record, refused, write_table

@@ -17,7 +17,9 @@ from harness.emulator.formats.model_file import read_model
 from harness.emulator.profiles import PROFILES
 from harness.errors import ModelError, RuntimeMissing, UsageError
 from harness.host.cache import Cache
+from harness.host.progress import no_progress
 from harness.model import Model
+from harness.prepare import compiler_for
 from harness.quantize import lower
 from harness.quantize.placing import check
 from harness.recipe import RECIPES
@@ -104,7 +106,8 @@ def test_a_small_cnn_is_lowered_placed_and_emulated(lowered: Lowered) -> None:
     if target.profile_without_device(lowered.soc) is None:
         return
     inputs = [to_device(given, SAMPLES)]
-    done = Emulators(target, artifact, inputs, lowered.cache).run(lowered.soc)
+    compiler = compiler_for(target, lowered.cache, no_progress)
+    done = Emulators(target, artifact, inputs, compiler).run(lowered.soc)
     for spec, x in zip(artifact.manifest.outputs, done.emulated.outputs, strict=True):
         assert x is not None
         assert (x.shape, x.dtype.name) == ((len(SAMPLES), *spec.shape[1:]), spec.dtype)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.cli import catalog
 from tests.harness.cli.command import Edgefarm
 from tests.harness.cli.conftest import Quantized
 
@@ -36,7 +35,7 @@ def test_a_defect_of_ours_is_one_line_and_a_file(
     def broken() -> None:
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr(catalog, "all_targets", broken)
+    monkeypatch.setattr("targets.all_targets", broken)
     ended = edgefarm("targets")
     assert ended.code == 3
     [log] = (own_home / "crashes").iterdir()

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from harness.cli import demo
-from harness.evaluate import Request
 from harness.records import Outcome, Run
+from harness.request import Request
 from tests.farm.jobs_in import a_run
 from tests.harness.cli.conftest import Edgefarm
 

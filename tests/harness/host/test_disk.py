@@ -12,12 +12,13 @@ import pytest
 
 from harness.device import Device
 from harness.errors import DeviceError, HostFull, ModelError, TransportError, UsageError
-from harness.evaluate import Request, evaluate
+from harness.evaluate import evaluate
 from harness.host.cache import Cache
 from harness.host.disk import host_full
 from harness.host.isolate import run_isolated
 from harness.recipe import RECIPES
 from harness.records import Outcome
+from harness.request import Request
 from targets.host import HOST_LITERT
 from tests.harness.cli.command import command
 

@@ -11,10 +11,11 @@ from rich.console import Console
 from farm.transports import connect
 from harness.device import NO_DEVICE, Device
 from harness.errors import UsageError
-from harness.evaluate import Request, evaluate
+from harness.evaluate import evaluate
 from harness.host.cache import Cache
 from harness.protocol import Delegate, Result
 from harness.records import Outcome, Run
+from harness.request import Request
 from reports.html import render
 from reports.tables import run_detail, runs_table
 from targets import get_target

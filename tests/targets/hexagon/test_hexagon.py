@@ -10,12 +10,14 @@ from harness.artifact import load_artifact
 from harness.device import NO_DEVICE
 from harness.emulated import Emulators
 from harness.errors import ModelError, UsageError
-from harness.evaluate import Request, evaluate
+from harness.evaluate import evaluate
 from harness.host.cache import Cache
+from harness.host.progress import no_progress
+from harness.prepare import compiler_for
 from harness.quantize import lower
-from harness.quantize.compile import compile_for
 from harness.quantize.placing import check
 from harness.records import Outcome, dump_run, parse_run
+from harness.request import Request
 from harness.sources.models import open_model
 from reports import words
 from targets import get_target
@@ -31,7 +33,7 @@ def emulators(folder: Path, content: bytes, inputs: np.ndarray) -> Emulators:
     cache = Cache(folder / "cache")
     opened = open_model(str(folder / "model.tflite"))
     lowered = lower(HEXAGON, opened, None, (inputs,), cache=cache)
-    return Emulators(HEXAGON, lowered, (inputs,), cache)
+    return Emulators(HEXAGON, lowered, (inputs,), compiler_for(HEXAGON, cache, no_progress))
 
 
 def samples(made: Model, count: int) -> np.ndarray:
@@ -84,7 +86,11 @@ def test_a_part_of_several_inputs_and_outputs_keeps_the_models_order(tmp_path: P
     cache = Cache(tmp_path / "cache")
     opened = open_model(str(tmp_path / "model.tflite"))
     lowered = lower(HEXAGON, opened, None, inputs, cache=cache)
-    first, second = Emulators(HEXAGON, lowered, inputs, cache).vendors("htp@SM8650").outputs
+    first, second = (
+        Emulators(HEXAGON, lowered, inputs, compiler_for(HEXAGON, cache, no_progress))
+        .vendors("htp@SM8650")
+        .outputs
+    )
     assert np.abs(first.astype(int) - inputs[1]).max() <= 1
     assert np.abs(second.astype(int) - inputs[0]).max() <= 1
 
@@ -104,7 +110,7 @@ def test_every_chip_compiles_and_the_groups_agree(tmp_path: Path) -> None:
 def test_a_context_for_another_chip_is_refused(tmp_path: Path) -> None:
     made = conv()
     both = emulators(tmp_path, made.data, samples(made, 1))
-    compiled = compile_for(HEXAGON, both.lowered, "SM8550", cache=both.cache)
+    compiled = both.compiler(both.lowered, "SM8550")
     assert load_artifact(compiled.path).manifest.soc == "SM8550"
     (tmp_path / "again").mkdir()
     other = emulators(tmp_path / "again", compiled.path.read_bytes(), both.inputs[0])

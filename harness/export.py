@@ -5,6 +5,7 @@ an ``.npz``. Python files, the zoo and folders of images are read here, by their
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,16 @@ from harness.host.cache import Cache
 from harness.host.isolate import run_isolated
 from harness.host.progress import Progress, no_progress
 from harness.model import Model
-from harness.quantize import lower
+from harness.prepare import open_request, prepared
 from harness.recipe import RECIPES
-from harness.sources.data import load_data
+from harness.request import Request
 from harness.sources.flat import flat_module, flatten
-from harness.sources.models import LOWERED_SUFFIXES, load_original, open_model, parse_model
-from harness.sources.split import split
+from harness.sources.models import LOWERED_SUFFIXES, load_original, parse_model
 from harness.target import Target
 
 Array = npt.NDArray[Any]
 
+FLOAT = RECIPES["float"]
 _TIMEOUT_S = 3600.0
 
 
@@ -56,8 +57,15 @@ def export(
         UsageError: a reference is wrong.
         ModelError: the model cannot be exported, or the data is not for it.
     """
-    opened = open_model(model, progress)
-    dataset = load_data(data, opened, progress)
+    # Quantized and compiled is it where it arrives.
+    plain = replace(target, recipes=(FLOAT.name,), socs=(), compile=None)
+    request = Request(model, data, plain, FLOAT)
+    made = None
+    if parse_model(model).kind in LOWERED_SUFFIXES or target.suffix != ".tflite":
+        opened, dataset = open_request(request, progress, any_recipe=True)
+    else:
+        ready = prepared(request, cache=cache, progress=progress)
+        opened, dataset, made = ready.model, ready.dataset, ready.lowered
     inputs = _as_given(opened, dataset.inputs)
     calibration = dataset.calibration and _as_given(opened, dataset.calibration)
     source = Path(opened.resolved)
@@ -72,9 +80,7 @@ def export(
             f"model {model}: a server takes .tflite and .pt2 files; submit the model that this "
             "was made of, or run it here with `edgefarm run`"
         )
-    elif target.suffix == ".tflite":
-        samples = split(dataset).calibration
-        made = lower(target, opened, RECIPES["float"], samples, cache=cache, progress=progress)
+    elif made is not None:
         shutil.copyfile(made.path, file)
         specs = made.manifest.inputs
         inputs = _moved(specs, inputs)

@@ -1,0 +1,125 @@
+"""Prepared: a request up to the artifact that runs. All that needs no device is done here.
+
+Every command, the farm and the pytest plugin come through here; nobody else opens models and data,
+splits, lowers or compiles.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from harness.artifact import Artifact
+from harness.host.cache import Cache, default_cache
+from harness.host.progress import Progress, no_progress
+from harness.model import Model
+from harness.preflight import check_choices, check_labels
+from harness.quantize import check_recipe, lower
+from harness.quantize.compile import compile_for
+from harness.request import Request
+from harness.sources.batches import take_samples
+from harness.sources.data import check, load_data
+from harness.sources.dataset import Dataset
+from harness.sources.models import open_model
+from harness.sources.split import Split, all_for_evaluation, split
+from harness.target import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A request, ready for a device.
+
+    Attributes:
+        model: as it was opened.
+        dataset: all of the data.
+        samples: for calibration and for evaluation.
+        lowered: the artifact in the target's own format.
+        artifact: what runs: `lowered`, or what the accelerator's compiler made of it.
+    """
+
+    model: Model
+    dataset: Dataset
+    samples: Split
+    lowered: Artifact
+    artifact: Artifact
+
+
+def prepared(
+    request: Request,
+    *,
+    cache: Cache | None = None,
+    compiled: bool = True,
+    when_opened: Callable[[Model, Split], None] = lambda _model, _samples: None,
+    progress: Progress = no_progress,
+) -> Prepared:
+    """Open model and data, split, lower, compile.
+
+    Args:
+        request: what of it is for a device is not looked at, but that the device runs the target.
+        cache: of lowered models; the user's own by default.
+        compiled: False leaves the accelerator's compiler out.
+        when_opened: told the model and its samples before the long work.
+        progress: told what is being done.
+
+    Raises:
+        UsageError: a reference, recipe or option is wrong.
+        ModelError: the model cannot be lowered or compiled.
+    """
+    kept = cache or default_cache()
+    reference = request.data if isinstance(request.data, str) else None
+    check_choices(
+        request.target,
+        request.model,
+        reference,
+        request.recipe,
+        soc=request.soc,
+        device=request.device,
+    )
+    model, dataset = open_request(request, progress)
+    check_labels(dataset, model, request.limits, request.data_name)
+    parts = split(dataset) if request.recipe else all_for_evaluation(dataset)
+    samples = _limited(parts, request.samples)
+    when_opened(model, samples)
+    target, soc = request.target, request.soc
+    lowered = lower(
+        target,
+        model,
+        request.recipe,
+        samples.calibration,
+        soc=soc,
+        cache=kept,
+        progress=progress,
+    )
+    artifact = lowered
+    if compiled:
+        artifact = compile_for(target, lowered, soc, cache=kept, progress=progress)
+    return Prepared(model, dataset, samples, lowered, artifact)
+
+
+def open_request(
+    request: Request, progress: Progress = no_progress, *, any_recipe: bool = False
+) -> tuple[Model, Dataset]:
+    """The model and its data.
+
+    Args:
+        any_recipe: the recipe is chosen elsewhere; that of the request is not looked at.
+
+    Raises:
+        UsageError: a reference is wrong, the recipe is not for the model, or the data are not.
+        ModelError: the model cannot be opened.
+    """
+    model = open_model(request.model, progress, shapes=request.shapes)
+    if not any_recipe:
+        check_recipe(request.target, model, request.recipe)
+    if isinstance(request.data, str):
+        return model, load_data(request.data, model, progress)
+    return model, check(request.data, model, request.data_name)
+
+
+def compiler_for(target: Target, cache: Cache, progress: Progress) -> Callable[..., Artifact]:
+    """Compiles a lowered artifact for a chip of a target: ``(lowered, soc)``, for emulators that
+    hold chips against each other."""
+    return lambda lowered, soc: compile_for(target, lowered, soc, cache=cache, progress=progress)
+
+
+def _limited(samples: Split, most: int | None) -> Split:
+    labels = None if samples.labels is None else samples.labels[:most]
+    return replace(samples, evaluation=take_samples(samples.evaluation, slice(most)), labels=labels)
