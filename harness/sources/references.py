@@ -1,7 +1,5 @@
 """The syntax of MODEL and DATA references, and Python functions that they name."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from harness.errors import UsageError
 from harness.host.plain_files import odd_kind
 from harness.sources.hints import with_hint
 from harness.sources.other_formats import data_hint, model_hint
+from harness.sources.user_code import import_file
 
 ZOO_PREFIX = "zoo:"
 
@@ -110,18 +109,12 @@ def load_function(reference: Reference) -> Callable[[], Any]:
     """
     if reference.path is None:
         raise ValueError(f"{reference} names no file")
-    # It can import its neighbours, but none in place of Python's own modules, which torch needs.
-    installed = (at for at, place in enumerate(sys.path) if place.endswith("-packages"))
-    sys.path.insert(next(installed, len(sys.path)), str(reference.path.parent))
-    spec = importlib.util.spec_from_file_location(reference.path.stem, reference.path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{reference.path}: cannot be imported as a Python module")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = import_file(reference.path)
     function: Callable[[], Any] | None = getattr(module, reference.name, None)
     if not callable(function):
-        functions = [name for name, value in vars(module).items() if _is_own(value, spec.name)]
+        functions = [
+            name for name, value in vars(module).items() if _is_own(value, module.__name__)
+        ]
         raise UsageError(
             f"{reference.path} has no function {reference.name!r}; "
             f"it has: {', '.join(functions) or 'none'}"
