@@ -31,7 +31,7 @@ Kernels = Literal["xnnpack", "builtin", "reference"]
 BUILTIN_REF."""
 
 
-Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
 """A number of nanoseconds, bytes, kHz, nodes or runs, as a device may report it."""
 
 
@@ -117,9 +117,10 @@ class MachineState(_Message):
     governor: Text | None = None
     frequencies_khz: Annotated[tuple[Count, ...], Field(max_length=_MOST_ITEMS)] = ()
     temperatures_millidegree: Annotated[
-        dict[Text, Annotated[int, Field(gt=-(10**9), lt=10**9)]], Field(max_length=_MOST_ITEMS)
+        dict[Text, Annotated[int, Field(strict=True, gt=-(10**9), lt=10**9)]],
+        Field(max_length=_MOST_ITEMS),
     ] = {}
-    load_average: float | None = None
+    load_average: Annotated[float, Field(strict=True, ge=0, lt=1e9)] | None = None
 
 
 class OpTime(_Message):
@@ -173,7 +174,7 @@ class Result(_Message):
         before, after: state of the machine around the timed runs.
     """
 
-    schema_: Annotated[int, Field(alias="schema")] = PROTOCOL_SCHEMA
+    schema_: Annotated[int, Field(alias="schema", strict=True)] = PROTOCOL_SCHEMA
     failure: RunnerFailure | None = None
     outputs: Annotated[tuple[Text, ...], Field(max_length=_MOST_ITEMS)] = ()
     runner: Text = ""

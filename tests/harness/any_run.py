@@ -16,7 +16,7 @@ STATES = st.builds(
     governor=st.none() | TEXT,
     frequencies_khz=st.lists(COUNTS, max_size=2).map(tuple),
     temperatures_millidegree=st.dictionaries(TEXT, st.integers(-(10**6), 10**6), max_size=2),
-    load_average=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    load_average=st.none() | st.floats(0, 1e6),
 )
 RESULTS = st.builds(
     Result,
