@@ -151,12 +151,23 @@ def parse_request(text: str) -> JobRequest:
 
 
 def _digest(reference: str) -> str:
-    """Of the file or folder behind a reference; empty for ``zoo:…`` and ``stored:…``."""
+    """Of the file or folder behind a reference; empty for ``zoo:…`` and ``stored:…``.
+
+    Raises:
+        UsageError: something of it cannot be read, such as a link that leads nowhere.
+    """
     if reference.startswith(("zoo:", STORED)):
         return ""
-    path = Path(reference)
+    try:
+        return _digest_of(Path(reference))
+    except OSError as error:
+        where = error.filename or reference
+        raise UsageError(f"{where}: cannot be read: {error.strerror}") from error
+
+
+def _digest_of(path: Path) -> str:
     if not path.exists():
-        path = Path(reference.rpartition(":")[0] or "/nonexistent")  # file.py:function
+        path = Path(str(path).rpartition(":")[0] or "/nonexistent")  # file.py:function
     if path.is_file():
         return sha256_file(path)
     if path.is_dir():

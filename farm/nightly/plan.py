@@ -231,7 +231,7 @@ def load_plan(path: Path) -> Plan:
     Raises:
         UsageError: it cannot be read, or something in it is wrong; the message names the line.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(f"{path}: no such file")
     text = toml_file.read_text(path)
     try:

@@ -1,11 +1,13 @@
 """A folder for each class, with the pictures of that class inside: a common layout of images."""
 
 import os
+import stat
 from pathlib import Path
 
 from PIL import Image
 
 from harness.errors import UsageError
+from harness.host.plain_files import odd_kind
 
 _PARTS = {"train", "val", "valid", "validation", "test"}
 _MOST_NAMED = 12
@@ -51,11 +53,27 @@ def _is_open_folder(entry: Path) -> bool:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """Ordinary files under a folder whose suffix is a picture's, in order."""
+    """Files under a folder whose suffix is a picture's, in order."""
     known = Image.registered_extensions()
     return sorted(
         Path(where, name)
         for where, _folders, names in os.walk(folder)
         for name in names
-        if Path(name).suffix.lower() in known and Path(where, name).is_file()
+        if Path(name).suffix.lower() in known and _is_file(Path(where, name))
     )
+
+
+def _is_file(place: Path) -> bool:
+    """Whether a name is that of a file, and not a folder's.
+
+    Raises:
+        UsageError: it is a named pipe or the like, or a link that leads nowhere: a class must not
+            lose a picture without a word.
+    """
+    try:
+        mode = place.stat().st_mode
+    except OSError as error:
+        raise UsageError(f"{place}: cannot be read: {error.strerror}") from error
+    if odd := odd_kind(mode):
+        raise UsageError(f"{place}: is {odd}; expected a picture, an ordinary file")
+    return stat.S_ISREG(mode)

@@ -1,5 +1,6 @@
 """nightly.toml: what it means, and where it is wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,10 @@ def test_a_mistake_is_shown_by_its_line(
 def test_other_mistakes(folder: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         load_plan(folder / "none.toml")
+    os.mkfifo(folder / "pipe.toml")
+    for odd, said in (("pipe.toml", "is a named pipe"), (".", "is a folder")):
+        with pytest.raises(UsageError, match=f"cannot be read: {said}"):
+            load_plan(folder / odd)
     with pytest.raises(UsageError, match="not TOML"):
         load_plan(written(folder, "[nightly"))
     with pytest.raises(UsageError, match="models"):

@@ -1,5 +1,8 @@
 """A folder of images as data."""
 
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +130,27 @@ def test_folders_that_are_no_classes_are_told(classes: Path, tmp_path: Path) -> 
     classes.rename(tmp_path / "all" / "train")
     with pytest.raises(UsageError, match="has the parts train, not classes; name one of them"):
         load_data(str(tmp_path / "all"), taking(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (os.mkfifo, "is a named pipe"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a device"),
+        (lambda path: path.symlink_to("/dev/tty"), "is a device"),
+        (lambda path: path.symlink_to("nowhere"), "cannot be read: No such file"),
+        (lambda path: path.symlink_to(path), "cannot be read: "),
+        (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "is a socket"),
+        (lambda path: path.open("wb").truncate(1 << 40), "not a readable image"),
+    ],
+)
+def test_a_picture_of_a_class_that_is_none_ends_at_once(
+    classes: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], object], said: str
+) -> None:
+    monkeypatch.chdir(classes)  # a socket's name must be short
+    make(Path("cat/odd.png"))
+    with pytest.raises(UsageError, match=f"odd.png: {said}"):
+        load_data(str(classes), taking(1, 1, 4, 4))
 
 
 def test_a_decompression_bomb_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
