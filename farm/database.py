@@ -20,7 +20,7 @@ from harness.errors import HarnessError, UsageError
 from harness.host.home import home
 
 FILE_NAME = "farm.sqlite"
-SCHEMA = 5
+SCHEMA = 6
 """Version of the tables; see `farm.migration`."""
 
 _LOCK = 0x65646765  # of Postgres, while tables are made

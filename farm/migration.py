@@ -25,7 +25,7 @@ from farm.database import (
     told_in_words,
     wrong_version,
 )
-from farm.tables import FILES, JOBS_BY_SUBMITTER, METADATA, PARTS_BY_PREPARATION
+from farm.tables import FILES, JOBS_BY_SUBMITTER, METADATA, PARTS_BY_PREPARATION, UPLOADS
 from harness.errors import HarnessError, UsageError
 
 _ALIVE_S = 45.0
@@ -59,6 +59,7 @@ _STEPS: Sequence[Callable[[sa.Connection], None]] = (
     PARTS_BY_PREPARATION.create,
     _execute("ALTER TABLE parts ADD COLUMN differences INTEGER NOT NULL DEFAULT 0"),
     _who_asked,
+    UPLOADS.create,
 )
 """Step n leads from version n to the next one."""
 
@@ -110,6 +111,11 @@ def _migrate(database: Database, connection: sa.Connection, backup: Path | None)
         )
     if found > SCHEMA:
         raise wrong_version(database, found)
+    if found < 1:
+        raise HarnessError(
+            f"database {database.shown}: its tables say that they are of version {found}, which no "
+            "edgefarm made; take a backup of it"
+        )
     if found == SCHEMA:
         return Migrated(found, found, None)
     _refuse_workers(connection)
@@ -154,6 +160,7 @@ def _copy_file(file: Path, backup: Path | None, name: str, version: int) -> str:
         kept.unlink()
         raise HarnessError(f"backup {kept}: cannot be written: {error}") from error
     if (checked, told) != (("ok",), (version,)):
+        kept.unlink()
         raise HarnessError(f"backup {kept}: is damaged ({checked}, {told}); nothing was changed")
     return str(kept)
 

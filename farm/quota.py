@@ -1,13 +1,16 @@
-"""Quota: how much of the farm one submitter may have in line at a time."""
+"""Quota: how much of the farm one submitter may have in line at a time, and send within a day."""
 
 import json
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from farm.database import Database, now
 from farm.job import JobRequest
-from farm.tables import JOBS, PARTS, TOKENS
+from farm.tables import JOBS, PARTS, TOKENS, UPLOADS
 from harness.errors import OverQuota
+
+_DAY_S = 86400.0
 
 
 @dataclass(frozen=True)
@@ -60,3 +63,20 @@ def check_quota(connection: sa.Connection, request: JobRequest, parts: int, quot
             f"{said}, what is not done may take {held_s / 3600:.0f} hours of devices; allowed: "
             f"{quota.device_s / 3600:g}; wait for some, or give a shorter time_limit_s"
         )
+
+
+def count_sent(database: Database, submitter: str, size: int) -> None:
+    """Write down that a submitter sent so many bytes, and forget what is older than a day."""
+    if not size:
+        return
+    with database.begin() as connection:
+        connection.execute(UPLOADS.delete().where(UPLOADS.c.at < now() - _DAY_S))
+        connection.execute(UPLOADS.insert().values(at=now(), submitter=submitter, bytes=size))
+
+
+def sent_within_a_day(database: Database, submitter: str) -> int:
+    """Bytes that a submitter sent in the last 24 hours, whichever server took them."""
+    lately = (UPLOADS.c.submitter == submitter) & (UPLOADS.c.at > now() - _DAY_S)
+    query = sa.select(sa.func.coalesce(sa.func.sum(UPLOADS.c.bytes), 0)).where(lately)
+    with database.begin() as connection:
+        return int(connection.execute(query).scalar_one())

@@ -155,6 +155,17 @@ EVENTS = sa.Table(
     comment="what happened to a job, in order",
 )
 
+UPLOADS = sa.Table(
+    "uploads",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("submitter", sa.Text, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    comment="what came in of late, by the name of the token: its quota outlives the server",
+)
+sa.Index("uploads_by_submitter", UPLOADS.c.submitter, UPLOADS.c.at)
+
 TOKENS = sa.Table(
     "tokens",
     METADATA,

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,10 +25,10 @@ from farm.doctor import examine, inventory_item
 from farm.events import Event, read_events
 from farm.job_files import clear_abandoned, fetch, find_artifact, share
 from farm.jobs import JobStatus
-from farm.quota import Quota
+from farm.quota import Quota, count_sent, sent_within_a_day
 from farm.server.answers import Ended, Limits, Refused, Submitted, add_handlers, refusals
 from farm.server.connections import make_known
-from farm.server.uploads import Sent, received
+from farm.server.uploads import UnderWay, received
 from farm.snapshot import Snapshot, take_snapshot
 from farm.tokens import Role, Token, find_token, is_good
 from harness import __version__
@@ -82,7 +83,7 @@ class _Farm:
     settings: Settings
     unpacking: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_UNPACKERS))
     streams: Counter[Token] = field(default_factory=Counter)
-    sent: Sent = field(default_factory=Sent)
+    under_way: UnderWay = field(default_factory=UnderWay)
 
 
 def create_app(database: Database, settings: Settings) -> FastAPI:
@@ -168,20 +169,19 @@ async def submit(request: Request, farm: Farm, token: Submitter) -> Submitted:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != ARCHIVE_TYPE:
         raise Refused(415, f"content type {kind[:100]!r}; allowed: {ARCHIVE_TYPE}")
-    settings = farm.settings
-    left = settings.day_bytes - farm.sent.within_a_day(token)
+    settings, count = farm.settings, partial(count_sent, farm.database, token.name)
+    left = settings.day_bytes - await run_sync(sent_within_a_day, farm.database, token.name)
     if left <= 0:
         raise Refused(429, f"token {token.name!r} sent {settings.day_bytes} bytes within a day")
     async with (
-        farm.sent.few_at_once(token),
-        received(request, settings.store, min(settings.upload_bytes, left)) as upload,
+        farm.under_way.few_at_once(token),
+        received(request, settings.store, min(settings.upload_bytes, left), count) as upload,
     ):
-        farm.sent.add(token, upload.file.stat().st_size)
         job = await run_sync(
             unpack, upload.file, settings.store, settings.archive, token.name,
             limiter=farm.unpacking,
         )  # fmt: skip
-        farm.sent.add(token, sum(Path(one).stat().st_size for one in (job.model, job.data)))
+        await run_sync(count, sum(Path(one).stat().st_size for one in (job.model, job.data)))
         job = await run_sync(share, farm.database, job, limiter=farm.unpacking)
     if not await run_sync(is_good, farm.database, token):
         raise Refused(401, f"token {token.name!r} was revoked meanwhile")

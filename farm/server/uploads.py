@@ -3,8 +3,8 @@
 import hashlib
 import tempfile
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,6 @@ from harness.errors import UsageError
 _LOOK_BYTES = 64 << 20
 _PATIENCE_S = 60.0
 _LEAST_BYTES_S = 16 << 10
-_DAY_S = 24 * 3600.0
 MOST_AT_ONCE = 8
 """Uploads of one token."""
 
@@ -36,8 +35,15 @@ class Upload:
 
 
 @asynccontextmanager
-async def received(request: Request, store: Path, most_bytes: int) -> AsyncIterator[Upload]:
+async def received(
+    request: Request, store: Path, most_bytes: int, count: Callable[[int], None]
+) -> AsyncIterator[Upload]:
     """The body of a request in a file on the store's disk, removed at the end of the context.
+
+    Args:
+        request, store: whose, and where to.
+        most_bytes: larger ones are refused.
+        count: told how many bytes came, even if the rest never did.
 
     Raises:
         Refused: it is too large, or the disk has no space for it.
@@ -50,17 +56,21 @@ async def received(request: Request, store: Path, most_bytes: int) -> AsyncItera
     check_free(store, min(expected, most_bytes))
     digest, size, looked = hashlib.sha256(), 0, 0
     with tempfile.NamedTemporaryFile(prefix=RECEIVING, dir=store) as out:
-        async for chunk in _in_time(request):
-            if size < len(ZIP_MARK) and not _begins_as(chunk, ZIP_MARK[size:]):
-                raise UsageError("archive: not a readable zip file: it does not begin as one")
-            size += len(chunk)
-            if size > most_bytes:
-                raise _too_large(most_bytes)
-            if size - looked > _LOOK_BYTES:  # others send, too
-                looked = size
-                check_free(store)
-            digest.update(chunk)
-            await run_sync(out.write, chunk)
+        try:
+            async for chunk in _in_time(request):
+                if size < len(ZIP_MARK) and not _begins_as(chunk, ZIP_MARK[size:]):
+                    raise UsageError("archive: not a readable zip file: it does not begin as one")
+                size += len(chunk)
+                if size > most_bytes:
+                    raise _too_large(most_bytes)
+                if size - looked > _LOOK_BYTES:  # others send, too
+                    looked = size
+                    check_free(store)
+                digest.update(chunk)
+                await run_sync(out.write, chunk)
+        finally:
+            with anyio.CancelScope(shield=True):  # the sender may be gone
+                await run_sync(count, size)
         await run_sync(out.flush)
         yield Upload(Path(out.name), digest.hexdigest())
 
@@ -87,34 +97,22 @@ def _begins_as(chunk: bytes, mark: bytes) -> bool:
     return chunk[: len(mark)] == mark[: len(chunk)]
 
 
-class Sent:
-    """What tokens have sent of late, for as long as the server runs."""
+class UnderWay:
+    """How many uploads of each token are under way."""
 
     def __init__(self) -> None:
-        self._sent: dict[Token, deque[tuple[float, int]]] = defaultdict(deque)
-        self._now: Counter[Token] = Counter()
-
-    def add(self, token: Token, size: int) -> None:
-        """Count so many bytes."""
-        self._sent[token].append((time.monotonic(), size))
-
-    def within_a_day(self, token: Token) -> int:
-        """Bytes of the last 24 hours."""
-        sent = self._sent[token]
-        while sent and sent[0][0] < time.monotonic() - _DAY_S:
-            sent.popleft()
-        return sum(size for _, size in sent)
+        self._now: Counter[str] = Counter()
 
     @asynccontextmanager
     async def few_at_once(self, token: Token) -> AsyncIterator[None]:
         """One upload of a token; Refused when it has as many under way as it may."""
-        if self._now[token] >= MOST_AT_ONCE:
+        if self._now[token.name] >= MOST_AT_ONCE:
             raise Refused(429, f"token {token.name!r} sends {MOST_AT_ONCE} archives already")
-        self._now[token] += 1
+        self._now[token.name] += 1
         try:
             yield
         finally:
-            self._now[token] -= 1
+            self._now[token.name] -= 1
 
 
 def _too_large(most_bytes: int) -> Refused:

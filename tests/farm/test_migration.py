@@ -15,6 +15,7 @@ from harness.errors import HarnessError, UsageError
 from tests.farm.jobs_in import add_devices, request
 
 OLDER = {
+    5: ("DROP TABLE uploads",),
     4: (
         "DROP INDEX jobs_by_submitter",
         "ALTER TABLE jobs DROP COLUMN submitter",
@@ -54,7 +55,7 @@ def test_an_older_one_is_named_and_left_alone(database: Database, job: str, vers
     assert (found, "submitter" in columns, bool(job)) == (version, False, True)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_it_is_brought_up_to_date_and_kept_as_it_was(
     database: Database, job: str, version: int
 ) -> None:
@@ -101,6 +102,16 @@ def test_a_newer_one_is_refused(database: Database) -> None:
         connection.execute(sa.text("UPDATE farm_schema SET version = 99"))
     with pytest.raises(UsageError, match=r"version 99.*install the newer"):
         migrate(database.url)
+
+
+@pytest.mark.parametrize("version", [0, -1, -(2**31)])
+def test_a_version_that_none_made_is_told(database: Database, version: int) -> None:
+    with database.begin() as connection:
+        connection.execute(sa.text("UPDATE farm_schema SET version = :to"), {"to": version})
+    with pytest.raises(HarnessError, match=f"are of version {version}, which no edgefarm made"):
+        migrate(database.url)
+    with pytest.raises(UsageError, match=f"version {version}"):
+        open_database(database.url)
 
 
 def test_an_empty_one_needs_none(database_url: str) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import socket
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -180,3 +181,35 @@ def test_time_of_devices_is_counted_over_all_jobs(tmp_path: Path) -> None:
         submit(database, request(label="2", submitter="me"), quota=quota)
     submit(database, request(label="2", submitter="you"), quota=quota)
     database.close()
+
+
+def test_what_was_sent_is_remembered_by_the_next_server(
+    served: Served, archive: MakeArchive
+) -> None:
+    settings = replace(served.settings, day_bytes=2 * len(archive()))
+    answers = []
+    for number in range(8):
+        with running(served.database, settings) as url:
+            there = replace(served, url=url)
+            answers.append(there.send(archive(nonce=str(number))).status_code)
+    assert answers[0] == 201
+    assert answers[-1] == 429
+
+
+def test_what_was_broken_off_counts_too(served: Served) -> None:
+    head = (
+        "POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/zip\r\n"
+        f"Authorization: Bearer {served.tokens['submit']}\r\nContent-Length: 9000\r\n\r\n"
+    )
+    with running(served.database, replace(served.settings, day_bytes=10_000)) as url:
+        there = replace(served, url=url)
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 10) as one:
+                one.sendall(head.encode() + b"PK\3\4" + bytes(5_996))
+                time.sleep(0.2)  # or its end is seen before its bytes
+            while there.call("GET", "/limits").status_code != 200:
+                time.sleep(0.1)
+        deadline = time.monotonic() + 20
+        while there.send(b"PK\3\4" + bytes(5_000)).status_code != 413:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
