@@ -9,7 +9,7 @@ from farm.inventory import host_device, inventory_path, put_device
 from farm.transports import connect
 from farm.virtual import boards
 from farm.virtual.requirements import missing
-from harness.cli.output import JsonOption, print_json, progress_bar, remark, stdout
+from harness.cli.output import JsonOption, after_result, print_json, progress_bar, remark, stdout
 from harness.device import Device
 from harness.evaluate import evaluate
 from harness.host.home import home
@@ -64,13 +64,15 @@ def demo(
         jobs = [(board, *job) for job in _ON_BOARD if board]
         jobs += [(host_device(), *job) for job in _ON_HOST]
         runs = [_run(device, target, recipe, progress) for device, target, recipe in jobs if device]
-    for run in runs:
-        save_run(run, out)
-    page = write_report(runs, out / "report.html")
     if as_json:
         print_json(runs)
     else:
         stdout.print(runs_table(runs))
+    with after_result():
+        for run in runs:
+            save_run(run, out)
+        page = write_report(runs, out / "report.html")
+    if not as_json:
         stdout.print(f"report: {page.resolve()}", soft_wrap=True, highlight=False)
     raise typer.Exit(exit_code(run.outcome for run in runs if not _shows_harm(run)))
 

@@ -11,6 +11,7 @@ from farm.transports import connect
 from harness.artifact import manifest_path, save_artifact
 from harness.cli.output import (
     JsonOption,
+    after_result,
     check_file,
     check_folder,
     print_json,
@@ -152,12 +153,14 @@ def run(
         at_the_desk(request.device, connect, what="run") as opened,
     ):
         result = evaluate(request, opened, progress=progress)
-    stored = save_run(result, out)
-    page = write_report([result], stored.parent / "report.html")
     if as_json:
         print_json(result)
     else:
         stdout.print(run_detail(result))
+    with after_result():
+        stored = save_run(result, out)
+        page = write_report([result], stored.parent / "report.html")
+    if not as_json:
         stdout.print(f"report: {page}", soft_wrap=True, highlight=False)
     raise typer.Exit(exit_code([result.outcome]))
 
@@ -241,11 +244,13 @@ def report(
     runs = [run for _path, run in found]
     if not runs:
         raise UsageError(f"{folder}: no run.json in it")
-    page = write_report(runs, out or folder / "report.html")
     if as_json:
         print_json(runs)
     else:
         stdout.print(runs_table(runs))
         if series := latest_changes(runs):
             stdout.print(nights_table(series))
+    with after_result():
+        page = write_report(runs, out or folder / "report.html")
+    if not as_json:
         stdout.print(f"report: {page}", soft_wrap=True, highlight=False)

@@ -18,7 +18,7 @@ from farm.nightly.night import run_night
 from farm.nightly.notify import notify
 from farm.nightly.plan import Plan, load_plan, plan_schema
 from farm.nightly.summary import Summary, write_junit
-from harness.cli.output import JsonOption, print_json, print_rows, remark, stdout
+from harness.cli.output import JsonOption, after_result, print_json, print_rows, remark, stdout
 from harness.cli.queue import DatabaseOption, farm_here, register_local_devices
 from reports import words
 from reports.html import write_report
@@ -62,13 +62,14 @@ def run(
     try:
         register_local_devices(farm, database)
         summary = _timed(farm, loaded, run_night(farm, loaded, named, say=remark))
-        _report(farm, loaded, summary, out)
+        if as_json:
+            print_json({**asdict(summary), "exit_code": summary.exit_code})
+        else:
+            _show(summary)
+        with after_result():
+            _report(farm, loaded, summary, out)
     finally:
         farm.close()
-    if as_json:
-        print_json({**asdict(summary), "exit_code": summary.exit_code})
-    else:
-        _show(summary)
     raise typer.Exit(summary.exit_code)
 
 
@@ -125,18 +126,23 @@ def _timed(farm: Database, plan: Plan, summary: Summary) -> Summary:
 
 
 def _report(farm: Database, plan: Plan, summary: Summary, out: Path | None) -> None:
-    """Write the files of a night and tell whoever wants to know."""
-    if out is not None:
-        folder = out / summary.night
-        jobs = dict.fromkeys(row.job for row in summary.rows if row.job is not None)
-        runs = [run for job in jobs for run in results(farm, job)]
-        for one in runs:
-            save_run(one, folder)
-        if runs:
-            remark(f"report: {write_report(runs, folder / 'report.html')}")
-        write_junit(summary, folder / "junit.xml")
-    for problem in notify(summary, plan.notify):
-        remark(problem)
+    """Write the files of a night and tell whoever wants to know, even if there is no place left."""
+    try:
+        if out is not None:
+            _write(farm, summary, out / summary.night)
+    finally:
+        for problem in notify(summary, plan.notify):
+            remark(problem)
+
+
+def _write(farm: Database, summary: Summary, folder: Path) -> None:
+    jobs = dict.fromkeys(row.job for row in summary.rows if row.job is not None)
+    runs = [run for job in jobs for run in results(farm, job)]
+    for one in runs:
+        save_run(one, folder)
+    if runs:
+        remark(f"report: {write_report(runs, folder / 'report.html')}")
+    write_junit(summary, folder / "junit.xml")
 
 
 def _show(summary: Summary) -> None:

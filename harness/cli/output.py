@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import HarnessError, UsageError
+from harness.host.disk import host_full
 from harness.host.home import home
 from harness.host.progress import Progress as Report
 
@@ -133,6 +134,19 @@ def check_file(file: Path, option: str = "--out") -> None:
     if not file.absolute().parent.is_dir():
         raise UsageError(f"{option} {file}: there is no folder {file.parent}")
     check_folder(file.absolute().parent, option)
+
+
+@contextmanager
+def after_result() -> Iterator[None]:
+    """Keep a result that has been printed: when that fails, nothing is lost, and stdout keeps its
+    one document; the error goes to stderr, its exit code is the command's."""
+    try:
+        yield
+    except (HarnessError, OSError) as error:
+        blamed = host_full(error) or error
+        if not isinstance(blamed, HarnessError):
+            raise
+        fail(blamed, as_json=False)
 
 
 def fail(error: HarnessError, *, as_json: bool) -> NoReturn:

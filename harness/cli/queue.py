@@ -27,6 +27,7 @@ from harness.cli.evaluation import (
 )
 from harness.cli.output import (
     JsonOption,
+    after_result,
     print_json,
     print_rows,
     progress_bar,
@@ -270,11 +271,6 @@ def results(
         runs, standing = queue.results(job), queue.status(job)
     if standing.state != "done":
         raise UsageError(f"job {job}: {standing.state}; follow it with `edgefarm watch {job}`")
-    if out is not None:
-        for run in runs:
-            save_run(run, out)
-        if runs:
-            write_report(runs, out / "report.html")
     if as_json:
         print_json(runs)
     else:
@@ -283,6 +279,12 @@ def results(
         for part in standing.parts:
             if part.run is None:
                 remark(f"{part.id}: {part.outcome}: {part.message}")
+    if out is not None:
+        with after_result():
+            for run in runs:
+                save_run(run, out)
+            if runs:
+                write_report(runs, out / "report.html")
     raise typer.Exit(_exit_code(standing))
 
 
