@@ -221,6 +221,51 @@ def test_the_session_fails_only_where_a_test_does(
     result.stdout.fnmatch_lines(["*1 failed, *2 device error in *"])
 
 
+FULL = """
+import errno, os, pytest
+from harness.errors import HostFull, UsageError
+
+@pytest.mark.parametrize("error", [
+    HostFull("no space"),
+    OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+    OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+])
+def test_full(error):
+    raise error
+
+def test_told_in_other_words():
+    try:
+        raise OSError(errno.ENOSPC, "full")
+    except OSError as error:
+        raise UsageError("out: cannot be written") from error
+
+@pytest.fixture
+def full():
+    raise OSError(errno.ENOSPC, "full")
+
+def test_fixture(full): ...
+"""
+WRONG = """
+import errno
+def test_words():
+    assert "No space left on device" == ""
+
+def test_other():
+    raise OSError(errno.EACCES, "not mine")
+"""
+
+
+def test_a_full_disk_is_no_failed_test_and_words_about_one_are_no_full_disk(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(test_it=FULL)
+    result = pytester.runpytest(*PLUGIN)
+    assert result.ret == EXIT_DEVICE_ERROR
+    result.stdout.fnmatch_lines(["*  HostFull: no space*", "*5 device error in *"])
+    pytester.makepyfile(test_it=WRONG)
+    pytester.runpytest(*PLUGIN).assert_outcomes(failed=2)
+
+
 @pytest.mark.parametrize(("served", "health"), [("here", "suspect"), (None, "healthy")])
 def test_the_farm_hears_of_a_failed_machine_where_somebody_would_probe_it(
     suite: pytest.Pytester, add: AddDevice, served: str | None, health: str
