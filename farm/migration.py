@@ -7,7 +7,7 @@ feet of its workers.
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,7 +119,7 @@ def _migrate(database: Database, connection: sa.Connection, backup: Path | None)
     if found == SCHEMA:
         return Migrated(found, found, None)
     _refuse_workers(connection)
-    name = f"schema{found}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    name = f"schema{found}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     if database.is_sqlite:
         kept = _copy_file(Path(str(database.engine.url.database)), backup, name, found)
     else:
@@ -143,26 +143,40 @@ def _refuse_workers(connection: sa.Connection) -> None:
 
 
 def _copy_file(file: Path, backup: Path | None, name: str, version: int) -> str:
-    """A copy of a SQLite file; the caller holds its lock, so that nothing is written meanwhile."""
+    """A copy of a SQLite file; the caller holds its lock, so that nothing is written meanwhile.
+
+    It gets its name when it is whole: what a killed process leaves must not pass for a backup.
+    """
     kept = backup or file.with_name(f"{file.name}.{name}")
+    if os.path.lexists(kept):
+        raise UsageError(f"--backup {kept}: exists; name a new file")
+    partial = kept.with_name(f"{kept.name}.partial")
     try:
-        os.close(os.open(kept, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError:
-        raise UsageError(f"--backup {kept}: exists; name a new file") from None
-    except OSError as error:
-        raise HarnessError(f"backup {kept}: cannot be written: {error.strerror}") from error
-    try:
-        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(kept)) as copy:
+        _forget(partial)
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(partial)) as copy:
             source.backup(copy)
             checked = copy.execute("PRAGMA quick_check").fetchone()
             told = copy.execute("SELECT version FROM farm_schema").fetchone()
-    except sqlite3.Error as error:
-        kept.unlink()
-        raise HarnessError(f"backup {kept}: cannot be written: {error}") from error
-    if (checked, told) != (("ok",), (version,)):
-        kept.unlink()
-        raise HarnessError(f"backup {kept}: is damaged ({checked}, {told}); nothing was changed")
+        if (checked, told) != (("ok",), (version,)):
+            raise HarnessError(
+                f"backup {kept}: is damaged ({checked}, {told}); nothing was changed"
+            )
+        partial.rename(kept)
+    except (OSError, sqlite3.Error, HarnessError) as error:
+        with suppress(OSError):
+            _forget(partial)
+        if isinstance(error, HarnessError):
+            raise
+        said = error.strerror if isinstance(error, OSError) else error
+        raise HarnessError(f"backup {kept}: cannot be written: {said}") from error
     return str(kept)
+
+
+def _forget(partial: Path) -> None:
+    """Remove what a killed process left of a backup."""
+    for ending in ("", "-journal", "-wal", "-shm"):
+        partial.with_name(partial.name + ending).unlink(missing_ok=True)
 
 
 def _copy_tables(connection: sa.Connection, schema: str) -> str:

@@ -1,6 +1,9 @@
 """Migration: an older database is named and left alone until it is asked for, with a backup."""
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,3 +141,45 @@ def test_without_a_backup_nothing_is_changed(tmp_path: Path) -> None:
         open_database(database.url)
     assert migrate(database.url, backup=tmp_path / "kept").backup == str(tmp_path / "kept")
     database.close()
+
+
+_KILLED = """
+import os, signal, sys
+from farm import migration
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+sqlite3 = migration.sqlite3
+class Dies(sqlite3.Connection):
+    def execute(self, text, *more):
+        return die() if "quick_check" in text else super().execute(text, *more)
+connect = sqlite3.connect
+if sys.argv[2] == "backup":
+    sqlite3.connect = lambda file: connect(file, factory=Dies)
+else:
+    migration._STEPS = (*migration._STEPS[:-1], die)
+migration.migrate(sys.argv[1], **({"backup": migration.Path(sys.argv[3])} if sys.argv[3:] else {}))
+"""
+
+
+@pytest.mark.parametrize("point", ["backup", "step"])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_killed_one_changes_nothing_and_leaves_no_half_backup(
+    tmp_path: Path, point: str, named: bool
+) -> None:
+    file = tmp_path / "farm.sqlite"
+    database = open_database(f"sqlite:///{file}")
+    make_older(database, 1)
+    database.close()
+    more = [str(tmp_path / "farm.sqlite.schema1-mine")] * named
+    told = (database.url, point, *more)
+    ended = subprocess.run([sys.executable, "-P", "-c", _KILLED, *told], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    with pytest.raises(UsageError, match="version 1"):
+        open_database(database.url)
+    whole = [path for path in tmp_path.glob("*.schema1-*") if ".partial" not in path.name]
+    assert len(whole) == (point == "step")
+    for path in whole:
+        assert jobs_kept(database, str(path)) == []
+    free = tmp_path / "farm.sqlite.schema1-mine" if point == "backup" else tmp_path / "again"
+    assert migrate(database.url, backup=free).after == SCHEMA
+    assert [path.name for path in tmp_path.glob("*mine.partial*")] == []
