@@ -26,13 +26,23 @@ LOST = 113
 _TIMEOUT_S = 60.0
 _MARK = "edgefarm: the lease is lost to "
 
+# What no farm made is no token: words, folders, pipes, numbers a shell may not count to.
 # $1 is the lease's folder, $2 the token. /proc is read by a process that is not its own subject:
 # an emulator of user programs answers for itself otherwise.
-_VALID = f"""
+_IS_ONE = """
+is_token() {
+  n=${f##*/}
+  case $n in
+    *[!0-9]* | ???????????* | [3-9]????????? | 2[1-9]????????) return 1 ;;
+  esac
+  [ -f "$f" ]
+}
+"""
+_VALID = f"""{_IS_ONE}
 check() {{
   for f in "$1/tokens/"*; do
-    n=${{f##*/}}
-    [ "$n" = "*" ] || [ "$n" -le "$2" ] || {{ echo "{_MARK}$n $(cat "$f")" >&2; exit {LOST}; }}
+    is_token || continue
+    [ "$n" -le "$2" ] || {{ echo "{_MARK}$n $(head -n 1 "$f")" >&2; exit {LOST}; }}
   done
 }}
 """
@@ -41,6 +51,7 @@ w=$3 holder=$4
 umask 077
 [ ! -L "$w" ] && mkdir -p "$w" && chmod 700 "$w" && mkdir -p "$1/tokens" "$1/running" || exit 1
 check "$1" "$2"
+[ -f "$1/tokens/$2" ] || rm -rf "$1/tokens/$2"
 echo "$holder" >"$1/tokens/$2" || exit 1
 check "$1" "$2"
 for f in "$1/running/"*; do
@@ -54,7 +65,7 @@ for f in "$1/running/"*; do
 done
 rm -rf "$w/jobs/"*
 for f in "$1/tokens/"*; do
-  [ "${{f##*/}}" -ge "$2" ] || rm -f "$f"
+  is_token && [ "$n" -ge "$2" ] || rm -rf "$f"
 done
 """
 RUN = f"""{_VALID}
@@ -74,23 +85,22 @@ fi
 """
 # Who has the device by its own word: newest token, whether a process of it runs, whether the lease
 # was used within the last minute, and its holder.
-LOOK = """
-n=0
+LOOK = f"""{_IS_ONE}
+newest=0
 for f in "$1/tokens/"*; do
-  t=${f##*/}
-  [ "$t" = "*" ] || [ "$t" -le "$n" ] || n=$t
+  is_token && [ "$n" -gt "$newest" ] && newest=$n
 done
-[ "$n" != 0 ] || exit 0
+[ "$newest" != 0 ] || exit 0
 works=no recent=no
 for f in "$1/running/"*; do
   [ -e "$f" ] || continue
   read -r group start <"$f"
   line=$(cat "/proc/$group/stat" 2>/dev/null)
-  rest=${line##*) }
-  [ -n "$start" ] && [ "$start" = "$(set -- $rest; echo "${20}")" ] && works=yes
+  rest=${{line##*) }}
+  [ -n "$start" ] && [ "$start" = "$(set -- $rest; echo "${{20}}")" ] && works=yes
 done
 [ -z "$(find "$1/tokens" "$1/running" -prune -mmin -1 2>/dev/null)" ] || recent=yes
-echo "$n $works $recent $(cat "$1/tokens/$n")"
+echo "$newest $works $recent $(head -n 1 "$1/tokens/$newest")"
 """
 _SEEN = re.compile("([0-9]{1,18}) (yes|no) (yes|no) (.*)")
 

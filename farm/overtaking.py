@@ -21,8 +21,8 @@ from harness.device import Transport
 CAUSE = "token: "
 """What a note in the log of health begins with."""
 
-_MOST = (1 << 31) - 2
-"""A shell on a device may not count further."""
+_MOST = 2_100_000_000 - 1
+"""What is above is no token, see `farm.fence`: a shell on a device may not count further."""
 
 _WORKER = re.compile(r"worker (.+)/([0-9a-f]+)")
 _PROCESS = re.compile(r".*@([^@/]+)/([0-9]+)-[0-9a-f]+")

@@ -1,6 +1,7 @@
 """The fence on a real device's shell: a lease that is over can no longer do anything there."""
 
 import hashlib
+import os
 import shutil
 import sys
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.fence import FencedConnect, FencedTransport, claim
+from farm.fence import FencedConnect, FencedTransport, claim, look
 from farm.transports import connect
 from harness.device import Device, PullLimits
 from harness.errors import HarnessError, LeaseLost
@@ -137,3 +138,24 @@ def test_other_devices_are_opened_as_they_are(device: Device) -> None:
     with FencedConnect(connect, "another", 9, "holder")(device) as transport:
         assert transport.run(("true",), timeout_s=10).exit_status == 0
     assert not Path(device.workdir).exists()
+
+
+def test_what_is_no_token_shuts_nobody_out_and_is_removed(device: Device) -> None:
+    """An editor's copy, a folder, a pipe, a number that no farm has come to."""
+    tokens = Path(device.workdir, "lease", "tokens")
+    tokens.mkdir(parents=True)
+    names = ["9~", "word", "a b", "-f", "1\n2", "2147483647", "4294967296", "9" * 30, "-5"]
+    for name in names:
+        (tokens / name).write_text("worker lab-1/000000000000\n")
+    (tokens / "2000000000").mkdir()
+    (tokens / "2000000001").symlink_to("nowhere")
+    for name in ("2000000002", "7"):
+        os.mkfifo(tokens / name)
+    with connect(device) as transport:
+        assert look(transport) is None
+        claim(transport, 7, "mine")
+        assert FencedTransport(transport, 7).run(("echo", "x"), timeout_s=10).stdout == b"x\n"
+        seen = look(transport)
+    assert seen is not None
+    assert (seen.token, seen.holder) == (7, "mine")
+    assert [path.name for path in tokens.iterdir()] == ["7"]
