@@ -1,6 +1,7 @@
 """The command line: a composition root. It puts the four packages together; nobody imports it."""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -27,8 +28,19 @@ def _hidden_by() -> str | None:
     return None
 
 
+def _open_streams() -> None:
+    """Where a standard stream is closed, the next file to be opened would get what is printed."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:  # standard error
+        pass
+    os.close(opened)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115  for good
+
+
 def main() -> None:
     """Entry point of the `edgefarm` command."""
+    _open_streams()
     if hidden := _hidden_by():
         sys.stderr.write(hidden + "\n")
         raise SystemExit(2)

@@ -3,6 +3,7 @@
 Results go to stdout; progress, remarks and errors go to stderr, so that output can be piped.
 """
 
+import os
 import sys
 import tempfile
 import time
@@ -41,6 +42,7 @@ JsonOption = Annotated[
 def print_json(value: object) -> None:
     """Print a value, dataclasses included, as JSON, and nothing else, on stdout."""
     sys.stdout.write(to_json(value, indent=2, inf_nan_mode="strings").decode() + "\n")
+    sys.stdout.flush()  # at the end of the process nobody would be there to tell that it failed
 
 
 def print_rows(
@@ -151,9 +153,13 @@ def after_result() -> Iterator[None]:
 
 def fail(error: HarnessError, *, as_json: bool) -> NoReturn:
     """Print an error the user can act on and end with its exit code."""
-    if as_json:
-        print_json({"error": {"kind": type(error).__name__, "message": str(error)}})
-    else:
+    try:
+        if as_json:
+            print_json({"error": {"kind": type(error).__name__, "message": str(error)}})
+    except OSError:  # stdout itself is what fails; what is in its buffer goes nowhere
+        as_json = False
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not as_json:
         remark(f"{type(error).__name__}: {error}")
     raise SystemExit(error.exit_code)
 

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,12 @@ def test_a_page_that_cannot_be_written(
     assert "disk is full" in said.err
     said = edgefarm("report", "kept")
     assert (said.code, "PASS" in said.out) == (3, True)
+
+
+@pytest.mark.parametrize("more", ["", " --json"])
+@pytest.mark.parametrize(("to", "code", "said"), [("> /dev/full", 3, "HostFull: "), (">&-", 0, "")])
+def test_a_stdout_that_takes_nothing(more: str, to: str, code: int, said: str) -> None:
+    command = f"exec {sys.executable} -P -m harness.cli recipes{more} {to}"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr[: len(said)]) == (code, said)
+    assert ended.stderr.count("\n") == bool(said)
