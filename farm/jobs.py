@@ -13,9 +13,9 @@ from sqlalchemy.exc import IntegrityError
 
 from farm.database import Database, now
 from farm.devices import known_devices
+from farm.endings import close_job, end_parts, settle_dependents
 from farm.events import Event, add_event, read_events
 from farm.job import JobRequest, parse_request
-from farm.parts import close_job, end_parts, settle_dependents
 from farm.quota import Quota, check_quota
 from farm.selection import Selector
 from farm.tables import JOBS, PARTS, RUNS

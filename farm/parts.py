@@ -16,8 +16,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from farm.avoiding import AVOID_S, RETRY_AFTER_S, avoided_host, to_avoid
 from farm.database import Database, distinct_values, now
-from farm.devices import Known, known_devices
+from farm.devices import Known
+from farm.endings import close_job, end_parts, is_cancelled, lock_job
 from farm.events import add_event
 from farm.job import JobRequest, parse_request
 from farm.leases import TTL_S, Lease, release, take
@@ -27,12 +29,6 @@ from harness.records import Failure, Outcome, Run, dump_run
 
 MOST_LOSSES = 10
 """So often may the worker under a part be lost before the part is given up."""
-
-_AVOID_S = 60.0
-_RETRY_AFTER_S = 1.0
-_WORST_FIRST = (
-    Outcome.ERROR, Outcome.TIMEOUT, Outcome.FAIL, Outcome.CANCELLED, Outcome.WARN, Outcome.PASS,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -146,7 +142,7 @@ _FIRST = (  # put together once: that takes longer than to run it
         PARTS.c.not_before <= now(),
         PARTS.c.avoid.is_(None)
         | PARTS.c.avoid.not_in((sa.bindparam("on"), sa.bindparam("avoided")))
-        | (PARTS.c.not_before < now() - _AVOID_S),
+        | (PARTS.c.not_before < now() - AVOID_S),
         sa.exists().where(
             PREPARATIONS.c.key == PARTS.c.preparation,
             PREPARATIONS.c.host == sa.bindparam("lab"),
@@ -243,87 +239,14 @@ def retry(
         "failures": PARTS.c.failures + 1,
         "differences": PARTS.c.differences + int(numeric),
         "refusals": PARTS.c.refusals + int(refused),
-        "not_before": now() + _RETRY_AFTER_S,
-        "avoid": _to_avoid(connection, claimed, hosts=hosts) if elsewhere or hosts else None,
+        "not_before": now() + RETRY_AFTER_S,
+        "avoid": to_avoid(connection, claimed.part, claimed.lease.device, hosts=hosts)
+        if elsewhere or hosts
+        else None,
         "device": None,
         "message": cause,
     }
     return _end_attempt(connection, claimed, "retried", cause, values)
-
-
-def avoided_host(host: str) -> str:
-    """How `avoid` names a whole lab host."""
-    return f"host {host}"
-
-
-def _to_avoid(connection: sa.Connection, claimed: Claimed, *, hosts: bool) -> str | None:
-    """The device, or its lab host, that a part shall not get for a while; None where there is no
-    other healthy one."""
-    query = sa.select(PARTS.c.selector, PARTS.c.host).where(PARTS.c.id == claimed.part)
-    part = connection.execute(query).one()
-    if hosts:
-        other = has_other_host(connection, part.selector, part.host)
-        return avoided_host(part.host) if other else None
-    selector, device = parse_selector(part.selector), claimed.lease.device
-    found = any(
-        one.health == "healthy"
-        and one.device.name != device
-        and selector.matches(one.device, one.host)
-        for one in known_devices(connection)
-    )
-    return device if found else None
-
-
-def has_other_host(connection: sa.Connection, selector: str, host: str) -> bool:
-    """Whether a healthy device of another lab host matches."""
-    wanted = parse_selector(selector)
-    return any(
-        one.health == "healthy" and one.host != host and wanted.matches(one.device, one.host)
-        for one in known_devices(connection)
-    )
-
-
-def put_off(connection: sa.Connection, preparation: str, host: str, cause: str) -> list[str]:
-    """Count a failure of a lab host that could not make an artifact, and leave the parts that need
-    it to another one, if there is one.
-
-    Returns:
-        The parts that have no attempt left; they are as they were.
-    """
-    query = (
-        sa.select(PARTS.c.id, PARTS.c.job, PARTS.c.selector, PARTS.c.failures, JOBS.c.request)
-        .join(JOBS, JOBS.c.id == PARTS.c.job)
-        .where(PARTS.c.preparation == preparation, PARTS.c.state.in_(("waiting", "ready")))
-        .order_by(PARTS.c.id)
-    )
-    spent = []
-    for part in connection.execute(query).all():
-        if part.failures + 1 >= parse_request(part.request).attempts:
-            spent.append(part.id)
-            continue
-        _lock_job(connection, part.job)
-        other = has_other_host(connection, part.selector, host)
-        connection.execute(
-            PARTS.update()
-            .where(PARTS.c.id == part.id, PARTS.c.state.in_(("waiting", "ready")))
-            .values(
-                failures=PARTS.c.failures + 1,
-                not_before=now() + _RETRY_AFTER_S,
-                avoid=avoided_host(host) if other else None,
-                message=cause,
-            )
-        )
-        add_event(connection, "retried", cause, job=part.job, part=part.id)
-    return spent
-
-
-def may_be_taken_on(host: str) -> sa.ColumnElement[bool]:
-    """Of parts: that they may start now, as far as the lab host is concerned."""
-    return (PARTS.c.not_before <= now()) & (
-        PARTS.c.avoid.is_(None)
-        | (PARTS.c.avoid != avoided_host(host))
-        | (PARTS.c.not_before < now() - _AVOID_S)
-    )
 
 
 def note_loss(connection: sa.Connection, claimed: Claimed, why: str) -> None:
@@ -349,7 +272,7 @@ def _end_attempt(
     run: Run | None = None,
 ) -> bool:
     document = zlib.compress(dump_run(run)) if run is not None else b""  # before any lock
-    _lock_job(connection, claimed.job)
+    lock_job(connection, claimed.job)
     statement = (
         PARTS.update()
         .where(
@@ -410,7 +333,7 @@ _HELD = sa.exists().where(
 
 
 def _take_back(connection: sa.Connection, part: str, job: str, attempt: int, device: str) -> bool:
-    _lock_job(connection, job)
+    lock_job(connection, job)
     changed = connection.execute(
         PARTS.update()
         .where(PARTS.c.id == part, PARTS.c.state == "running", PARTS.c.attempt == attempt, ~_HELD)
@@ -425,73 +348,6 @@ def _take_back(connection: sa.Connection, part: str, job: str, attempt: int, dev
         message = f"given up: {MOST_LOSSES} times the worker or its lease was lost"
         message += f"; last: {changed.message}" if changed.message else ""
         end_parts(connection, [part], Outcome.ERROR, "WorkerLost", message)
-    elif _is_cancelled(connection, job):
+    elif is_cancelled(connection, job):
         end_parts(connection, [part], Outcome.CANCELLED, None, "cancelled")
     return True
-
-
-def end_parts(
-    connection: sa.Connection,
-    parts: Sequence[str],
-    outcome: Outcome,
-    failure: str | None,
-    message: str,
-) -> None:
-    """End parts that are not running, without a run; those that have begun meanwhile stay."""
-    for part in sorted(parts):  # in one order: two that end the same ones wait, not for ever
-        _lock_job(connection, part.rpartition(".")[0])
-        row = connection.execute(
-            PARTS.update()
-            .where(PARTS.c.id == part, PARTS.c.state.in_(("waiting", "ready")))
-            .values(state="done", ended=now(), outcome=outcome, failure=failure, message=message)
-            .returning(PARTS.c.job)
-        ).one_or_none()
-        if row is not None:
-            add_event(connection, "ended", f"{outcome}: {message}", job=row.job, part=part)
-            close_job(connection, row.job)
-
-
-def close_job(connection: sa.Connection, job: str) -> None:
-    """End a job whose parts are all done, and let those that depend on it go on or end."""
-    _lock_job(connection, job)
-    states = connection.execute(
-        sa.select(PARTS.c.state, PARTS.c.outcome).where(PARTS.c.job == job)
-    ).all()
-    if any(state != "done" for state, _ in states):
-        return
-    outcome = min((Outcome(one) for _, one in states), key=_WORST_FIRST.index)
-    ended = connection.execute(
-        JOBS.update()
-        .where(JOBS.c.id == job, JOBS.c.state == "live")
-        .values(state="done", ended=now(), outcome=outcome)
-    ).rowcount
-    if ended:
-        settle_dependents(connection, job)
-
-
-def settle_dependents(connection: sa.Connection, job: str) -> None:
-    """Parts that wait for a job: ready when it has passed, ended when it has not."""
-    _lock_job(connection, job)
-    outcome = connection.execute(
-        sa.select(JOBS.c.outcome).where(JOBS.c.id == job, JOBS.c.state == "done")
-    ).scalar_one_or_none()
-    if outcome is None:
-        return
-    dependents = sa.select(JOBS.c.id).where(JOBS.c.depends_on == job, JOBS.c.state == "live")
-    waiting = (PARTS.c.job.in_(dependents), PARTS.c.state == "waiting")
-    if outcome == Outcome.PASS:
-        connection.execute(PARTS.update().where(*waiting).values(state="ready"))
-        return
-    ids = connection.execute(sa.select(PARTS.c.id).where(*waiting)).scalars().all()
-    end_parts(connection, ids, Outcome.CANCELLED, None, f"job {job} ended {outcome}")
-
-
-def _lock_job(connection: sa.Connection, job: str) -> None:
-    """Let the changes of a job's parts happen one after the other; SQLite has one writer anyway."""
-    if connection.dialect.name != "sqlite":
-        connection.execute(sa.select(JOBS.c.id).where(JOBS.c.id == job).with_for_update())
-
-
-def _is_cancelled(connection: sa.Connection, job: str) -> bool:
-    query = sa.select(JOBS.c.cancelled).where(JOBS.c.id == job)
-    return bool(connection.execute(query).scalar_one_or_none())

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 
+from farm.avoiding import may_be_taken_on, put_off
 from farm.database import Database, distinct_values
+from farm.endings import end_parts
 from farm.events import add_event
 from farm.job import JobRequest, parse_request
-from farm.parts import end_parts, may_be_taken_on, put_off
 from farm.selection import parse_selector
 from farm.tables import JOBS, PARTS, PREPARATIONS
 from harness.device import Device
