@@ -24,21 +24,20 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Self, cast
+from typing import cast
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
-from farm import phones, toml_file
+from farm import toml_file
 from farm.golden import Golden
+from farm.inventory_file import Entry, GoldenTable, InventoryFile, defaults
 from farm.labgrid import LabgridTable, find_devices
-from harness.device import Address, Device, RunPolicy, TransportKind
+from harness.device import Device, TransportKind
 from harness.errors import UsageError
 from harness.host.home import home
-from harness.on_device.pinning import pin_to
-from harness.on_device.read_facts import CORES
 from targets import TARGETS
 
 FILE_NAME = "farm.toml"
@@ -50,114 +49,6 @@ _NAME_RULE = (
     "letters, digits, '_' and '-', at most 64, a letter or digit first; "
     f"not {HOST!r}, which is built in"
 )
-_WORKDIR = Device("", "local").workdir
-_POLICY = RunPolicy()
-
-
-class _Entry(BaseModel):
-    """A device's table: `Device` and its `Address` in one, as a person writes it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    transport: TransportKind
-    targets: list[str] = []
-    host: str = ""
-    port: Annotated[int, Field(ge=1, le=65535)] = 22
-    user: str = ""
-    key_file: str | None = None
-    serial: str | None = None
-    host_key: Annotated[str, Field(pattern=r"^SHA256:[A-Za-z0-9+/]{43}$")] | None = None
-    tags: list[str] = []
-    virtual: bool = False
-    core: str | None = None
-    workdir: Annotated[str, Field(pattern=r"^/.*[^/]$")] | None = None
-    python: Annotated[str, Field(description="empty: the device has none")] | None = None
-    min_battery_percent: Annotated[int, Field(ge=0, le=100)] = _POLICY.min_battery_percent
-    max_temperature_c: Annotated[float, Field(gt=0, le=150)] | None = None
-    cooldown_s: Annotated[float, Field(ge=0, le=86_400)] = _POLICY.cooldown_s
-    cpus: str | None = None
-    reboot: Annotated[
-        list[str], Field(description="command that reboots it, when its probes fail")
-    ] = []
-
-    @field_validator("core")
-    @classmethod
-    def _is_a_core(cls, core: str | None) -> str | None:
-        try:
-            check_core(core)
-        except UsageError as error:
-            raise ValueError(str(error)) from error
-        return core
-
-    @model_validator(mode="after")
-    def _has_an_address(self) -> Self:
-        if self.transport == "ssh" and not self.host:
-            raise ValueError("transport ssh needs a host")
-        if self.transport == "adb" and not (self.serial or self.host):
-            raise ValueError("transport adb needs a serial, or a host and a port")
-        try:
-            pin_to(self.cpus)
-        except UsageError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-    def device(self, name: str) -> Device:
-        """The entry as the rest of the program knows it."""
-        workdir, python = _defaults(self.transport)
-        return Device(
-            name=name,
-            transport=self.transport,
-            targets=tuple(self.targets),
-            address=Address(self.host, self.port, self.user, self.key_file, self.serial),
-            host_key=self.host_key,
-            tags=tuple(self.tags),
-            virtual=self.virtual,
-            core=self.core,
-            workdir=self.workdir or workdir,
-            python=(python if self.python is None else self.python) or None,
-            policy=RunPolicy(
-                self.min_battery_percent,
-                self.max_temperature_c,
-                self.cooldown_s,
-                self.cpus,
-                tuple(self.reboot),
-            ),
-        )
-
-
-def _defaults(transport: TransportKind) -> tuple[str, str]:
-    """Working folder and Python of an entry that does not name them."""
-    return (phones.WORKDIR, "") if transport == "adb" else (_WORKDIR, "python3")
-
-
-class _Host(BaseModel):
-    """``[hosts.NAME]``: a lab host, the NAME of its worker's --host."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    devices: Annotated[list[str], Field(description="names of those attached to it")]
-
-
-class _Golden(BaseModel):
-    """``[golden]``: a quantized model that tells whether a device can be trusted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    model: Annotated[str, Field(pattern=r"\.tflite$")]
-    data: Annotated[str, Field(pattern=r"\.npz$")]
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    golden: _Golden | None = None
-    hosts: dict[str, _Host] = {}
-    devices: dict[str, _Entry] = {}
-    labgrid: LabgridTable | None = None
-
-    def places(self) -> list[str]:
-        """The names of the devices that are labgrid's."""
-        return [] if self.labgrid is None else list(self.labgrid.host_keys)
 
 
 @dataclass(frozen=True)
@@ -214,14 +105,8 @@ def inventory_path() -> Path:
 
 def inventory_schema() -> dict[str, object]:
     """JSON Schema of the file, for editors."""
-    schema = _File.model_json_schema()
+    schema = InventoryFile.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def check_core(core: str | None) -> None:
-    """Raise UsageError unless a core's name is known: kernels, and so promises, go by it."""
-    if core is not None and core not in CORES:
-        raise UsageError(f"core {core!r} is not known; allowed: {', '.join(CORES)}")
 
 
 def load_inventory(path: Path) -> Inventory:
@@ -318,7 +203,7 @@ def _parse(
     except TOMLKitError as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
     try:
-        file = _File.model_validate(tables)
+        file = InventoryFile.model_validate(tables)
     except ValidationError as error:
         raise UsageError(toml_file.explain(error, text, path)) from None
     _check_names(file, text, path)
@@ -329,7 +214,7 @@ def _parse(
     return Inventory(path, (host_device(), *devices), hosts, _golden(file.golden, text, path))
 
 
-def _check_names(file: _File, text: str, path: Path) -> None:
+def _check_names(file: InventoryFile, text: str, path: Path) -> None:
     """Every device has a name that it may have, and of its own."""
     keys: list[tuple[str, ...]] = [("devices", name) for name in file.devices]
     keys += [("labgrid", "host_keys", name) for name in file.places()]
@@ -341,7 +226,7 @@ def _check_names(file: _File, text: str, path: Path) -> None:
             raise UsageError(f"{where}: labgrid.host_keys: there is a [devices.{name}] already")
 
 
-def _check_hosts(file: _File, text: str, path: Path) -> None:
+def _check_hosts(file: InventoryFile, text: str, path: Path) -> None:
     """Every device that a lab host names is there, and no other names it."""
     whose: dict[str, str] = {}
     there = [*file.devices, *file.places()]
@@ -360,7 +245,7 @@ def _check_hosts(file: _File, text: str, path: Path) -> None:
                 raise UsageError(f"{where}: hosts.{host}.devices: {name!r} is {other}'s already")
 
 
-def _golden(entry: _Golden | None, text: str, path: Path) -> Golden:
+def _golden(entry: GoldenTable | None, text: str, path: Path) -> Golden:
     if entry is None:
         return Golden()
     placed = {}
@@ -401,9 +286,9 @@ def _written(device: Device) -> dict[str, object]:
     """The keys of a device's table: those that differ from what their absence means."""
     address = device.address
     transport = cast("TransportKind", device.transport)
-    workdir, python = _defaults(transport)
+    workdir, python = defaults(transport)
     try:
-        entry = _Entry(
+        entry = Entry(
             transport=transport,
             targets=list(device.targets),
             host=address.host,

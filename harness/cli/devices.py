@@ -9,7 +9,8 @@ import typer
 
 from farm.desk import at_the_desk
 from farm.device_check import check_device, check_golden
-from farm.inventory import add_device, check_core, inventory_path, load_inventory, remove_device
+from farm.inventory import add_device, inventory_path, load_inventory, remove_device
+from farm.inventory_file import check_core
 from farm.phones import PHONE_TARGET, phone_from
 from farm.transports import connect
 from farm.transports.ssh import read_key, scan_host_key
