@@ -31,6 +31,7 @@ from harness.sources.hints import with_hint
 from harness.sources.open_shapes import open_hint, with_shapes
 from harness.sources.other_formats import TORCHSCRIPT
 from harness.sources.references import Reference, load_function, parse_reference
+from harness.sources.remembered import remembered
 
 if TYPE_CHECKING:
     import torch
@@ -71,8 +72,12 @@ def open_model(text: str, progress: Progress = no_progress, *, shapes: Sequence[
         reference = replace(reference, path=fixed)
     progress("loading the model", 0, None)
     try:
-        described: Model = run_isolated(
-            _describe, text, reference, what=text, timeout_s=_TIMEOUT_S, progress=progress
+        return remembered(
+            text,
+            reference,
+            lambda: run_isolated(
+                _describe, text, reference, what=text, timeout_s=_TIMEOUT_S, progress=progress
+            ),
         )
     except ModelError as error:
         known = explain(error.raw)
@@ -80,7 +85,6 @@ def open_model(text: str, progress: Progress = no_progress, *, shapes: Sequence[
             raise
         at = f": {error.place}" if error.place else ""
         raise in_words(known, text + at, error) from error
-    return described
 
 
 def load_module(reference: Reference) -> "Module":

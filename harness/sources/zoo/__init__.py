@@ -1,7 +1,8 @@
 """Models with data that packages carry, for demos and tests: ``zoo:NAME`` is a MODEL and a DATA.
 
-An entry is one file: ``SUMMARY`` (one line), ``model()`` returning (module, example inputs) and
-``data()`` returning a `Dataset`. Its name is the file's, with hyphens. Both run in isolation.
+An entry is one file: ``SUMMARY`` (one line), ``PACKAGES`` (the distributions that its model depends
+on), ``model()`` returning (module, example inputs) and ``data()`` returning a `Dataset`. Its name
+is the file's, with hyphens. Both run in isolation.
 """
 
 import pkgutil

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 SUMMARY = "small CNN for scikit-learn's 8x8 digits, trained on first use"
+PACKAGES = ("torch", "scikit-learn")
 _HELD_OUT = 360
 _CALIBRATION = 128
 _EPOCHS = 12

