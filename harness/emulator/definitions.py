@@ -142,3 +142,9 @@ def required(value: Array | None) -> Array:
     if value is None:
         raise CannotRun("an input is absent")
     return value
+
+
+def refuse_nan(x: Array) -> None:
+    """Runtimes differ in what they make of NaN; raises NoDefinition where there is any."""
+    if x.dtype.kind == "f" and bool(np.isnan(x).any()):
+        raise NoDefinition("its input holds NaN")

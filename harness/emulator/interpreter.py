@@ -385,7 +385,11 @@ class Emulator:
 
     def _result(self, collected: dict[int, list[Array]], count: int) -> Emulation:
         self._settle()
-        joined = {index: join_steps(parts) for index, parts in collected.items()}
+        joined = {
+            index: join_steps(parts)
+            for index, parts in collected.items()
+            if sum(map(len, parts)) == count  # less where some steps had no definition
+        }
         return Emulation(
             tuple(joined.get(i, self._repeat(i, count)) for i in self._graph.outputs),
             joined,

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from harness.arithmetic import dynamic
 from harness.arithmetic.dynamic import Float32, Int64, QuantizedRows
 from harness.arithmetic.float_steps import fused_multiply_add, round_to_bfloat16
 from harness.emulator.definitions import (
@@ -17,6 +16,7 @@ from harness.emulator.definitions import (
 from harness.emulator.graph import Array, Blocks
 from harness.emulator.ops.clamp import clamp_float, fused_activation
 from harness.emulator.ops.fully_connected import output_shape
+from harness.emulator.ops.hybrid import ROWS
 
 _STEP = 16
 """Weights whose sum XNNPACK's packing turns to float32 at once: two groups of 8."""
@@ -60,7 +60,7 @@ def bind_litert(call: Call) -> Run:
 
     def run(values: Values) -> tuple[Array]:
         x = required(values[0]).reshape(-1, weights.shape[1])
-        q = dynamic.quantize_asymmetric(x, dynamic.round_rows_half_added)
+        q = ROWS["half-added"](True)(x)
         y = np.zeros((len(x), len(weights)), np.float32)
         for acc, scale in zip(_block_sums(q, weights, blocks.size), scales, strict=True):
             y = y + acc * scale
@@ -95,7 +95,7 @@ def bind_xnnpack(call: Call) -> Run:
     activation = fused_activation(call)
 
     def run(values: Values) -> tuple[Array]:
-        q = dynamic.quantize_qd8(required(values[0]).reshape(-1, weights.shape[1]))
+        q = ROWS["qd8"](True)(required(values[0]).reshape(-1, weights.shape[1]))
         lanes = []
         for lane in range(4):
             seen = np.arange(weights.shape[1]) % 8 // 2 == lane

@@ -34,8 +34,8 @@ from harness.emulator.ops.fully_connected import bind_fully_connected
 QuantizeRows = Callable[[Float32], QuantizedRows]
 
 ROWS: dict[str, Callable[[bool], QuantizeRows]] = {
-    "qd8": lambda _asymmetric: dynamic.quantize_qd8,
-    "qp8": lambda _asymmetric: dynamic.quantize_qp8,
+    "qd8": lambda _asymmetric: within_domain(dynamic.quantize_qd8),
+    "qp8": lambda _asymmetric: within_domain(dynamic.quantize_qp8),
     "away": lambda asymmetric: _litert(asymmetric, dynamic.round_rows_away),
     "half-added": lambda asymmetric: _litert(asymmetric, dynamic.round_rows_half_added),
 }
@@ -56,7 +56,25 @@ SEMANTICS = tuple(f"hybrid:{rows}:{scaling}" for rows, scaling in product(ROWS, 
 
 def _litert(asymmetric: bool, round_rows: dynamic.RoundRows) -> QuantizeRows:
     quantize = dynamic.quantize_asymmetric if asymmetric else dynamic.quantize_symmetric
-    return lambda rows: quantize(rows, round_rows)
+    return within_domain(lambda rows: quantize(rows, round_rows))
+
+
+def within_domain(quantize: QuantizeRows) -> QuantizeRows:
+    """The same for rows that have a scale: of finite width, and a width of 0 or one whose inverse
+    is finite. It raises NoDefinition for others, where each kernel gives something else."""
+
+    def run(rows: Float32) -> QuantizedRows:
+        with np.errstate(all="ignore"):
+            width = rows.max(axis=1, initial=0) - rows.min(axis=1, initial=0)
+            inverse = np.float32(255) / width
+        if not (np.isfinite(width) & ((width == 0) | np.isfinite(inverse))).all():
+            raise NoDefinition(
+                "a row of its input holds NaN or infinities, or is too wide or too narrow "
+                "for a scale in float32"
+            )
+        return quantize(rows)
+
+    return run
 
 
 def define_hybrid(

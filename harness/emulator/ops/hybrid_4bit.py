@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from harness.arithmetic import dynamic
 from harness.arithmetic.float_steps import fused_multiply_add
 from harness.emulator.definitions import Call, NoDefinition, Run, Values, define, required
 from harness.emulator.graph import Array
 from harness.emulator.ops.clamp import clamp_float, fused_activation
 from harness.emulator.ops.fully_connected import bind_fully_connected
-from harness.emulator.ops.hybrid import symmetric_scales
+from harness.emulator.ops.hybrid import ROWS, symmetric_scales
 
 _OFFSET = 7
 """Added to the weights, so that they are unsigned."""
@@ -37,7 +36,7 @@ def bind_four_bits(call: Call) -> Run:
 
     def run(values: Values) -> tuple[Array]:
         x = required(values[0])
-        q = dynamic.quantize_symmetric(x.reshape(-1, depth), dynamic.round_rows_away)
+        q = ROWS["away"](False)(x.reshape(-1, depth))
         acc = products(q.values.astype(np.float64).reshape(x.shape), unsigned)
         row_sums = q.values.sum(axis=1, keepdims=True, dtype=np.float64)
         first = (-_OFFSET * row_sums).astype(np.float32) * q.scales

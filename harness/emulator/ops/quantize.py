@@ -14,6 +14,7 @@ from harness.emulator.definitions import (
     define,
     numpy_dtype,
     quantization,
+    refuse_nan,
     required,
     same_shape,
     scale_and_zero_point,
@@ -28,9 +29,33 @@ OUTPUT_SHAPES.update(
 )
 
 
+_INT32 = np.iinfo(np.int32)
+
+
+def _add_zero_point(rounded: Array, zero_point: int) -> Array:
+    """``rounded + zero_point`` in double, where the runtime's int32 gives the same after the clamp.
+
+    Below int32, x86-64 and aarch64 both give the lowest int32; above it, and for NaN, they differ.
+
+    Raises:
+        NoDefinition: a value beyond int32 that machines do not agree on, or NaN.
+    """
+    steps = rounded.astype(np.float64)
+    y = steps + zero_point
+    inside = (steps <= _INT32.max) & (y <= _INT32.max)
+    if zero_point < 0:
+        inside &= y >= _INT32.min
+    if not inside.all():
+        raise NoDefinition(
+            "its input holds NaN, or a value of more steps than int32 holds, "
+            "which machines convert differently"
+        )
+    return np.asarray(y)
+
+
 @define(["QUANTIZE"], ["affine-away"])
 def bind_quantize(call: Call) -> Run:
-    """``clip(round(x / s) + z)``, quotient in float32, ties away. Domain: |x / s| < 2^31.
+    """``clip(round(x / s) + z)``, quotient in float32, ties away. Domain: `_add_zero_point`.
 
     Source: LiteRT kernels/internal/reference/quantize.h, AffineQuantize; kernels/quantize.cc,
     AffineQuantizeToInt4.
@@ -40,7 +65,7 @@ def bind_quantize(call: Call) -> Run:
 
     def run(values: Values) -> tuple[Array]:
         rounded = round_half_away(required(values[0]) / np.float32(scale))
-        y = rounded.astype(np.float64) + zero_point
+        y = _add_zero_point(rounded, zero_point)
         return (np.clip(y, lowest, highest).astype(dtype),)
 
     return run
@@ -49,7 +74,7 @@ def bind_quantize(call: Call) -> Run:
 @define(["QUANTIZE"], ["affine-blocks-of-8"])
 def bind_quantize_blocks(call: Call) -> Run:
     """Whole blocks of 8: ``rint(x * float(1 / s)) + z`` in float32, ties to even; the rest:
-    ``round(x / s) + z`` in double, ties away.
+    ``round(x / s) + z`` in double, ties away. Domain: `_add_zero_point`.
 
     Source: LiteRT kernels/internal/optimized/optimized_ops.h, AffineQuantize with USE_NEON (on x86
     through SSE).
@@ -64,7 +89,7 @@ def bind_quantize_blocks(call: Call) -> Run:
         body = np.arange(x.size).reshape(x.shape) < x.size // 8 * 8
         blocks = np.rint(x * inverse).astype(np.float64)
         rest = round_half_away(x.astype(np.float64) / scale)
-        y = np.where(body, blocks, rest) + zero_point
+        y = _add_zero_point(np.where(body, blocks, rest), zero_point)
         return (np.clip(y, limits.min, limits.max).astype(dtype),)
 
     return run
@@ -72,7 +97,8 @@ def bind_quantize_blocks(call: Call) -> Run:
 
 @define(["QUANTIZE"], ["affine-even"])
 def bind_quantize_xnnpack(call: Call) -> Run:
-    """``rint(clip(x * (1 / s), low - z, high - z)) + z`` in float32, ties to even.
+    """``rint(clip(x * (1 / s), low - z, high - z)) + z`` in float32, ties to even. Domain: no
+    NaN.
 
     Source: XNNPACK src/f32-qs8-vcvt, microparams-init.c xnn_init_f32_qs8_cvt_scalar_params.
     """
@@ -83,7 +109,9 @@ def bind_quantize_xnnpack(call: Call) -> Run:
     low, high = np.float32(limits.min - zero_point), np.float32(limits.max - zero_point)
 
     def run(values: Values) -> tuple[Array]:
-        rounded = np.rint(np.clip(required(values[0]) * inverse, low, high))
+        scaled = required(values[0]) * inverse
+        refuse_nan(scaled)
+        rounded = np.rint(np.clip(scaled, low, high))
         return ((rounded.astype(np.int64) + zero_point).astype(dtype),)
 
     return run

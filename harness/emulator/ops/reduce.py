@@ -14,6 +14,7 @@ from harness.emulator.definitions import (
     Run,
     Values,
     define,
+    refuse_nan,
     required,
     scale_and_zero_point,
 )
@@ -134,7 +135,9 @@ def bind_pick(call: Call) -> Run:
     dtype = output_dtype(call.output)
 
     def run(values: Values) -> tuple[Array]:
-        y = operation.reduce(required(values[0]), axis=reduction.axes)
+        x = required(values[0])
+        refuse_nan(x)
+        y = operation.reduce(x, axis=reduction.axes)
         return (np.asarray(y, dtype).reshape(reduction.shape),)
 
     return run
@@ -152,6 +155,7 @@ def bind_position(call: Call) -> Run:
 
     def run(values: Values) -> tuple[Array]:
         x, axis = required(values[0]), integers(values, 1)[0]
+        refuse_nan(x)
         if not -x.ndim <= axis < x.ndim:
             raise CannotRun(f"axis {axis} of {x.ndim} dimensions")
         return (np.asarray(position(x, axis=axis), dtype),)
@@ -170,6 +174,7 @@ def bind_top(call: Call) -> Run:
 
     def run(values: Values) -> tuple[Array, ...]:
         x, count = required(values[0]), integers(values, 1)[0]
+        refuse_nan(x)
         if not x.ndim or not 0 <= count <= x.shape[-1]:
             raise CannotRun(f"the {count} largest of {list(x.shape)}")
         rising = np.argsort(x[..., ::-1], axis=-1, kind="stable")

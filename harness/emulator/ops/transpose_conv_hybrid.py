@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from harness.arithmetic import dynamic
 from harness.emulator.definitions import Call, Run, Values, define, required
 from harness.emulator.graph import Array
 from harness.emulator.ops import transpose_conv
 from harness.emulator.ops.clamp import clamp_float, fused_activation
-from harness.emulator.ops.hybrid import symmetric_scales
+from harness.emulator.ops.hybrid import ROWS, symmetric_scales
 
 
 @define(["TRANSPOSE_CONV"], ["hybrid-scattered:half-added"])
@@ -32,7 +31,7 @@ def bind_scattered(call: Call) -> Run:
 
     def run(values: Values) -> tuple[Array]:
         x, w = required(values[2]), required(values[1]).astype(np.float32)
-        rows = dynamic.quantize_asymmetric(x.reshape(len(x), -1), dynamic.round_rows_half_added)
+        rows = ROWS["half-added"](True)(x.reshape(len(x), -1))
         centred = (rows.values - rows.zero_points).astype(np.float32).reshape(x.shape)
         s_x = rows.scales.reshape(-1, 1, 1, 1)
         y = place.zeros(np.float32)
