@@ -10,6 +10,7 @@ from harness.arithmetic.profile import ArithmeticProfile, Entry, Signature
 from harness.emulator.definitions import BY_VALUE, OUTPUT_SHAPES, Call, CannotRun
 from harness.emulator.formats.tflite import MAX_ELEMENTS
 from harness.emulator.graph import Array, Graph, Node, Tensor
+from harness.emulator.refusals import refused
 from harness.emulator.steps import Ragged
 
 
@@ -56,6 +57,8 @@ def make_call(
         tensor if tensor is None or i not in BY_VALUE.get(node.op, ()) else replace(tensor, data=x)
         for i, (tensor, x) in enumerate(zip(inputs, arrays, strict=True))
     )
+    if why := refused(node.op, outputs, profile):
+        raise CannotRun(why)
     entry = profile.lookup(signature(node, inputs, outputs))
     if entry is not None and node.op in OUTPUT_SHAPES and outputs:
         made = OUTPUT_SHAPES[node.op](Call(node, given, outputs, entry.semantics))

@@ -117,6 +117,31 @@ def bind_quantize_xnnpack(call: Call) -> Run:
     return run
 
 
+_BEYOND_INT64 = np.float32(2.0**63)
+
+
+@define(["QUANTIZE"], ["affine-even-in-int64"])
+def bind_quantize_portable(call: Call) -> Run:
+    """``clip(int64(rint(x * (1 / s))) + z)``, the product in float32, ties to even. Domain: no NaN,
+    and less than 2^63 steps, beyond which processors differ; all below is the lowest integer.
+
+    Source: executorch kernels/quantized/cpu/op_quantize.cpp quantize_val.
+    """
+    scale, zero_point = scale_and_zero_point(call.output)
+    inverse = np.float32(1) / np.float32(scale)
+    dtype = numpy_dtype(call.output)
+    limits = np.iinfo(dtype)
+
+    def run(values: Values) -> tuple[Array]:
+        steps = np.rint(required(values[0]) * inverse)
+        if not (steps < _BEYOND_INT64).all():  # NaN is not less either
+            raise NoDefinition("its input holds NaN, or a value of 2^63 steps or more")
+        low, high = limits.min - zero_point, limits.max - zero_point
+        return ((np.clip(steps, low, high).astype(np.int64) + zero_point).astype(dtype),)
+
+    return run
+
+
 @define(["QUANTIZE"], ["rescale-8-bits"], elementwise=1)
 def bind_rescale(call: Call) -> Run:
     """``clip((m (x - z_x) + 128 >> 8) + z_y)``, ``m = rint(256 s_x / s_y)`` in float32.

@@ -63,7 +63,7 @@ _PORTABLE = (
     _portable(
         "QUANTIZE",
         "float32",
-        "affine-even",
+        "affine-even-in-int64",
         "quantized/cpu/op_quantize.cpp quantize_val",
         lambda s: s.output in {"int8", "uint8"},
     ),

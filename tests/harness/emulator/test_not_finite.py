@@ -1,9 +1,12 @@
 """NaN, infinities and values beyond int32: nothing is promised exact that the runtime does not
 compute."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from harness.emulator.formats.pte import read_method
 from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import Emulation, emulate
 from harness.emulator.profiles import get_profile
@@ -30,6 +33,37 @@ def quantize(dtype: str, zero_point: int) -> bytes:
     y = made.tensor([SIZE], dtype, per_tensor(0.5, zero_point))
     made.op("QUANTIZE", [x], [y])
     return made.finish([x], [y])
+
+
+@pytest.mark.slow
+def test_the_portable_quantize_converts_to_int64(tmp_path: Path) -> None:
+    exir, runtime = (
+        pytest.importorskip("executorch.exir"),
+        pytest.importorskip("executorch.runtime"),
+    )
+    import torch
+
+    class Quantize(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            quantize = torch.ops.quantized_decomposed.quantize_per_tensor.default
+            return quantize(x, 0.05, -5, -128, 127, torch.int8)
+
+    config = exir.EdgeCompileConfig(_check_ir_validity=False)
+    program = torch.export.export(Quantize(), (torch.zeros(1, 12),))
+    file = tmp_path / "quantize.pte"
+    file.write_bytes(exir.to_edge(program, compile_config=config).to_executorch().buffer)
+    x = [-np.inf, 1e10, -1e10, -1e30, 1.1e8, 4.5e17, -4.7e17, 0.025, -0.025, 0.075, 6.6, -0.0]
+    method = runtime.Runtime.get().load_program(str(file)).load_method("forward")
+    graph = read_method(file).graph
+    for hostile in (0.0, np.nan, np.inf, 1e30, 4.7e17):
+        given = np.array([[*x[:-1], hostile]], np.float32)
+        emulation = emulate(graph, get_profile("executorch-xnnpack-x86"), (given,))
+        if hostile:
+            assert emulation.outputs == (None,)
+        else:
+            (told,) = method.execute([torch.from_numpy(given)])
+            np.testing.assert_array_equal(emulation.outputs[0], told.numpy())
+            assert emulation.promises[graph.outputs[0]] == "exact"
 
 
 def pick(op: str) -> bytes:
