@@ -37,10 +37,9 @@ def quantize(dtype: str, zero_point: int) -> bytes:
 
 @pytest.mark.slow
 def test_the_portable_quantize_converts_to_int64(tmp_path: Path) -> None:
-    exir, runtime = (
-        pytest.importorskip("executorch.exir"),
-        pytest.importorskip("executorch.runtime"),
-    )
+    pytest.importorskip("executorch.kernels.quantized")  # registers the kernel
+    exir = pytest.importorskip("executorch.exir")
+    runtime = pytest.importorskip("executorch.runtime")
     import torch
 
     class Quantize(torch.nn.Module):
