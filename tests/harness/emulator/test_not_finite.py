@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.emulator.formats.pte import read_method
+from harness.emulator.formats.model_file import read_model
 from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.interpreter import Emulation, emulate
 from harness.emulator.profiles import get_profile
@@ -53,7 +53,7 @@ def test_the_portable_quantize_converts_to_int64(tmp_path: Path) -> None:
     file.write_bytes(exir.to_edge(program, compile_config=config).to_executorch().buffer)
     x = [-np.inf, 1e10, -1e10, -1e30, 1.1e8, 4.5e17, -4.7e17, 0.025, -0.025, 0.075, 6.6, -0.0]
     method = runtime.Runtime.get().load_program(str(file)).load_method("forward")
-    graph = read_method(file).graph
+    graph = read_model(file).main
     for hostile in (0.0, np.nan, np.inf, 1e30, 4.7e17):
         given = np.array([[*x[:-1], hostile]], np.float32)
         emulation = emulate(graph, get_profile("executorch-xnnpack-x86"), (given,))
