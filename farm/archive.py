@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from farm.export import export
 from farm.job import JobRequest, job_request
 from farm.job_files import UNPACKING, check_free
 from harness.errors import HarnessError, UsageError
-from harness.export import export
 from harness.host.cache import Cache
 from harness.host.progress import Progress, no_progress
 from harness.host.scratch import scratch_folder
@@ -85,7 +85,7 @@ def pack(
     Each archive is another submission; the same archive sent twice is the same one.
 
     Raises:
-        UsageError, ModelError: see `harness.export.export`.
+        UsageError, ModelError: see `farm.export.export`.
     """
     with scratch_folder() as folder:
         target = get_target(request.target)

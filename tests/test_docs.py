@@ -130,3 +130,10 @@ def test_the_documented_commands_run(
     for line in RUNNABLE:
         ended = edgefarm(*shlex.split(line)[1:])
         assert ended.code == 0, f"{line}\n{ended.out}\n{ended.err}"
+
+
+def test_the_paths_of_the_map_exist() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    named = re.findall(r"`((?:harness|targets|farm|reports|tests)/[\w./]*)`", page)
+    assert len(named) > 40
+    assert [name for name in named if not (ROOT / name).exists()] == []
