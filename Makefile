@@ -1,6 +1,8 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 PYTHON ?= python3
 VENV   := .venv
+# Options of every pip install, e.g. PIP_ARGS='--extra-index-url …' for PyTorch's CPU builds.
+PIP_ARGS ?=
 BIN    := $(VENV)/bin
 
 # The tests start hundreds of Pythons: each would compile all of our modules again.
@@ -23,15 +25,15 @@ check: $(VENV)/.dev
 # One request with torch pinned: asked for later, by another package, pip may fetch a CUDA build.
 $(VENV)/.pip:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet $(PIP_ARGS) --upgrade pip
 	touch $@
 
 $(VENV)/.demo: $(VENV)/.pip pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0 --editable '.[demo]'
+	$(BIN)/pip install --quiet $(PIP_ARGS) --constraint constraints.txt torch==2.13.0 --editable '.[demo]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.pip pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0 --editable '.[dev]'
+	$(BIN)/pip install --quiet $(PIP_ARGS) --constraint constraints.txt torch==2.13.0 --editable '.[dev]'
 	touch $@ $(VENV)/.demo
 
 clean:

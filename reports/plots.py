@@ -5,6 +5,7 @@ text of a drawing is escaped by Vega; names are made printable before.
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from harness.records import Latency, TensorComparison, TensorCost
@@ -13,6 +14,11 @@ from reports import words
 WIDTH = 640
 _MOST_POINTS = 600
 """Of latency samples in one drawing; more are thinned evenly, and the drawing's title says so."""
+
+
+def available() -> bool:
+    """Whether what draws is installed: the extra ``plots``."""
+    return all(find_spec(name) is not None for name in ("altair", "vl_convert"))
 
 
 def lsb_histogram(one: TensorComparison) -> str:

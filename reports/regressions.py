@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.host.extras import require_extra
 from harness.records import Run
 
 LEVEL = 0.01
@@ -94,11 +95,12 @@ def _test(
     before: NDArray[np.float64], changes: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
     """p of each change of one further observation, and the smallest slowdown to be found."""
-    from scipy import special
-
     n = len(before)
     if n < MIN_NIGHTS:
         return np.ones(len(changes)), math.inf
+    require_extra("trends", "scipy")
+    from scipy import special
+
     error = float(np.std(before, ddof=1)) * math.sqrt(1 + 1 / n)
     if error == 0:
         return (changes == 0).astype(np.float64), MIN_CHANGE
@@ -115,11 +117,12 @@ def since_last_change(x: NDArray[np.float64]) -> NDArray[np.float64]:
     for as many tests as there are places, and the change is one that is told; then again what
     follows. Each side has at least `MIN_NIGHTS`.
     """
-    from scipy import stats
-
     places = np.arange(MIN_NIGHTS, len(x) - MIN_NIGHTS + 1)
     if not len(places):
         return x
+    require_extra("trends", "scipy")
+    from scipy import stats
+
     sides = [[(part.mean(), part.std(ddof=1)) for part in (x[:at], x[at:])] for at in places]
     (left, left_sd), (right, right_sd) = np.moveaxis(np.asarray(sides), 0, -1)
     p = stats.ttest_ind_from_stats(

@@ -1,7 +1,10 @@
 """The shape of the tree: who may import whom, and what stays out of the base install."""
 
 import ast
+import re
+import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,3 +156,52 @@ def test_heavy_libraries_are_imported_inside_functions() -> None:
         if name.split(".")[0] in HEAVY
     ]
     assert not wrong
+
+
+LARGE = {"pyarrow", "scipy", "altair", "vl-convert-python", "torch", "scikit-learn", "fastapi"}
+
+
+def test_the_base_install_stays_small() -> None:
+    """What a lab host or a CI client downloads; the rest are extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {re.split(r"[\[<>=~! ]", line, maxsplit=1)[0] for line in project["dependencies"]}
+    assert not named & LARGE
+
+
+HEAVY_MODULES = (
+    "pandas sqlalchemy dbos paramiko adbutils requests scipy altair jinja2 ai_edge_litert "
+    "harness.evaluate harness.emulator.interpreter"
+)
+OF_A_RUN = {"harness.evaluate", "harness.emulator.interpreter", "jinja2", "ai_edge_litert"}
+STARTS = f"""
+import sys
+sys.argv = ["edgefarm", *sys.argv[1:]]
+try:
+    from harness.cli import main
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+print(*set({HEAVY_MODULES.split()}).intersection(sys.modules))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "allowed"),
+    [
+        ("version", set()),
+        ("--help", set()),
+        ("recipes", set()),
+        ("targets", set()),
+        ("board --help", {"adbutils", "requests"}),
+        (
+            "run --help",
+            {"harness.evaluate", "harness.emulator.interpreter", "jinja2", "ai_edge_litert"},
+        ),
+    ],
+)
+def test_commands_import_only_what_they_use(command: str, allowed: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STARTS, *command.split()],
+        capture_output=True, text=True, check=True, cwd=ROOT, timeout=60,
+    )  # fmt: skip
+    assert set(done.stdout.splitlines()[-1].split()) <= allowed

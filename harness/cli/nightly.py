@@ -20,6 +20,7 @@ from farm.nightly.plan import Plan, load_plan, plan_schema
 from farm.nightly.summary import Summary, write_junit
 from harness.cli.output import JsonOption, after_result, print_json, print_rows, remark, stdout
 from harness.cli.queue import DatabaseOption, farm_here, register_local_devices
+from harness.host.extras import require_extra
 from reports import words
 from reports.html import write_report
 from reports.regressions import NIGHTS, latest_changes
@@ -57,6 +58,7 @@ def run(
     Example: edgefarm nightly run examples/nightly.toml
     """
     loaded = load_plan(plan)
+    require_extra("trends", "scipy")
     named = night or f"{loaded.nightly.name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     farm = farm_here(database)
     try:

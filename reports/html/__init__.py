@@ -82,7 +82,7 @@ def render(runs: Sequence[Run]) -> str:
     )
     environment.globals.update(words=words, most_rows=_MOST_ROWS, Outcome=Outcome)
     environment.filters.update(shown=words.printable, fastest=_fastest_mhz, hottest=_hottest)
-    environment.globals.update(series=latest_changes(runs))
+    environment.globals.update(series=latest_changes(runs), draws=plots.available())
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     counts = Counter(run.outcome for run in runs)
     return environment.get_template("report.html.j2").render(
@@ -104,6 +104,7 @@ def _page(run: Run, anchor: str) -> Page:
     judged = [one for one in inside if one.promise != "float"]
     differing = any(one.differing for one in judged)
     finite = sum(abs(cost.sqnr_db) != float("inf") for cost in costs)
+    draws = plots.available()
     # What altair and Vega draw is escaped by them.
     return Page(
         run=run,
@@ -112,10 +113,10 @@ def _page(run: Run, anchor: str) -> Page:
         around=_around(inside, first),
         costs=costs,
         ops=words.slowest_ops(run)[:_MOST_OPS],
-        histogram=Markup(plots.lsb_histogram(first) if first and first.differing else ""),  # noqa: S704
-        growth=Markup(plots.growth(judged) if differing and len(judged) > 2 else ""),  # noqa: S704
-        sqnr=Markup(plots.sqnr(costs) if finite > 2 else ""),  # noqa: S704
-        latency=Markup(plots.latency(run.latency) if run.latency else ""),  # noqa: S704
+        histogram=Markup(plots.lsb_histogram(first) if draws and first and first.differing else ""),  # noqa: S704
+        growth=Markup(plots.growth(judged) if draws and differing and len(judged) > 2 else ""),  # noqa: S704
+        sqnr=Markup(plots.sqnr(costs) if draws and finite > 2 else ""),  # noqa: S704
+        latency=Markup(plots.latency(run.latency) if draws and run.latency else ""),  # noqa: S704
     )
 
 

@@ -168,3 +168,13 @@ def test_the_file_is_written_whole(tmp_path: Path, broken: Run) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         write_report([broken], tmp_path / "file" / "report.html")
+
+
+def test_without_what_draws_the_page_says_so(failing: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = render([failing])
+    assert "<svg" in drawn
+    assert "Drawings are left out" not in drawn
+    monkeypatch.setattr("reports.plots.find_spec", lambda _: None)
+    plain = render([failing])
+    assert "<svg" not in plain
+    assert "edgefarm[plots]" in plain

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.emulator.definitions import Call, CannotRun
 from harness.emulator.graph import Array
-from harness.emulator.ops.float_functions import gelu, gelu_approximate
+from harness.emulator.ops.float_functions import erf, gelu, gelu_approximate
 from harness.emulator.ops.portable_nodes import (
     broadcast,
     cast,
@@ -199,12 +199,6 @@ def unary(call: Call, x: Array) -> Array:
     return _EXACT_UNARY[name](x)
 
 
-def _erf(x: Array) -> Array:
-    from scipy import special
-
-    return np.asarray(special.erf(x))
-
-
 _FLOAT_UNARY: dict[str, Callable[[Array], Array]] = {
     "acos": np.arccos,
     "acosh": np.arccosh,
@@ -214,7 +208,7 @@ _FLOAT_UNARY: dict[str, Callable[[Array], Array]] = {
     "atanh": np.arctanh,
     "cos": np.cos,
     "cosh": np.cosh,
-    "erf": _erf,
+    "erf": erf,
     "exp": np.exp,
     "expm1": np.expm1,
     "log": np.log,
