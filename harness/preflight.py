@@ -17,7 +17,7 @@ from harness.sources.models import LOWERED_SUFFIXES, parse_model
 from harness.target import Target
 
 _CONVERTERS = {
-    "litert": ("litert", "torch", "litert_torch", "ai_edge_quantizer"),
+    "litert": ("litert", "torch", "litert_torch", "litert_quantizer"),
     "executorch": ("executorch", "torch", "executorch", "torchao"),
 }
 """By the target's runtime: the extra, and what of it a conversion needs."""

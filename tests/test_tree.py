@@ -32,7 +32,7 @@ FLOOR_PLAN = 30
 HEAVY = {
     "torch",
     "litert_torch",
-    "ai_edge_quantizer",
+    "litert_quantizer",
     "executorch",
     "torchao",
     "onnxruntime",

@@ -60,7 +60,7 @@ def float_tensors(
 ) -> Mapping[str, Array]:
     """Every computed tensor of the model's float `.tflite`, by name, in the layout of that file.
 
-    ai-edge-quantizer keeps the names, so these are the references of a quantized file's tensors.
+    litert-quantizer keeps the names, so these are the references of a quantized file's tensors.
     Empty for a model that came quantized.
 
     Args:

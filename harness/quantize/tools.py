@@ -8,7 +8,7 @@ _TOOLS = (
     "torch",
     "litert-torch",
     "litert-converter",
-    "ai-edge-quantizer",
+    "litert-quantizer",
     "ai-edge-litert",
     "executorch",
     "torchao",

@@ -80,7 +80,7 @@ def verify_tflm(
 
 
 def _has_constants_behind(content: bytes) -> bool:
-    """Whether a buffer's data are appended to the file; ai-edge-quantizer does that above 1 kB."""
+    """Whether a buffer's data are appended to the file; litert-quantizer does that above 1 kB."""
     root = schema.Model.GetRootAs(content, 0)
     buffers = (root.Buffers(number) for number in range(root.BuffersLength()))
     return any(buffer.Offset() > 1 and not buffer.DataLength() for buffer in buffers)

@@ -1,7 +1,7 @@
 """Operator versions: which the Edge TPU compiler accepts, and giving a file those.
 
 A version says which features of an operator a file uses; it changes no arithmetic.
-ai-edge-quantizer writes the versions of the float operators into int8 files, and the compiler then
+litert-quantizer writes the versions of the float operators into int8 files, and the compiler then
 reports "Operation version not supported".
 
 Sources: LiteRT tflite/converter/tools/versioning/op_version.cc (the version that 8-bit arithmetic

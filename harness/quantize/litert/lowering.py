@@ -1,4 +1,4 @@
-"""Lower to LiteRT: litert-torch converts to a float ``.tflite``, ai-edge-quantizer quantizes it.
+"""Lower to LiteRT: litert-torch converts to a float ``.tflite``, litert-quantizer quantizes it.
 
 The float file is cached by the model's content and shared by all recipes. Everything here runs in
 an isolated process.

@@ -1,7 +1,7 @@
 """Mends scales that a quantized `.tflite` cannot work with: biases beyond 32 bits, channels whose
 weights are all zero, constants of zeros.
 
-ai-edge-quantizer gives what holds only zeros a scale near 4e-12. A bias counts in steps of the
+litert-quantizer gives what holds only zeros a scale near 4e-12. A bias counts in steps of the
 input's scale times its channel's weight scale, so there it is clipped to 32 bits and lost, and
 XNNPACK refuses such scales. A larger weight scale costs nothing where the weights are zero, and
 little where the bias is what counts.

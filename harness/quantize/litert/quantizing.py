@@ -1,4 +1,4 @@
-"""Quantize a float ``.tflite`` with ai-edge-quantizer: min/max ranges, any of our recipes.
+"""Quantize a float ``.tflite`` with litert-quantizer: min/max ranges, any of our recipes.
 
 Everything here runs in an isolated process.
 """
@@ -61,8 +61,8 @@ def quantize(
     Args:
         samples: ``.npz`` with calibration samples, for recipes that need them.
     """
-    require_extra("litert", "ai_edge_quantizer")
-    from ai_edge_quantizer import quantizer
+    require_extra("litert", "litert_quantizer")
+    from litert_quantizer import quantizer
 
     progress("quantizing", 0, None)
     source, signature = _with_signature(converted.path.read_bytes())
@@ -98,7 +98,7 @@ def _calibrate(
     progress: Progress,
 ) -> Ranges:
     """Least and greatest value of each tensor on all batches."""
-    from ai_edge_quantizer import quantizer
+    from litert_quantizer import quantizer
 
     worker = quantizer.Quantizer(source, rules)
     ranges: Ranges = {}
@@ -184,8 +184,8 @@ def _widest(ranges: Ranges, seen: Ranges) -> Ranges:
 
 
 def _library_recipe(recipe: Recipe) -> list[dict[str, Any]]:
-    """ai-edge-quantizer's recipe for ours, min/max ranges."""
-    from ai_edge_quantizer import recipe as library
+    """litert-quantizer's recipe for ours, min/max ranges."""
+    from litert_quantizer import recipe as library
 
     base = {
         "dynamic": library.dynamic_wi8_afp32,

@@ -1,4 +1,4 @@
-"""What ai-edge-quantizer takes as it comes: masks of -inf, layers that only give zeros, NaN.
+"""What litert-quantizer takes as it comes: masks of -inf, layers that only give zeros, NaN.
 
 Everything here runs in an isolated process.
 """

@@ -11,7 +11,7 @@ _TABLES = {"EMBEDDING_LOOKUP": 1, "GATHER": 0}
 """Place of the weights of an op that only looks them up."""
 _RECURRENT = {"UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "SVDF", "RNN"}
 _PRODUCT = "BATCH_MATMUL"
-_NO_RULE = "ai-edge-quantizer has no rule that quantizes it so"
+_NO_RULE = "litert-quantizer has no rule that quantizes it so"
 _MODULE = re.compile(r"^[A-Za-z0-9]+_(.+)$")
 
 

@@ -64,7 +64,7 @@ def test_every_recipe_keeps_the_accuracy_of_the_digits(
     assert manifest.inputs[0].permutation == (0, 2, 3, 1)
     assert manifest.notes == ()
     assert (manifest.recipe, manifest.target) == (recipe, "test-litert")
-    assert manifest.tool_versions["ai-edge-quantizer"]
+    assert manifest.tool_versions["litert-quantizer"]
     assert load_artifact(artifact.path) == artifact
     if recipe.startswith("static"):
         assert not {"QUANTIZE", "DEQUANTIZE"} & operators(artifact.path).keys()
