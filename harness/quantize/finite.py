@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import ModelError
 from harness.quantize.provenance import module_path
+from harness.quantize.watching import run_watched
 
 if TYPE_CHECKING:
     import torch
@@ -52,23 +53,19 @@ def observe(
 
     spans: Spans = {}
 
-    class Watching(torch.fx.Interpreter):  # type: ignore[misc]  # torch is untyped here
-        def run_node(self, node: "torch.fx.Node") -> object:
-            made = super().run_node(node)
-            if not (isinstance(made, torch.Tensor) and made.is_floating_point() and made.numel()):
-                return made
-            low, high = float(made.min()), float(made.max())
-            known = spans.get(node.name, (low, high))
-            if math.isnan(low) and not any(
-                math.isnan(spans[one.name][0]) for one in node.all_input_nodes if one.name in spans
-            ):
-                raise ModelError(_undefined(reference, node))
-            spans[node.name] = (min(low, known[0]), max(high, known[1]))
-            return made
+    def see(node: "torch.fx.Node", made: object) -> None:
+        if not (isinstance(made, torch.Tensor) and made.is_floating_point() and made.numel()):
+            return
+        low, high = float(made.min()), float(made.max())
+        known = spans.get(node.name, (low, high))
+        if math.isnan(low) and not any(
+            math.isnan(spans[one.name][0]) for one in node.all_input_nodes if one.name in spans
+        ):
+            raise ModelError(_undefined(reference, node))
+        spans[node.name] = (min(low, known[0]), max(high, known[1]))
 
-    with torch.no_grad():
-        for batch in batches:
-            Watching(graph_module).run(*batch)
+    for batch in batches:
+        run_watched(graph_module, batch, see)
     return spans
 
 

@@ -21,14 +21,20 @@ def origin(node: "torch.fx.Node") -> str:
     return name
 
 
-def module_path(node: "torch.fx.Node") -> str:
+def module_path(node: "torch.fx.Node", *, wrapped: bool = True) -> str:
     """The innermost of the user's modules that a node belongs to, e.g. ``blocks.0.conv``; "" for
-    the outermost one, or when it is not known."""
+    the outermost one, or when it is not known.
+
+    Args:
+        wrapped: whether the user's module is a child of what was exported.
+    """
     stack = list((node.meta.get("nn_module_stack") or {}).values())
-    path = str(stack[-1][0]) if stack else ""
-    for prefix in ("L['self']", "L__self___", ".", f"{_WRAPPER}."):
+    path = str(stack[-1][0]).replace("slf.", "") if stack else ""
+    for prefix in ("L['self']", "L__self___", "."):
         path = path.removeprefix(prefix)
-    return "" if path == _WRAPPER else path
+    if not wrapped:
+        return path
+    return "" if path == _WRAPPER else path.removeprefix(f"{_WRAPPER}.")
 
 
 def module_class(node: "torch.fx.Node") -> str:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from harness.artifact import Origin
 from harness.emulator.formats.pte import Method
 from harness.quantize.provenance import module_path, origin
+from harness.quantize.watching import run_watched
 
 if TYPE_CHECKING:
     import torch
@@ -104,19 +105,15 @@ def run_every_node(
     parts: dict[str, list[Array]] = {}
     values: dict[str, Array] = {}
 
-    class Recorder(torch.fx.Interpreter):  # type: ignore[misc]  # torch is untyped here
-        def run_node(self, n: torch.fx.Node) -> Any:  # noqa: ANN401  whatever it computes
-            value = super().run_node(n)
-            if n.op == "call_function" and isinstance(value, torch.Tensor):
-                values[origin(n)] = np.atleast_1d(value.numpy().copy())
-            return value
+    def see(node: torch.fx.Node, value: object) -> None:
+        if node.op == "call_function" and isinstance(value, torch.Tensor):
+            values[origin(node)] = np.atleast_1d(value.numpy().copy())
 
-    with torch.inference_mode():
-        for batch in batches:
-            values.clear()
-            Recorder(graph).run(*batch)
-            for name, x in values.items():
-                parts.setdefault(name, []).append(x)
+    for batch in batches:
+        values.clear()
+        run_watched(graph, batch, see)
+        for name, x in values.items():
+            parts.setdefault(name, []).append(x)
     return {name: np.concatenate(column) for name, column in parts.items()}
 
 

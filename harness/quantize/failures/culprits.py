@@ -4,13 +4,15 @@ they come from, or by the first value that is not a number. Isolated only."""
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.artifact import TensorSpec
 from harness.causes import Explanation
 from harness.host.wording import innermost
 from harness.on_device.slices import invocations
+from harness.quantize.provenance import module_class, module_path
 from harness.quantize.trial import samples_for
+from harness.quantize.watching import run_watched
 from harness.sources.flat import flatten
 from harness.sources.models import load_original
 from harness.sources.npz import read_npz
@@ -71,10 +73,7 @@ def _lines(text: str) -> set[tuple[str, str]]:
 
 def place(node: "torch.fx.Node") -> str:
     """``encoder.0 (Conv1d), aten.conv1d at net.py:12 in forward``."""
-    modules = list((node.meta.get("nn_module_stack") or {}).values())
-    path, kind = modules[-1] if modules else ("", "")
-    kind = str(getattr(kind, "__qualname__", kind)).rpartition(".")[2]
-    path = re.sub(r"^L\['self'\]\.?", "", str(path)).replace("slf.", "")
+    path, kind = module_path(node, wrapped=False), module_class(node)
     frames = _FRAME.findall(node.meta.get("stack_trace") or "")
     line = innermost((file, int(line), function) for file, line, function in frames)
     where = f"module {path} ({kind})" if path else f"the model's own forward ({kind})"
@@ -97,22 +96,18 @@ def first_nan(
     module = program.module(check_guards=False)
     found: list[torch.fx.Node] = []
 
-    class Watching(torch.fx.Interpreter):  # type: ignore[misc]  # torch is untyped here
-        def run_node(self, node: torch.fx.Node) -> Any:  # noqa: ANN401
-            value = super().run_node(node)
-            if node.op == "call_function" and not found and _has_nan(value):
-                found.append(node)
-            return value
+    def see(node: torch.fx.Node, value: object) -> None:
+        if node.op == "call_function" and not found and _has_nan(value):
+            found.append(node)
 
     wild = False
-    with torch.no_grad():
-        taken = samples_for(specs, read_npz(samples))
-        for arrays in invocations(specs, taken, _MOST_BATCHES):
-            given = Watching(module).run(*map(torch.from_numpy, arrays))
-            tensors = [x for x in flatten(given).tensors.values() if x.is_floating_point()]
-            wild = wild or not all(bool(torch.isfinite(x).all()) for x in tensors)
-            if found:
-                break
+    taken = samples_for(specs, read_npz(samples))
+    for arrays in invocations(specs, taken, _MOST_BATCHES):
+        given = run_watched(module, tuple(map(torch.from_numpy, arrays)), see)
+        tensors = [x for x in flatten(given).tensors.values() if x.is_floating_point()]
+        wild = wild or not all(bool(torch.isfinite(x).all()) for x in tensors)
+        if found:
+            break
     return (found[0] if found else None), wild
 
 
