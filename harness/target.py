@@ -7,17 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy.typing as npt
-
-from harness.artifact import Artifact
 from harness.device import Device
 from harness.host.progress import Progress
 from harness.model import Model
 from harness.placement import PlacementReport
 from harness.protocol import Delegate, Result
 from harness.recipe import Recipe
+
+if TYPE_CHECKING:  # numpy with them, which a list of targets needs not
+    import numpy.typing as npt
+
+    from harness.artifact import Artifact
 
 Runtime = Literal["litert", "executorch"]
 RunnerName = Literal["python", "native"]
@@ -73,7 +75,7 @@ class Lower(Protocol):
     """Turns a model into an artifact. A module-level function: it runs in a subprocess, for
     converters crash."""
 
-    def __call__(self, request: LoweringRequest, progress: Progress) -> Artifact:
+    def __call__(self, request: LoweringRequest, progress: Progress) -> "Artifact":
         """Raise ModelError when the model, the recipe or the calibration data cannot be lowered."""
 
 
@@ -89,7 +91,7 @@ class CompileRequest:
         file: the artifact's name there.
     """
 
-    lowered: Artifact
+    lowered: "Artifact"
     target: str
     soc: str | None
     folder: Path
@@ -100,7 +102,7 @@ class Compile(Protocol):
     """Makes of a lowered artifact what the accelerator takes. A module-level function: it runs in a
     subprocess, for compilers crash."""
 
-    def __call__(self, request: CompileRequest, progress: Progress, /) -> Artifact:
+    def __call__(self, request: CompileRequest, progress: Progress, /) -> "Artifact":
         """Raise ModelError when the compiler refuses the file, UsageError when it is missing."""
 
 
@@ -136,7 +138,7 @@ class VendorEmulation:
         facts: what it says of itself, e.g. the emulated architecture.
     """
 
-    outputs: tuple[npt.NDArray[Any], ...]
+    outputs: tuple["npt.NDArray[Any]", ...]
     elapsed_ns: int
     facts: Mapping[str, str]
 
@@ -156,7 +158,7 @@ class VendorEmulator:
 
     name: str
     summary: str
-    emulate: Callable[[Path, str, tuple[npt.NDArray[Any], ...], Progress], VendorEmulation]
+    emulate: Callable[[Path, str, tuple["npt.NDArray[Any]", ...], Progress], VendorEmulation]
     relatives: Callable[[str], tuple[tuple[str, str], ...]]
 
     def has(self, profile: str) -> bool:

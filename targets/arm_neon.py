@@ -3,7 +3,6 @@
 from harness.target import Target
 from targets import executorch, litert
 from targets.runner import PYTHON
-from targets.runner.build import native_runner
 
 ARM_NEON_LITERT = Target(
     name="arm-neon-litert",
@@ -21,7 +20,7 @@ ARM_NEON_LITERT = Target(
         "not on Arm hardware"
     ),
     check=litert.CHECK,
-    native_runner=native_runner,
+    native_runner=litert.NATIVE_RUNNER,
 )
 
 ARM_NEON_EXECUTORCH = Target(

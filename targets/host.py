@@ -3,7 +3,6 @@
 from harness.target import Target
 from targets import executorch, litert
 from targets.runner import PYTHON
-from targets.runner.build import native_runner
 
 HOST_LITERT = Target(
     name="host-litert",
@@ -17,7 +16,7 @@ HOST_LITERT = Target(
     profile=litert.litert_profile,
     evidence="ai-edge-litert 2.3.0 on x86-64; other versions and machines have no profile",
     check=litert.CHECK,
-    native_runner=native_runner,
+    native_runner=litert.NATIVE_RUNNER,
 )
 
 HOST_EXECUTORCH = Target(

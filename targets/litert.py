@@ -6,6 +6,7 @@ from harness.target import ByName
 
 LOWER = ByName("harness.quantize.litert.lowering:lower_litert")
 CHECK = ByName("targets.litert_placing:check_litert")
+NATIVE_RUNNER = ByName("targets.runner.build:native_runner")
 
 RECIPES = (
     "float",

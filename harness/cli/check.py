@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from harness.cli.evaluation import (
+from harness.cli.options import (
     DataOption,
     ModelArgument,
     RecipeOption,

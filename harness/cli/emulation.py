@@ -10,7 +10,7 @@ from farm.inventory import inventory_path, load_inventory
 from farm.transports import connect
 from harness import __version__
 from harness.artifact import sha256_file
-from harness.cli.evaluation import ShapeOption
+from harness.cli.options import ShapeOption
 from harness.cli.output import (
     JsonOption,
     check_file,

@@ -9,6 +9,16 @@ from farm.desk import at_the_desk
 from farm.inventory import host_device, inventory_path, load_inventory
 from farm.transports import connect
 from harness.artifact import manifest_path, save_artifact
+from harness.cli.options import (
+    DataOption,
+    ModelArgument,
+    RecipeOption,
+    RequireFullDelegation,
+    ShapeOption,
+    SocOption,
+    TargetOption,
+    data_of,
+)
 from harness.cli.output import (
     JsonOption,
     after_result,
@@ -22,7 +32,6 @@ from harness.cli.output import (
 from harness.cli.vendor import AcceptOption
 from harness.device import NO_DEVICE, Device
 from harness.errors import UsageError
-from harness.evaluate import evaluate
 from harness.judge.limits import Limits, PlacementLimits, load_limits
 from harness.on_device.deploy import QUICK, STANDARD
 from harness.prepare import prepared
@@ -39,46 +48,6 @@ from reports.tables import nights_table, run_detail, runs_table
 from targets import get_target
 
 _PANEL = "Evaluate a model"
-
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        help="path/file.py:function (returns an nn.Module and example inputs), zoo:NAME, a .pt2, a "
-        ".tflite, or a .pte of `edgefarm quantize`. A .py and a .pt2 are code: opening one runs "
-        "what its author put there, on this machine; take them from those you trust only."
-    ),
-]
-DataOption = Annotated[
-    str | None,
-    typer.Option(
-        help="An .npz (in0, in1, …, labels, groups), a folder of images with labels.csv or a "
-        "folder for each class, or file.py:function yielding batches. Default for a zoo model: its "
-        "own data."
-    ),
-]
-TargetOption = Annotated[str, typer.Option(help="One of `edgefarm targets`.")]
-RecipeOption = Annotated[
-    str | None,
-    typer.Option(help="One of `edgefarm recipes`, or a .json file; none for a quantized .tflite."),
-]
-
-ShapeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--shape",
-        help="Size of an input that a .tflite leaves open, e.g. in0=1,224,224,3; once for each.",
-    ),
-]
-SocOption = Annotated[
-    str | None, typer.Option(help="The chip to compile for, where the target wants one.")
-]
-RequireFullDelegation = Annotated[
-    bool,
-    typer.Option(
-        "--require-full-delegation",
-        help="Fail when the accelerator or delegate leaves an op to other kernels.",
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -131,6 +100,8 @@ def run(
     Exit code 0 when the run passes, 4 when no limit fails but something looks wrong (WARN), 1 when
     the numbers or the model fail, 3 when the machine does.
     """
+    from harness.evaluate import evaluate
+
     check_folder(out)
     request = Request(
         model=model,
@@ -179,19 +150,6 @@ def _limits(path: Path | None, *, full_delegation: bool) -> Limits:
         placement = PlacementLimits(full_delegation=True)
         limits = limits.model_copy(update={"placement": placement})
     return limits
-
-
-def data_of(model: str, data: str | None) -> str:
-    """The DATA reference; a zoo model brings its own.
-
-    Raises:
-        UsageError: none was given for another model.
-    """
-    if data is not None:
-        return data
-    if model.startswith("zoo:"):
-        return model
-    raise UsageError(f"--data is missing: samples for {model}, to calibrate, try or judge it with")
 
 
 def quantize(

@@ -17,7 +17,7 @@ from farm.job import job_request
 from farm.jobs import JobStatus
 from farm.queue import JobQueue, LocalQueue
 from farm.remote import RemoteQueue
-from harness.cli.evaluation import (
+from harness.cli.options import (
     DataOption,
     ModelArgument,
     RecipeOption,
