@@ -6,7 +6,7 @@ shown.
 
 from collections import Counter
 
-from harness.judge.compare import short_name
+from harness.host.wording import short_name
 from harness.placement import PlacementReport
 from harness.protocol import OpTime
 from harness.quantize.reached import reached_line

@@ -8,6 +8,7 @@ from traceback import FrameSummary, extract_tb
 from types import TracebackType
 
 _OPENING, _CLOSING = "([{", ")]}"
+_LONGEST_NAME = 64
 _OURS = Path(__file__).resolve().parents[2]
 _LONGEST = 500
 
@@ -63,3 +64,16 @@ def _is_users(file: str) -> bool:
     if any(path.is_relative_to(_OURS / name) for name in ("harness", "targets", "farm", "reports")):
         return path.is_relative_to(_OURS / "harness" / "sources" / "zoo")
     return True
+
+
+def short_name(name: str) -> str:
+    """A tensor's name as messages and tables say it.
+
+    Converters join the names of everything they fuse with ``;``, and name each by its whole path:
+    the end of the first is kept.
+    """
+    first, *fused = name.split(";")
+    if len(first) > _LONGEST_NAME:
+        end = first[-_LONGEST_NAME:]
+        first = f"…{end[max(end.find('/'), 0) :]}"
+    return f"{first}; …" if fused else first

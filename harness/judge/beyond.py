@@ -12,7 +12,7 @@ from harness.emulator.control import weakest_of
 from harness.emulator.graph import Array, Graph
 from harness.emulator.interpreter import Emulation, Undefined, emulate
 from harness.errors import ModelError
-from harness.judge.compare import short_name
+from harness.host.wording import short_name
 from harness.records import Exactness, Promise
 
 _HELD: Mapping[Promise, str] = {

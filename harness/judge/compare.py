@@ -15,6 +15,7 @@ import numpy.typing as npt
 from harness.arithmetic.profile import ArithmeticProfile
 from harness.emulator.graph import Graph, Node
 from harness.emulator.interpreter import Emulation, Undefined, accumulator_at
+from harness.host.wording import short_name
 from harness.judge.cost import tensor_cost
 from harness.records import (
     HISTOGRAM_LIMIT,
@@ -27,7 +28,6 @@ from harness.records import (
 
 _KEPT_PROMISES = ("exact", "assumed")
 _COMPARABLE_KINDS = "biuf"
-_LONGEST_NAME = 64
 
 Array = npt.NDArray[Any]
 
@@ -259,16 +259,3 @@ def _place(one: TensorComparison) -> str:
     """Which tensor, in words."""
     node = "" if one.node is None else f" (node {one.node}, {one.op})"
     return f"tensor {short_name(one.name)!r}{node}"
-
-
-def short_name(name: str) -> str:
-    """A tensor's name as messages and tables say it.
-
-    Converters join the names of everything they fuse with ``;``, and name each by its whole path:
-    the end of the first is kept.
-    """
-    first, *fused = name.split(";")
-    if len(first) > _LONGEST_NAME:
-        end = first[-_LONGEST_NAME:]
-        first = f"…{end[max(end.find('/'), 0) :]}"
-    return f"{first}; …" if fused else first

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from harness.artifact import Finding
 from harness.errors import UsageError
 from harness.host.plain_files import read_plain
-from harness.judge.compare import short_name
+from harness.host.wording import short_name
 from harness.placement import PlacementReport, say_left
 from harness.records import Accuracy, Exactness, Latency, Outcome, Proportion, QuantizationCost
 

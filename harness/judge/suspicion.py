@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import Finding
-from harness.judge.compare import short_name
+from harness.host.wording import short_name
 from harness.judge.limits import DefaultLimits, Limits
 from harness.records import Accuracy, Proportion, TensorCost
 

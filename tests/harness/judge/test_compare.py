@@ -10,7 +10,8 @@ from harness.arithmetic.profile import ArithmeticProfile
 from harness.emulator.graph import Graph, Node, Quantization, Tensor
 from harness.emulator.interpreter import Emulation, Undefined, emulate
 from harness.emulator.profiles.litert_ref import LITERT_REF
-from harness.judge.compare import Array, compare, compare_tensor, short_name
+from harness.host.wording import short_name
+from harness.judge.compare import Array, compare, compare_tensor
 from harness.records import HISTOGRAM_LIMIT, Divergence, Exactness, Promise
 
 INTEGER_DTYPES = ("bool", "int8", "uint8", "int16", "int32", "uint32", "int64", "uint64")
