@@ -4,9 +4,8 @@ Other distributions add theirs through the entry-point group ``edgefarm.targets`
 points to a `harness.target.Target`.
 """
 
-from importlib.metadata import EntryPoint, entry_points
-
 from harness.errors import UsageError
+from harness.host.plug_ins import with_additions
 from harness.target import Target
 from targets.arm_neon import ARM_NEON_EXECUTORCH, ARM_NEON_LITERT
 from targets.edge_tpu import EDGE_TPU
@@ -35,13 +34,7 @@ def all_targets() -> dict[str, Target]:
     Raises:
         UsageError: one of those cannot be loaded, is no target, or takes a name that is in use.
     """
-    targets = dict(TARGETS)
-    for entry in entry_points(group=GROUP):
-        target = _load(entry)
-        if target.name in targets:
-            raise UsageError(f"{_origin(entry)}: the name {target.name!r} is in use already")
-        targets[target.name] = target
-    return targets
+    return with_additions(TARGETS, GROUP, Target)
 
 
 def get_target(name: str) -> Target:
@@ -56,18 +49,3 @@ def get_target(name: str) -> Target:
     if name not in targets:
         raise UsageError(f"target {name!r}: no such target; one of: {', '.join(targets)}")
     return targets[name]
-
-
-def _load(entry: EntryPoint) -> Target:
-    try:
-        target = entry.load()
-    except Exception as error:
-        raise UsageError(f"{_origin(entry)}: cannot be loaded: {error}") from error
-    if not isinstance(target, Target):
-        raise UsageError(f"{_origin(entry)}: {entry.value} is a {type(target).__name__}, no Target")
-    return target
-
-
-def _origin(entry: EntryPoint) -> str:
-    package = entry.dist.name if entry.dist else "an unnamed distribution"
-    return f"target {entry.name!r} of {package}"

@@ -95,9 +95,9 @@ def profiles(context: typer.Context, as_json: JsonOption = False) -> None:
     """List the emulator's profiles."""
     if context.invoked_subcommand is None:
         from harness.cli.vendor import vendor_profiles
-        from harness.emulator.profiles import PROFILES
+        from harness.emulator.profiles import all_profiles
 
-        rows = [{"profile": p.name, "stands for": p.summary} for p in PROFILES.values()]
+        rows = [{"profile": p.name, "stands for": p.summary} for p in all_profiles().values()]
         rows += vendor_profiles()
         print_rows("Profiles", rows, as_json=as_json)
 
