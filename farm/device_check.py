@@ -12,18 +12,14 @@ from harness.device import Connect, Device, Transport
 from harness.errors import DeviceError, HostKeyChanged, UsageError
 from harness.host.progress import Progress, no_progress
 from harness.records import Outcome
-from harness.target import Runtime, Target
-from targets import get_target
+from harness.target import Target
+from targets import TARGETS, get_target
 
 LEAST_FREE_BYTES = 256 << 20
 _TIMEOUT_S = 60.0
 _SHOWN_CHARS = 200
 _MOST_BYTES = 64 << 10
 
-_PACKAGES: dict[Runtime, tuple[str, ...]] = {
-    "litert": ("ai_edge_litert", "tflite_runtime"),
-    "executorch": ("executorch",),
-}
 _TOOLS = ("setsid", "head", "cat", "sleep", "tar", "wc", "mv", "rm", "mkdir")
 
 _ASK_SHELL = f"""
@@ -40,12 +36,12 @@ done
 """
 
 # Nothing of the folder that it happens to start in; older ones than 3.11 have no option for that.
-_ASK_PYTHON = f"""
+_ASK_PYTHON = """
 import sys
 sys.path[:] = [place for place in sys.path if place]
 import importlib.metadata, importlib.util, platform
 print("python", platform.python_version())
-for name in {[name for names in _PACKAGES.values() for name in names]}:
+for name in sys.argv[1:]:
     if importlib.util.find_spec(name):
         try:
             version = importlib.metadata.version(name.replace("_", "-"))
@@ -176,13 +172,15 @@ def _look_at_runtimes(
         remedy = "its targets need Python; install it and set python in its entry"
         yield _item("python", native, "none", remedy)
         return
-    told = _ask(transport, (device.python, "-c", _ASK_PYTHON))
+    wanted = {one.runtime: one.packages for one in (*TARGETS.values(), *targets) if one.packages}
+    asked = [name for names in wanted.values() for name in names]
+    told = _ask(transport, (device.python, "-c", _ASK_PYTHON, *asked))
     version = told.get("python", [""])[0]
     found = f"{device.python} {version or 'does not run'}"
     remedy = "install Python 3, or correct python in its entry (empty: it has none)"
     yield _item("python", bool(version), found, remedy)
     packages = told.get("package", [])
-    for runtime, names in _PACKAGES.items():
+    for runtime, names in wanted.items():
         has = [package for package in packages if package.split()[0] in names]
         if has or runtime in runtimes:
             remedy = f"install {' or '.join(names)} for {device.python} on the device"

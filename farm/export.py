@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import TensorSpec, join_whole, manifest_beside, to_device
+from harness.emulator.formats.model_file import is_lowered
 from harness.errors import UsageError
 from harness.host.cache import Cache
 from harness.host.isolate import run_isolated
@@ -22,7 +23,7 @@ from harness.prepare import open_request, prepared
 from harness.recipe import RECIPES
 from harness.request import Request
 from harness.sources.flat import flat_module, flatten
-from harness.sources.models import LOWERED_SUFFIXES, load_original, parse_model
+from harness.sources.models import load_original, parse_model
 from harness.target import Target
 
 Array = npt.NDArray[Any]
@@ -61,7 +62,7 @@ def export(
     plain = replace(target, recipes=(FLOAT.name,), socs=(), compile=None)
     request = Request(model, data, plain, FLOAT)
     made = None
-    if parse_model(model).kind in LOWERED_SUFFIXES or target.suffix != ".tflite":
+    if is_lowered(parse_model(model).kind) or target.suffix != ".tflite":
         opened, dataset = open_request(request, progress, any_recipe=True)
     else:
         ready = prepared(request, cache=cache, progress=progress)
@@ -75,7 +76,7 @@ def export(
         if own := manifest_beside(source):  # it stays here, so the samples take the file's layout
             inputs = _permuted(own.inputs, inputs)
             calibration = None if calibration is None else _permuted(own.inputs, calibration)
-    elif source.suffix in LOWERED_SUFFIXES:
+    elif is_lowered(source.suffix):
         raise UsageError(
             f"model {model}: a server takes .tflite and .pt2 files; submit the model that this "
             "was made of, or run it here with `edgefarm run`"

@@ -1,10 +1,14 @@
 """Placement: where each op of a model runs on a target, why, and what would help."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-Where = Literal["edge-tpu", "hexagon", "cpu", "none"]
-"""An accelerator, the device's CPU, or not at all."""
+Where = str
+"""The target's word for an accelerator, e.g. ``edge-tpu``; or `CPU` or `NOWHERE`."""
+
+CPU: Where = "cpu"
+"""On the device's CPU."""
+NOWHERE: Where = "none"
+"""Not at all."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class PlacementReport:
     @property
     def impossible(self) -> tuple[Placement, ...]:
         """The ops that cannot run at all."""
-        return tuple(one for one in self.placement if one.where == "none")
+        return tuple(one for one in self.placement if one.where == NOWHERE)
 
     @property
     def left_ops(self) -> tuple[Placement, ...]:

@@ -2,6 +2,7 @@
 is installed, and labels that the model or the limits do not fit."""
 
 from harness.device import NO_DEVICE, Device
+from harness.emulator.formats.model_file import is_lowered
 from harness.errors import UsageError
 from harness.host.extras import require_extra
 from harness.judge.limits import Limits
@@ -13,14 +14,8 @@ from harness.recipe import Recipe
 from harness.sources.batches import sample_count
 from harness.sources.data import parse_data
 from harness.sources.dataset import Dataset
-from harness.sources.models import LOWERED_SUFFIXES, parse_model
+from harness.sources.models import parse_model
 from harness.target import Target
-
-_CONVERTERS = {
-    "litert": ("litert", "torch", "litert_torch", "litert_quantizer"),
-    "executorch": ("executorch", "torch", "executorch", "torchao"),
-}
-"""By the target's runtime: the extra, and what of it a conversion needs."""
 
 
 def check_choices(
@@ -54,8 +49,8 @@ def check_choices(
             f"device {device.name} does not run {target.name}; "
             f"it runs: {', '.join(device.targets) or 'nothing'}"
         )
-    if kind not in LOWERED_SUFFIXES:
-        extra, *packages = _CONVERTERS[target.runtime]
+    if target.needs and not is_lowered(kind):
+        extra, *packages = target.needs
         require_extra(extra, *packages)
 
 

@@ -69,7 +69,7 @@ class Job(_Message):
     """What the runner shall do.
 
     Attributes:
-        runtime: ``litert`` or ``executorch``.
+        runtime: the target's, e.g. ``litert``.
         artifact: path of the model on the device, relative to the job folder or absolute.
         sha256: of the artifact; the runner hashes the file and refuses another.
         inputs: file names in the job folder, in the model's input order.
@@ -86,7 +86,7 @@ class Job(_Message):
     """
 
     schema_: Annotated[int, Field(alias="schema")] = PROTOCOL_SCHEMA
-    runtime: Literal["litert", "executorch"]
+    runtime: str
     artifact: str
     sha256: str
     inputs: tuple[str, ...]

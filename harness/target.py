@@ -21,8 +21,13 @@ if TYPE_CHECKING:  # numpy with them, which a list of targets needs not
 
     from harness.artifact import Artifact
 
-Runtime = Literal["litert", "executorch"]
+Runtime = str
+"""The target's word for what interprets an artifact, e.g. ``litert``."""
 RunnerName = Literal["python", "native"]
+"""Which of a target's two runners a person may ask for: `Target.runner` or
+`Target.native_runner`."""
+RunOnHost = Callable[[Path, list[Any]], list[Any]]
+"""One invocation of an artifact by its runtime on this host: the file, and its inputs."""
 
 
 @dataclass(frozen=True)
@@ -116,16 +121,18 @@ class Runner:
     """The program that runs on the device and obeys the runner protocol.
 
     Attributes:
-        name: see `RunnerName`.
+        name: the target's word for it; ``python`` where it needs the device's Python.
         files: files to put on the device, by content; the first is the program.
         argv: from (device, paths of the files on the device, job folder) to the command.
         delegate: of an accelerator, that it loads on the device; None for none.
+        remedy: what to do where the device cannot start it.
     """
 
-    name: RunnerName
+    name: str
     files: tuple[Path, ...]
     argv: Callable[[Device, tuple[str, ...], str], tuple[str, ...]]
     delegate: Delegate | None = None
+    remedy: str = "see the documents of its target"
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,6 +211,12 @@ class Target:
         vendor: the vendor's emulator, whose profiles these then are.
         native_runner: makes the runner for devices without Python, for a machine (``uname -m``);
             None when the target has none.
+        needs: the extra of edgefarm, and then the modules of it, that `lower` imports for a model
+            that is not lowered yet; empty where it needs none.
+        packages: modules of the runtime on a device with Python, any of which will do; empty where
+            it needs none.
+        trial: runs what `lower` made once, on this host, before anybody trusts it; None where the
+            runtime cannot run here.
     """
 
     name: str
@@ -224,3 +237,6 @@ class Target:
     profile_without_device: Callable[[str | None], str | None] = _no_profile
     vendor: VendorEmulator | None = None
     native_runner: Callable[[str], Runner] | None = None
+    needs: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    trial: RunOnHost | None = None

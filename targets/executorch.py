@@ -6,6 +6,9 @@ from harness.target import ByName
 
 LOWER = ByName("harness.quantize.executorch.lowering:lower_executorch")
 CHECK = ByName("targets.executorch_placing:check_executorch")
+TRIAL = ByName("harness.quantize.trial:run_executorch")
+NEEDS = ("executorch", "torch", "executorch", "torchao")
+PACKAGES = ("executorch",)
 
 RECIPES = ("float", "dynamic_wi8_afp32", "static_wi8_ai8")
 

@@ -7,6 +7,9 @@ from harness.target import ByName
 LOWER = ByName("harness.quantize.litert.lowering:lower_litert")
 CHECK = ByName("targets.litert_placing:check_litert")
 NATIVE_RUNNER = ByName("targets.runner.build:native_runner")
+TRIAL = ByName("harness.quantize.trial:run_litert")
+NEEDS = ("litert", "torch", "litert_torch", "litert_quantizer")
+PACKAGES = ("ai_edge_litert", "tflite_runtime")
 
 RECIPES = (
     "float",

@@ -23,7 +23,7 @@ from harness.cli.output import (
 from harness.cli.vendor import AcceptOption, emulate_by_vendor, vendor_target
 from harness.device import Device
 from harness.emulator.core import level
-from harness.emulator.formats.model_file import read_model, runs_on
+from harness.emulator.formats.model_file import format_of_file, read_model
 from harness.emulator.interpreter import Emulator
 from harness.emulator.profiles import get_profile
 from harness.emulator.shapes import with_batch
@@ -263,7 +263,7 @@ def _verify(
 
 def _target_for(file: Path, device: Device) -> Target:
     """The device's target that runs such a file."""
-    suffix = ".pte" if runs_on(file) == "executorch" else ".tflite"
+    suffix = format_of_file(file).suffix
     table = all_targets()
     for name in device.targets:
         if name in table and table[name].suffix == suffix:

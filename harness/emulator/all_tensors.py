@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.artifact import Artifact, Manifest, Quantization, TensorSpec
 from harness.emulator.formats import pte_all_tensors as expose_pte
 from harness.emulator.formats.model_content import read_content
-from harness.emulator.formats.model_file import is_program
+from harness.emulator.formats.model_file import PTE, TFLITE, format_of
 from harness.emulator.formats.pte import read_method
 from harness.emulator.formats.tflite import read_tflite, stored_dtype
 from harness.emulator.formats.tflite_all_tensors import expose_all_tensors, exposed_tensors
@@ -31,7 +31,7 @@ class Exposed:
 
 
 def expose(path: Path, folder: Path, *, signature: str | None = None) -> Exposed:
-    """Write the exposed form of a `.tflite` or `.pte` file into `folder`.
+    """Write the exposed form of a model file into `folder`.
 
     Args:
         path: the file; untrusted.
@@ -44,22 +44,30 @@ def expose(path: Path, folder: Path, *, signature: str | None = None) -> Exposed
     """
     where = str(path)
     content = read_content(path)
-    if is_program(content):
+    form = format_of(content)
+    if form not in (TFLITE, PTE):
+        if signature is not None:
+            raise UsageError(f"signature {signature!r}: a {form.suffix} file has none")
+        if form.expose is None:
+            raise ModelError(f"{where}: in a {form.suffix} file, tensors inside cannot be outputs")
+        graph = form.read(content, where=where).main
+        content, tensors = form.expose(content, where)
+    elif form is PTE:
         if signature is not None:
             raise UsageError(f"signature {signature!r}: a .pte file has none")
         method = read_method(content, where=where)
         graph, tensors = method.graph, expose_pte.exposed_tensors(method)
-        content, runtime = expose_pte.expose_program(method, where=where), "executorch"
+        content = expose_pte.expose_program(method, where=where)
     else:
         model = read_tflite(content, where=where)
         number = 0 if signature is None else model.entry_point(signature).graph
         graph, tensors = model.graphs[number], exposed_tensors(model.graphs[number])
-        content, runtime = expose_all_tensors(content, number=number, where=where), "litert"
+        content = expose_all_tensors(content, number=number, where=where)
     digest = hashlib.sha256(content).hexdigest()
     manifest = Manifest(
         sha256=digest,
         bytes=len(content),
-        runtime=runtime,
+        runtime=form.runtime,
         target="",
         recipe="",
         model=where,

@@ -45,10 +45,6 @@ CHUNK_BYTES = 64 << 20
 _COMMAND_TIMEOUT_S = 60.0
 _NO_SPACE = "No space left on device"
 _LOADER = "' not found (required by "  # of the dynamic linker: version `GLIBC_2.34' not found (…
-_REMEDY: dict[RunnerName, str] = {
-    "python": "install it, or name another interpreter as `python` in the device's entry",
-    "native": "LiteRT needs a newer or more complete C library than the device has",
-}
 _EXIT_NOT_EXECUTABLE = 126
 _EXIT_NOT_FOUND = 127
 
@@ -315,7 +311,7 @@ class _Session:
         limits = pull_limits(specs, slices)
         files = self.transport.pull(remote, local, limits=limits, timeout_s=self.timeout_s)
         if Path(RESULT) not in files:
-            raise no_result_error(ended, self.runner.name, self.device.name)
+            raise no_result_error(ended, self.runner, self.device.name)
         result = read_result(local, files, specs, device=self.device.name)
         if result.failure is not None:
             raise failure_error(result, result.failure, self.artifact, ended, self.device.name)
@@ -329,12 +325,12 @@ class _Session:
         )
 
 
-def no_result_error(ended: CommandResult, runner: RunnerName, device: str) -> DeviceError:
+def no_result_error(ended: CommandResult, runner: Runner, device: str) -> DeviceError:
     """The error for a runner that ended without a result."""
     status, stderr = ended.exit_status, _text(ended.stderr)
     kind: type[DeviceError] = RunnerKilled
     if status in (_EXIT_NOT_FOUND, _EXIT_NOT_EXECUTABLE) or _LOADER in stderr:
-        kind, message = RuntimeMissing, f"{ended.argv[0]} cannot be executed: {_REMEDY[runner]}"
+        kind, message = RuntimeMissing, f"{ended.argv[0]} cannot be executed: {runner.remedy}"
     elif _NO_SPACE in stderr:
         kind, message = DeviceFull, "no space left for the runner's result"
     else:
@@ -354,8 +350,10 @@ def failure_error(
         reasons = "; ".join((message, *printed))
         return RefusedOnDevice(f"{artifact.path.name}: refused on device {device}: {reasons}")
     if failure.kind == "runtime_missing":
-        package = {"litert": "ai-edge-litert"}.get(artifact.manifest.runtime, "executorch")
-        remedy = f"install {package} for the interpreter that the device's `python` names"
+        remedy = (
+            "`edgefarm device check` tells what to install for the interpreter that the device's "
+            "`python` names"
+        )
         return RuntimeMissing(f"no {artifact.manifest.runtime}: {message}; {remedy}", device=device)
     if failure.kind == "artifact":
         return ArtifactCorrupt(message, device=device)

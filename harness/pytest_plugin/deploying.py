@@ -11,7 +11,7 @@ import numpy.typing as npt
 from farm.leases import Leased
 from harness.artifact import Artifact, to_device
 from harness.device import Device
-from harness.emulator.formats.tflite import read_tflite
+from harness.emulator.formats.model_file import read_model
 from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
 from harness.errors import DeviceError, HostFull, UsageError, error_class
@@ -180,7 +180,7 @@ class Deploying:
                 raise UsageError(
                     f"no profile stands for what runs on {held.device.name}; name one: profile=…"
                 )
-            graph = read_tflite(lowered.artifact.path).main
+            graph = read_model(lowered.artifact.path).main
             specs = lowered.artifact.manifest.inputs
             whole = take_slices(specs, lowered.inputs, 0, count_slices(specs, lowered.inputs))
             return emulate(graph, get_profile(name), whole).outputs

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import Artifact, load_artifact, save_manifest
+from harness.emulator.formats.model_file import is_lowered
 from harness.errors import ModelError, UsageError
 from harness.host.cache import Cache, arrays_key, content_key
 from harness.host.isolate import run_isolated
@@ -17,7 +18,6 @@ from harness.host.progress import Progress, no_progress
 from harness.model import Model
 from harness.quantize.tools import own_sources, tool_versions
 from harness.recipe import RECIPES, Recipe
-from harness.sources.models import LOWERED_SUFFIXES
 from harness.target import LoweringRequest, Target, name_of
 
 Array = npt.NDArray[Any]
@@ -55,7 +55,7 @@ def lower(
     key = content_key(
         {
             "model": model.sha256,
-            "suffix": Path(model.resolved).suffix in LOWERED_SUFFIXES,
+            "suffix": is_lowered(Path(model.resolved).suffix),
             "recipe": asdict(replace(recipe, summary="")) if recipe else None,
             "calibration": samples.parent.name if calibrated else None,
             "lowering": name_of(target.lower),
@@ -97,11 +97,12 @@ def _lower_and_try(target: Target, request: LoweringRequest, progress: Progress)
         timeout_s=_LOWERING_TIMEOUT_S,
         progress=progress,
     )
-    if request.model.compiled or request.soc is not None:
+    if target.trial is None or request.model.compiled or request.soc is not None:
         return
     progress("running it once", 0, None)
     run_isolated(
         run_once,
+        target.trial,
         made,
         request.calibration,
         what=f"{what}: the lowered model does not run",
@@ -127,15 +128,11 @@ def check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:
 
 
 def check_suffix(target: Target, suffix: str, reference: str) -> None:
-    """Raise UsageError for a lowered file of the other runtime."""
-    if target.runtime != "litert" and suffix == ".tflite":
+    """Raise UsageError for a lowered file that the target does not run."""
+    if suffix != target.suffix and is_lowered(suffix):
         raise UsageError(
-            f"{target.name} runs {target.suffix} files, which come from PyTorch models; "
-            f"{reference} runs on targets with LiteRT"
-        )
-    if target.runtime != "executorch" and suffix == ".pte":
-        raise UsageError(
-            f"{target.name} runs {target.suffix} files; {reference} runs on targets with ExecuTorch"
+            f"{target.name} runs {target.suffix} files, or lowers PyTorch models; {reference} runs "
+            f"on targets with {suffix} files, see `edgefarm targets`"
         )
 
 

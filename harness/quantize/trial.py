@@ -14,6 +14,7 @@ from harness.errors import ModelError
 from harness.host.progress import Progress
 from harness.on_device.slices import invocations
 from harness.sources.npz import read_npz
+from harness.target import RunOnHost
 
 Array = npt.NDArray[Any]
 
@@ -23,8 +24,13 @@ REFERENCE = "reference.npz"
 _LEAST_COSINE = 0.9
 
 
-def run_once(artifact: Artifact, samples: Path, _progress: Progress) -> None:
+def run_once(run: RunOnHost, artifact: Artifact, samples: Path, _progress: Progress) -> None:
     """Run the first batch of `samples` and check shapes and dtypes. Isolated only: it may crash.
+
+    Args:
+        run: of the target, see `harness.target.Target.trial`.
+        artifact: what was lowered.
+        samples: as ``in0, in1, …``, in the model's own layout.
 
     Raises:
         ModelError: the runtime refuses the model, or the outputs are not those of the manifest.
@@ -32,7 +38,6 @@ def run_once(artifact: Artifact, samples: Path, _progress: Progress) -> None:
     manifest = artifact.manifest
     arrays = read_npz(samples)
     inputs = next(invocations(manifest.inputs, samples_for(manifest.inputs, arrays)))
-    run = run_litert if manifest.runtime == "litert" else run_executorch
     outputs = run(artifact.path, inputs)
     _check_outputs(artifact, outputs)
     reference = artifact.path.parent / REFERENCE

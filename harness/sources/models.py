@@ -17,6 +17,7 @@ import numpy as np
 
 from harness.artifact import Manifest, manifest_beside, own_shape, sha256_file
 from harness.causes import explain, in_words
+from harness.emulator.formats.model_file import FORMATS, is_lowered
 from harness.emulator.formats.tflite import read_tflite
 from harness.errors import ModelError, UsageError
 from harness.host.cache import content_key, default_cache
@@ -40,16 +41,17 @@ if TYPE_CHECKING:
     Original = tuple["torch.nn.Module", tuple[Any, ...], Mapping[str, Any]]
 
 _TIMEOUT_S = 600.0
-LOWERED_SUFFIXES = (".tflite", ".pte")
-"""Of files that are no PyTorch models."""
-_SUFFIXES = (".pt2", *LOWERED_SUFFIXES)
+_SUFFIXES = (".pt2", *(one.suffix for one in FORMATS.values()))
 COMPILED_OPS = ("edgetpu-custom-op", "DISPATCH_OP")
 """What accelerators' compilers put in place of the ops that they took."""
 
 
 def parse_model(text: str) -> Reference:
     """Parse a MODEL reference; raises UsageError naming what is expected."""
-    return parse_reference(text, what="model", suffixes=_SUFFIXES, folder=False)
+    suffixes = _SUFFIXES
+    if is_lowered(Path(text).suffix):
+        suffixes = (*_SUFFIXES, *{Path(text).suffix}.difference(_SUFFIXES))
+    return parse_reference(text, what="model", suffixes=suffixes, folder=False)
 
 
 def open_model(text: str, progress: Progress = no_progress, *, shapes: Sequence[str] = ()) -> Model:
@@ -63,7 +65,7 @@ def open_model(text: str, progress: Progress = no_progress, *, shapes: Sequence[
         ModelError: the file is broken, or the model cannot be exported.
     """
     reference = parse_model(text)
-    if reference.kind not in LOWERED_SUFFIXES:
+    if not is_lowered(reference.kind):
         require_extra("litert", "torch")
     if shapes:
         if reference.path is None or reference.kind != ".tflite":
@@ -185,9 +187,9 @@ def _load_exported(path: Path) -> "Original":
 
 def _describe(text: str, reference: Reference, _progress: Progress) -> Model:
     """Isolated only."""
-    if reference.kind in LOWERED_SUFFIXES and reference.path is not None:
+    if reference.path is not None and is_lowered(reference.kind):
         own = manifest_beside(reference.path)
-        if reference.kind == ".pte":
+        if reference.kind != ".tflite":
             return _described_by(own, text, reference.path)
         described = _describe_tflite(text, reference.path)
         return described if own is None else _in_own_layout(described, own)
@@ -294,13 +296,13 @@ def _in_own_layout(model: Model, own: Manifest) -> Model:
 
 
 def _described_by(own: Manifest | None, text: str, path: Path) -> Model:
-    """A ``.pte``: what its integers mean is in its manifest alone."""
+    """A file other than ``.tflite``: what its integers mean is in its manifest alone."""
     if own is None:
         raise UsageError(
             f"model {text!r}: {path.name}.json is not beside it, or is another file's; only that "
             "manifest says how samples become the program's integers. Keep the two files that "
-            "`edgefarm quantize` wrote together; for a .pte of another origin, `edgefarm verify` "
-            "and `edgefarm emulate` take the integers themselves"
+            f"`edgefarm quantize` wrote together; for a {path.suffix} of another origin, `edgefarm "
+            "verify` and `edgefarm emulate` take the integers themselves"
         )
     inputs = tuple(ModelInput(x.shape, x.dtype, x.quantization is not None) for x in own.inputs)
     outputs = tuple(

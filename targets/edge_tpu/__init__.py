@@ -40,6 +40,9 @@ EDGE_TPU = Target(
     suffix=".tflite",
     recipes=("static_wi8_ai8", "static_wi8_ai8_per_tensor"),
     lower=litert.LOWER,
+    needs=litert.NEEDS,
+    packages=litert.PACKAGES,
+    trial=litert.TRIAL,
     runner=python_runner(Delegate(library=LIBRARY)),
     profile=_profile,
     evidence=(

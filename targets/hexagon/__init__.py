@@ -7,7 +7,7 @@ from harness.device import Device
 from harness.errors import UsageError
 from harness.protocol import Delegate, Result
 from harness.target import ByName, Target, VendorEmulator
-from targets import litert
+from targets import executorch, litert
 from targets.hexagon.sdk import qairt_version
 from targets.hexagon.socs import SOCS, relatives
 from targets.runner import PYTHON, npu_runner
@@ -44,6 +44,9 @@ HEXAGON_LITERT = Target(
     suffix=".tflite",
     recipes=("static_wi8_ai8", "static_wi8_ai8_per_tensor"),
     lower=litert.LOWER,
+    needs=litert.NEEDS,
+    packages=litert.PACKAGES,
+    trial=litert.TRIAL,
     runner=npu_runner(Delegate(library=DISPATCH), "qairt"),
     profile=_profile,
     evidence=(
@@ -73,6 +76,8 @@ HEXAGON_EXECUTORCH = Target(
     suffix=".pte",
     recipes=("static_wi8_ai8",),
     lower=ByName("targets.hexagon.executorch:lower_qnn"),
+    needs=executorch.NEEDS,
+    packages=executorch.PACKAGES,
     runner=PYTHON,
     profile=_profile,
     evidence=(

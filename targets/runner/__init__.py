@@ -8,6 +8,7 @@ from harness.protocol import Delegate
 from harness.target import Runner
 
 _HERE = Path(__file__).parent
+_REMEDY = "install it, or name another interpreter as `python` in the device's entry"
 
 
 def _python_argv(device: Device, files: tuple[str, ...], job: str) -> tuple[str, ...]:
@@ -23,7 +24,7 @@ def _python_argv(device: Device, files: tuple[str, ...], job: str) -> tuple[str,
 
 def python_runner(delegate: Delegate | None = None) -> Runner:
     """The runner for devices with Python, loading a delegate where one is named."""
-    return Runner("python", (_HERE / "edgefarm_runner.py",), _python_argv, delegate)
+    return Runner("python", (_HERE / "edgefarm_runner.py",), _python_argv, delegate, _REMEDY)
 
 
 PYTHON = python_runner()
@@ -50,4 +51,4 @@ def npu_runner(delegate: Delegate, tag: str) -> Runner:
         return ("env", *search, python, isolated, program, files[1], folder)
 
     files = (_HERE / "edgefarm_npu.py", _HERE / "edgefarm_runner.py")
-    return Runner("python", files, argv, delegate)
+    return Runner("python", files, argv, delegate, _REMEDY)

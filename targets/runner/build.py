@@ -20,6 +20,7 @@ from harness.host.scratch import scratch_folder
 from harness.target import Runner
 
 NATIVE = Path(__file__).parent / "native"
+_REMEDY = "LiteRT needs a newer or more complete C library than the device has"
 CROSS_PRESETS = {"aarch64": "aarch64-linux-gnu-g++"}
 
 ANDROID_VARIABLE = "EDGEFARM_ANDROID_RUNTIME"
@@ -50,7 +51,7 @@ def native_runner(machine: str) -> Runner:
         program, library = paths
         return (program, library, litert, job)
 
-    return Runner("native", files, argv)
+    return Runner("native", files, argv, remedy=_REMEDY)
 
 
 def android_files(machine: str) -> tuple[tuple[Path, Path], str]:

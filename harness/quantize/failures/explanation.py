@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.causes import explain, in_words
+from harness.emulator.formats.model_file import is_lowered
 from harness.errors import HarnessError, ModelError
 from harness.host.isolate import run_isolated
 from harness.host.progress import Progress, no_progress
@@ -13,7 +14,7 @@ from harness.model import Model
 from harness.quantize.failures.alone import failing_alone
 from harness.quantize.failures.culprits import exported, first_nan, place, suspects
 from harness.sources.batches import model_specs
-from harness.sources.models import LOWERED_SUFFIXES, parse_model
+from harness.sources.models import parse_model
 from harness.target import Runtime
 
 _TIMEOUT_S = 300.0
@@ -59,7 +60,7 @@ def explained(
     text = error.raw if explain(error.raw) else _with_log(error)
     known = explain(text)
     found = Diagnosis()
-    if not model.resolved.endswith(LOWERED_SUFFIXES):
+    if not is_lowered(Path(model.resolved).suffix):
         progress("looking for the cause", 0, None)
         found = _looked_for(error, model, text, samples)
         nothing = known is None and not (found.places or found.nan or found.wild)

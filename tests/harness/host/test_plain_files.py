@@ -16,7 +16,7 @@ from farm.nightly.plan import load_plan
 from farm.toml_file import read_text
 from harness.artifact import load_artifact, sha256_file
 from harness.emulator.formats.model_content import read_content
-from harness.emulator.formats.model_file import runs_on
+from harness.emulator.formats.model_file import format_of_file
 from harness.errors import HarnessError, UsageError
 from harness.host.plain_files import open_plain, read_plain
 from harness.judge.limits import load_limits
@@ -63,7 +63,7 @@ READERS: list[tuple[str, Callable[[Path], object]]] = [
     ("m.tflite", lambda path: parse_model(str(path))),
     ("m.pt2", lambda path: parse_model(str(path))),
     ("net.py", lambda path: parse_model(f"{path}:model")),
-    ("m.tflite", runs_on),
+    ("m.tflite", format_of_file),
     ("m.pte", read_content),
     ("data.npz", lambda path: parse_data(str(path))),
     ("data.npz", read_npz),

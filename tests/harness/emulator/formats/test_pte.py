@@ -16,7 +16,7 @@ from harness.emulator.formats.flatbuffer_front import (
     old_tables,
     put_in_front,
 )
-from harness.emulator.formats.model_file import read_model, runs_on
+from harness.emulator.formats.model_file import format_of_file, read_model
 from harness.emulator.formats.pte import ProgramFile, read_method
 from harness.emulator.graph import Graph
 from harness.emulator.interpreter import emulate
@@ -45,7 +45,7 @@ def test_the_golden_program_gives_what_executorch_gave() -> None:
 
 def test_the_graph_is_what_the_payload_says() -> None:
     graph = read(PROGRAM)
-    assert runs_on(GOLDEN.with_suffix(".pte")) == "executorch"
+    assert format_of_file(GOLDEN.with_suffix(".pte")).runtime == "executorch"
     ops = [node.op for node in graph.nodes]
     assert ops.count("DEPTHWISE_CONV_2D") == 2
     assert {"CONV_2D", "ADD", "CONCATENATION", "MAX_POOL_2D", "MEAN", "FULLY_CONNECTED"} < {*ops}

@@ -11,7 +11,7 @@ from harness.host.cache import Cache
 from harness.host.progress import no_progress
 from harness.model import Model
 from harness.quantize import check_recipe, lower
-from harness.quantize.trial import REFERENCE, run_once
+from harness.quantize.trial import REFERENCE, run_executorch, run_once
 from harness.recipe import RECIPES, Recipe
 from harness.sources.models import open_model
 from harness.sources.split import Split
@@ -55,11 +55,11 @@ def test_a_program_that_is_wrong_is_refused(
     np.savez(samples, in0=digits_data.calibration[0])
     reference = artifact.path.parent / REFERENCE
     right = np.load(reference)["out0"]
-    run_once(artifact, samples, no_progress)
+    run_once(run_executorch, artifact, samples, no_progress)
     np.savez(reference, out0=-right)
     try:
         with pytest.raises(ModelError, match=r"digits-cnn, recipe static_wi8_ai8 .*cosine -1"):
-            run_once(artifact, samples, no_progress)
+            run_once(run_executorch, artifact, samples, no_progress)
     finally:
         np.savez(reference, out0=right)
 
@@ -91,7 +91,7 @@ def test_a_program_that_was_made_before_is_taken_with_its_manifest(
     assert taken.manifest.inputs == made.manifest.inputs
     assert (taken.manifest.recipe, taken.manifest.model) == (recipe.name, str(kept.path))
 
-    with pytest.raises(UsageError, match="runs on targets with ExecuTorch"):
+    with pytest.raises(UsageError, match=r"runs on targets with \.pte files"):
         check_recipe(LITERT, again, None)
     manifest_path(kept.path).unlink()
     with pytest.raises(UsageError, match=r"model\.pte\.json is not beside it.*`edgefarm verify`"):
