@@ -44,4 +44,5 @@ ARM_NEON_EXECUTORCH = Target(
         "there by `edgefarm device provision`; not on Arm hardware"
     ),
     check=executorch.CHECK,
+    native_runner=executorch.NATIVE_RUNNER,
 )

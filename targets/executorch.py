@@ -9,6 +9,7 @@ CHECK = ByName("targets.executorch_placing:check_executorch")
 TRIAL = ByName("harness.quantize.trial:run_executorch")
 NEEDS = ("executorch", "torch", "executorch", "torchao")
 PACKAGES = ("executorch",)
+NATIVE_RUNNER = ByName("targets.runner.build_executorch:native_executorch")
 
 RECIPES = ("float", "dynamic_wi8_afp32", "static_wi8_ai8")
 

@@ -37,4 +37,5 @@ HOST_EXECUTORCH = Target(
     profile=executorch.executorch_profile,
     evidence="executorch 1.4.1 on x86-64; other versions and machines have no profile",
     check=executorch.CHECK,
+    native_runner=executorch.NATIVE_RUNNER,
 )

@@ -1,4 +1,4 @@
-"""The native runner's files: the program, compiled on first use, and LiteRT's library."""
+"""The native runner's files: the program, compiled on first use, and the runtime's libraries."""
 
 import os
 import platform
@@ -47,9 +47,21 @@ def native_runner(machine: str) -> Runner:
         litert = version("ai-edge-litert")
         files = (build_program(machine, cache), fetch_library(machine, litert, cache))
 
+    return runner_of("litert", litert, files)
+
+
+def runner_of(runtime: str, version: str, files: tuple[Path, ...]) -> Runner:
+    """The native runner with a runtime.
+
+    Args:
+        runtime: as `harness.protocol.Job` names it.
+        version: of the runtime, which its libraries do not tell.
+        files: the program, then the libraries in the order of loading.
+    """
+
     def argv(_device: Device, paths: tuple[str, ...], job: str) -> tuple[str, ...]:
-        program, library = paths
-        return (program, library, litert, job)
+        program, *libraries = paths
+        return (program, runtime, version, *libraries, job)
 
     return Runner("native", files, argv, remedy=_REMEDY)
 
@@ -77,10 +89,26 @@ def android_files(machine: str) -> tuple[tuple[Path, Path], str]:
 
 def build_program(machine: str, cache: Cache) -> Path:
     """The compiled program for a machine."""
+    return compiled(machine, cache, _PROGRAM)
+
+
+def compiled(machine: str, cache: Cache, product: str, *settings: str, of: str = "") -> Path:
+    """What CMake builds of the native runner's sources for a machine.
+
+    Args:
+        machine: ``uname -m``.
+        cache: where it is kept.
+        product: the file that is built.
+        settings: ``-D…`` of CMake; where they lead follows from machine, `product` and `of`.
+        of: version of what the product is compiled against.
+    """
     sources = sorted(path for path in NATIVE.glob("src/*") if path.is_file())
     sources += [NATIVE / "CMakeLists.txt", NATIVE / "CMakePresets.json"]
-    key = content_key({"machine": machine} | {path.name: sha256_file(path) for path in sources})
-    stored = cache.entry("native-runner", key) / _PROGRAM
+    key = content_key(
+        {"machine": machine, "product": product, "of": of}
+        | {path.name: sha256_file(path) for path in sources}
+    )
+    stored = cache.entry("native-runner", key) / product
     if not stored.exists():
         preset = _preset(machine)
         with (
@@ -88,13 +116,18 @@ def build_program(machine: str, cache: Cache) -> Path:
             scratch_folder() as build,
         ):
             configure = ("cmake", f"--preset={preset}", "-S", str(NATIVE), "-B", str(build))
-            _run(configure, f"configuring the native runner for {machine}")
-            _run(
-                ("cmake", "--build", str(build), "--parallel"),
+            run_step((*configure, *settings), f"configuring the native runner for {machine}")
+            run_step(
+                ("cmake", "--build", str(build), "--parallel", "--target", _target_of(product)),
                 f"compiling the native runner for {machine}",
             )
-            shutil.copy2(build / _PROGRAM, folder)
+            shutil.copy2(build / product, folder)
     return stored
+
+
+def _target_of(product: str) -> str:
+    """CMake's name of what builds a file."""
+    return product.removeprefix("lib").removesuffix(".so")
 
 
 def fetch_library(machine: str, litert: str, cache: Cache) -> Path:
@@ -112,7 +145,7 @@ def fetch_library(machine: str, litert: str, cache: Cache) -> Path:
 
 def _unpack_library(machine: str, litert: str, folder: Path) -> None:
     with scratch_folder() as wheels:
-        _run(
+        run_step(
             (
                 *(sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-deps"),
                 *("--disable-pip-version-check", "--only-binary=:all:", f"--dest={wheels}"),
@@ -148,7 +181,8 @@ def _preset(machine: str) -> str:
     return preset
 
 
-def _run(argv: tuple[str, ...], what: str) -> None:
+def run_step(argv: tuple[str, ...], what: str) -> None:
+    """Run a tool that must succeed; UsageError with its words where it does not."""
     done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     if done.returncode != 0:
         if full := full_by_words(done.stderr):

@@ -200,10 +200,13 @@ class ExecuTorch:
             import torch
 
             # Not `portable_lib` around it: that imports the exporter too, four seconds on a desk.
-            from executorch.extension.pybindings import _portable_lib
+            try:
+                from executorch.extension.pybindings import _C
+            except ImportError:  # before 1.5
+                from executorch.extension.pybindings import _portable_lib as _C
         except ImportError as error:
             raise JobError("runtime_missing", f"executorch: {error}") from error
-        self.torch, self.library = torch, _portable_lib
+        self.torch, self.library = torch, _C
         self.name, self.version = "executorch", package_version("executorch")
 
     def load(

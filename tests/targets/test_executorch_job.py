@@ -1,5 +1,6 @@
-"""ExecuTorch through the Python runner: a .pte exported here, run by the runner as a program."""
+"""ExecuTorch through both runners: a .pte exported here, run by the runner as a program."""
 
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,32 @@ import numpy as np
 import pytest
 
 from harness.artifact import sha256_file
+from harness.device import Device
+from harness.errors import UsageError
 from harness.protocol import Job
 from targets.runner import PYTHON
+from targets.runner.build_executorch import native_executorch
 from tests.targets.jobs import failure, outputs, run
 
 pytestmark = pytest.mark.slow
 
-ARGV = (sys.executable, "-I", str(PYTHON.files[0]))
 SAMPLES = 3
+HERE = Device("here", "local")
+
+
+@pytest.fixture(scope="module", params=["python", "native"])
+def argv(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    if request.param == "python":
+        return (sys.executable, "-I", str(PYTHON.files[0]))
+    return native()
+
+
+def native() -> tuple[str, ...]:
+    try:
+        runner = native_executorch(platform.machine())
+    except UsageError as error:
+        pytest.skip(str(error))
+    return runner.argv(HERE, tuple(str(path) for path in runner.files), "")[:-1]
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +99,9 @@ X = np.ones((SAMPLES, 3, 5, 5), np.float32) * np.arange(SAMPLES, dtype=np.float3
 Y = np.arange(2 * SAMPLES, dtype=np.float32).reshape(SAMPLES, 2)
 
 
-def test_every_sample_runs(program: bytes, tmp_path: Path) -> None:
+def test_every_sample_runs(argv: tuple[str, ...], program: bytes, tmp_path: Path) -> None:
     folder = make_job(tmp_path / "job", program, X, Y)
-    result = run(ARGV, folder)
+    result = run(argv, folder)
     first, second = outputs(folder, result)
     # 27 weights of one half on a constant image
     np.testing.assert_array_equal(
@@ -94,15 +113,19 @@ def test_every_sample_runs(program: bytes, tmp_path: Path) -> None:
     assert (len(result.warmup_ns), len(result.latency_ns)) == (1, 2)
 
 
-def test_what_does_not_fit_is_the_models_failure(program: bytes, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_the_models_failure(
+    argv: tuple[str, ...], program: bytes, tmp_path: Path
+) -> None:
     folder = make_job(tmp_path / "dtype", program, X.astype(np.float64), Y)
-    assert failure(ARGV, folder)[0] == "model"
+    assert failure(argv, folder)[0] == "model"
     folder = make_job(tmp_path / "cut", program[: len(program) // 2], X, Y)
-    assert failure(ARGV, folder)[0] == "model"
+    assert failure(argv, folder)[0] == "model"
 
 
-def test_inputs_are_set_before_every_timed_invocation(lookup: bytes, tmp_path: Path) -> None:
+def test_inputs_are_set_before_every_timed_invocation(
+    argv: tuple[str, ...], lookup: bytes, tmp_path: Path
+) -> None:
     """Their memory is used again: a second invocation alone would look up what the first left."""
-    result = run(ARGV, make_job(tmp_path / "job", lookup, np.full((2, 5), 7, np.int64)))
+    result = run(argv, make_job(tmp_path / "job", lookup, np.full((2, 5), 7, np.int64)))
     assert result.failure is None, result.failure
     assert (len(result.warmup_ns), len(result.latency_ns)) == (1, 2)

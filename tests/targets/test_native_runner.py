@@ -177,15 +177,15 @@ def test_a_short_input_file_is_refused(argv: tuple[str, ...], tmp_path: Path) ->
 
 
 def test_what_it_cannot_run_it_refuses(argv: tuple[str, ...], tmp_path: Path) -> None:
-    for number, fields in enumerate(({"kernels": "reference"}, {"runtime": "executorch"})):
+    jobs = {"xnnpack and builtin": {"kernels": "reference"}, "litert": {"runtime": "executorch"}}
+    for number, (words, fields) in enumerate(jobs.items()):
         kind, message = failure(argv, make_job(tmp_path / str(number), conv(1), **fields))
         assert kind == "runtime_missing"
-        assert "xnnpack and builtin" in message
+        assert words in message
 
 
 def test_a_library_that_cannot_be_opened_is_named(argv: tuple[str, ...], tmp_path: Path) -> None:
-    program, _, version = argv
-    other = (program, str(tmp_path / "libLiteRt.so"), version)
+    other = (*argv[:-1], str(tmp_path / "libLiteRt.so"))
     kind, message = failure(other, make_job(tmp_path / "job", conv(1)))
     assert kind == "runtime_missing"
     assert "libLiteRt.so" in message

@@ -1,20 +1,25 @@
-// The native runner: `edgefarm-runner LIBRARY VERSION JOBDIR` obeys harness/protocol.py.
+// The native runner: `edgefarm-runner RUNTIME VERSION LIBRARY… JOBDIR` obeys harness/protocol.py.
 //
-// LIBRARY is the path of libLiteRt.so, VERSION what the host knows it to be (the library does not
-// tell). Whatever the runner can name becomes `failure` in out/result.json, with exit status 0;
+// RUNTIME is `litert` or `executorch`, the libraries are what it consists of, in the order of
+// loading, VERSION is what the host knows it to be (the libraries do not tell). Whatever the runner can name becomes `failure` in out/result.json, with exit status 0;
 // only a crash or a kill leaves no result.
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "engine.h"
+#include "executorch_engine.h"
 #include "files.h"
 #include "job.h"
 #include "litert_api.h"
+#include "litert_engine.h"
 #include "machine.h"
 #include "npy.h"
 #include "sha256.h"
@@ -78,26 +83,52 @@ void set_slice(Engine& engine, const std::vector<NpyInput>& arrays, size_t numbe
   }
 }
 
+// An output of all slices in one file.
+class OutputFile {
+ public:
+  OutputFile(const std::string& path, const ArrayType& type, size_t slices)
+      : type_(type), file_(path, whole(type, slices)) {}
+
+  void append(const Array& array) {
+    if (array.type.descr != type_.descr || array.type.shape != type_.shape) {
+      throw JobError("model", "an output changed its shape: " + describe(type_) + ", then " +
+                                  describe(array.type) +
+                                  ": sizes that depend on the data cannot be joined over "
+                                  "invocations");
+    }
+    file_.append(array.bytes.data(), array.bytes.size());
+  }
+
+  void close() { file_.close(); }
+
+ private:
+  static ArrayType whole(ArrayType type, size_t slices) {
+    if (type.shape.empty()) type.shape.push_back(1);
+    type.shape[0] *= slices;
+    return type;
+  }
+
+  const ArrayType type_;
+  NpyOutput file_;
+};
+
 json write_outputs(Engine& engine, const std::vector<NpyInput>& arrays, size_t slices,
                    const std::string& folder) {
-  std::vector<NpyOutput> files;
+  std::vector<OutputFile> files;
   json names = json::array();
-  for (const ArrayType& type : engine.outputs()) {
-    names.push_back("out" + std::to_string(files.size()) + ".npy");
-    ArrayType whole = type;
-    if (whole.shape.empty()) whole.shape.push_back(1);
-    whole.shape[0] *= slices;
-    files.emplace_back(folder + "/" + names.back().get<std::string>(), whole);
-  }
   for (size_t number = 0; number < slices; ++number) {
     set_slice(engine, arrays, number);
     engine.invoke();
-    for (size_t i = 0; i < files.size(); ++i) {
-      const std::vector<uint8_t> bytes = engine.output(i);
-      files[i].append(bytes.data(), bytes.size());
+    for (size_t i = 0; i < engine.output_count(); ++i) {
+      const Array array = engine.output(i);
+      if (files.size() == i) {
+        names.push_back("out" + std::to_string(i) + ".npy");
+        files.emplace_back(folder + "/" + names.back().get<std::string>(), array.type, slices);
+      }
+      files[i].append(array);
     }
   }
-  for (NpyOutput& file : files) file.close();
+  for (OutputFile& file : files) file.close();
   return names;
 }
 
@@ -124,69 +155,26 @@ void measure(Engine& engine, const Job& job, const std::vector<NpyInput>& arrays
   result["latency_ns"] = samples;
 }
 
-// On a model of its own: profiling slows the timed runs down even while it is stopped.
-void add_profile(const litert::Api& api, const std::string& artifact, const Job& job,
-                 const std::vector<NpyInput>& arrays, json& result) {
-  Engine engine(api, artifact, job.kernels, job.threads, true);
-  const Profile profile =
-      engine.profile(job.profiled_runs, [&] { set_slice(engine, arrays, 0); });
-  result["delegated"] = profile.delegated;
-  result["op_times"] = json::array();
-  for (const OpTime& op : profile.ops) {
-    result["op_times"].push_back({{"node", op.node ? json(*op.node) : json()},
-                                  {"op", op.op},
-                                  {"total_ns", op.total_ns},
-                                  {"runs", op.runs}});
-  }
-}
+// The runtime that this process serves, its libraries loaded.
+struct Runtime {
+  std::string name;
+  std::vector<std::string> libraries;
+};
 
-void do_job(const std::string& library, const std::string& folder, json& result) {
-  const Job job = read_job(folder + "/job.json");
-  if (job.runtime != "litert" || job.kernels == "reference") {
-    throw JobError("runtime_missing", "the native runner has LiteRT's xnnpack and builtin kernels");
-  }
-  result["kernels"] = job.kernels;
-  const bool absolute = job.artifact.rfind('/', 0) == 0;
-  const std::string artifact = absolute ? job.artifact : folder + "/" + job.artifact;
-  const std::string digest = sha256_file(artifact);
-  if (digest != job.sha256) {
-    throw JobError("artifact", artifact + ": sha256 is " + digest + ", the job says " + job.sha256);
-  }
-  const litert::Api api = litert::open_api(library);
-  std::vector<NpyInput> arrays;
-  for (const std::string& name : job.inputs) arrays.emplace_back(folder + "/" + name);
-  const int64_t start = now_ns();
-  Engine engine(api, artifact, job.kernels, job.threads, false);
-  result["load_ns"] = now_ns() - start;
-  const size_t slices = count_slices(arrays, engine.inputs());
-  if (job.outputs) result["outputs"] = write_outputs(engine, arrays, slices, folder + "/out");
-  measure(engine, job, arrays, result);
-  result["peak_rss_bytes"] = peak_rss_bytes();
-  if (job.profiled_runs > 0) add_profile(api, artifact, job, arrays, result);
-}
+// What ends a job early; see `end_early`.
+struct Ending {
+  std::string folder;
+  json result;
+};
+Ending ending;
 
 void remove_outputs(const std::string& folder) {
   for (int i = 0; std::remove((folder + "/out" + std::to_string(i) + ".npy").c_str()) == 0; ++i) {
   }
 }
 
-int run(const std::string& library, const std::string& version, const std::string& folder) {
-  json result = describe_cpu();
-  result.update({{"schema", kSchema},
-                 {"runner", "native 1"},
-                 {"runtime", "libLiteRt"},
-                 {"runtime_version", version}});
-  try {
-    do_job(library, folder, result);
-  } catch (const JobError& error) {
-    remove_outputs(folder + "/out");  // room for result.json on a full disk
-    result["outputs"] = json::array();
-    result["failure"] = {{"kind", error.kind}, {"message", error.what()}};
-  } catch (const std::exception& error) {
-    remove_outputs(folder + "/out");
-    result["outputs"] = json::array();
-    result["failure"] = {{"kind", "internal"}, {"message", error.what()}};
-  }
+// Writes the result; the exit status.
+int finish(const std::string& folder, const json& result) {
   try {
     write_atomically(folder + "/out/result.json",
                      result.dump(-1, ' ', false, json::error_handler_t::replace));
@@ -197,13 +185,110 @@ int run(const std::string& library, const std::string& version, const std::strin
   return 0;
 }
 
+void add_failure(const std::string& folder, json& result, const std::string& kind,
+                 const std::string& message) {
+  remove_outputs(folder + "/out");  // room for result.json on a full disk
+  result["outputs"] = json::array();
+  result["failure"] = {{"kind", kind}, {"message", message}};
+}
+
+// Where the runtime would abort, because a check of its own failed: a result, and no more.
+void end_early(const char* message) {
+  add_failure(ending.folder, ending.result, "model",
+              std::string("the runtime gave up: ") + message);
+  _exit(finish(ending.folder, ending.result));
+}
+
+// Makes engines of one artifact. The libraries are opened once, before the clock starts.
+std::function<std::unique_ptr<Engine>(bool profiling)> engines(const Runtime& runtime,
+                                                               const std::string& artifact,
+                                                               const Job& job) {
+  if (runtime.name == "executorch") {
+    const EdgefarmExecuTorch& api = open_executorch(runtime.libraries);
+    return [&api, artifact, job](bool profiling) {
+      return std::make_unique<ExecuTorchEngine>(api, artifact, job.threads, profiling, end_early);
+    };
+  }
+  const litert::Api api = litert::open_api(runtime.libraries.at(0));
+  return [api, artifact, job](bool profiling) {
+    return std::make_unique<LiteRtEngine>(api, artifact, job.kernels, job.threads, profiling);
+  };
+}
+
+// On a model of its own: profiling slows the timed runs down even while it is stopped.
+void add_profile(Engine& engine, const Job& job, const std::vector<NpyInput>& arrays,
+                 json& result) {
+  const Profile profile =
+      engine.profile(job.profiled_runs, [&] { set_slice(engine, arrays, 0); });
+  if (profile.delegated) result["delegated"] = *profile.delegated;
+  result["op_times"] = json::array();
+  for (const OpTime& op : profile.ops) {
+    result["op_times"].push_back({{"node", op.node ? json(*op.node) : json()},
+                                  {"op", op.op},
+                                  {"total_ns", op.total_ns},
+                                  {"runs", op.runs}});
+  }
+}
+
+void check_runtime(const Runtime& runtime, const Job& job) {
+  if (job.runtime != runtime.name) {
+    throw JobError("runtime_missing",
+                   "this runner was started for " + runtime.name + ", the job is for " +
+                       job.runtime);
+  }
+  if (job.runtime == "litert" && job.kernels == "reference") {
+    throw JobError("runtime_missing", "the native runner has LiteRT's xnnpack and builtin kernels");
+  }
+}
+
+void do_job(const Runtime& runtime, const std::string& folder, json& result) {
+  const Job job = read_job(folder + "/job.json");
+  check_runtime(runtime, job);
+  if (job.runtime == "litert") result["kernels"] = job.kernels;
+  const bool absolute = job.artifact.rfind('/', 0) == 0;
+  const std::string artifact = absolute ? job.artifact : folder + "/" + job.artifact;
+  const std::string digest = sha256_file(artifact);
+  if (digest != job.sha256) {
+    throw JobError("artifact", artifact + ": sha256 is " + digest + ", the job says " + job.sha256);
+  }
+  ending = {folder, result};
+  const auto open_engine = engines(runtime, artifact, job);
+  std::vector<NpyInput> arrays;
+  for (const std::string& name : job.inputs) arrays.emplace_back(folder + "/" + name);
+  const int64_t start = now_ns();
+  const std::unique_ptr<Engine> engine = open_engine(false);
+  result["load_ns"] = now_ns() - start;
+  const size_t slices = count_slices(arrays, engine->inputs());
+  if (job.outputs) result["outputs"] = write_outputs(*engine, arrays, slices, folder + "/out");
+  measure(*engine, job, arrays, result);
+  result["peak_rss_bytes"] = peak_rss_bytes();
+  if (job.profiled_runs > 0) add_profile(*open_engine(true), job, arrays, result);
+}
+
+int run(const Runtime& runtime, const std::string& version, const std::string& folder) {
+  json result = describe_cpu();
+  result.update({{"schema", kSchema},
+                 {"runner", "native 1"},
+                 {"runtime", runtime.name == "litert" ? "libLiteRt" : runtime.name},
+                 {"runtime_version", version}});
+  try {
+    do_job(runtime, folder, result);
+  } catch (const JobError& error) {
+    add_failure(folder, result, error.kind, error.what());
+  } catch (const std::exception& error) {
+    add_failure(folder, result, "internal", error.what());
+  }
+  return finish(folder, result);
+}
+
 }  // namespace
 }  // namespace edgefarm
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: %s LIBRARY VERSION JOBDIR\n", argv[0]);
+  const std::string name = argc > 1 ? argv[1] : "";
+  if (argc < 5 || (name != "litert" && name != "executorch")) {
+    std::fprintf(stderr, "usage: %s litert|executorch VERSION LIBRARY... JOBDIR\n", argv[0]);
     return 2;
   }
-  return edgefarm::run(argv[1], argv[2], argv[3]);
+  return edgefarm::run({name, {argv + 3, argv + argc - 1}}, argv[2], argv[argc - 1]);
 }

@@ -1,4 +1,4 @@
-#include "engine.h"
+#include "litert_engine.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -71,8 +71,8 @@ class Profiler {
 
 }  // namespace
 
-Engine::Engine(const Api& api, const std::string& artifact, const std::string& kernels, int threads,
-               bool profiling)
+LiteRtEngine::LiteRtEngine(const Api& api, const std::string& artifact,
+                           const std::string& kernels, int threads, bool profiling)
     : api_(api),
       environment_(nullptr, api.DestroyEnvironment),
       model_(nullptr, api.DestroyModel),
@@ -97,14 +97,14 @@ Engine::Engine(const Api& api, const std::string& artifact, const std::string& k
   make_outputs();
 }
 
-void Engine::add_options(OptionsT* options, const char* identifier, const std::string& text) {
+void LiteRtEngine::add_options(OptionsT* options, const char* identifier, const std::string& text) {
   OpaqueOptionsT* opaque = nullptr;
   check(api_.CreateOpaqueOptions(identifier, strdup(text.c_str()), std::free, &opaque),
         "LiteRtCreateOpaqueOptions");
   check(api_.AddOpaqueOptions(options, opaque), "LiteRtAddOpaqueOptions");
 }
 
-void Engine::compile(const std::string& kernels, int threads, bool profiling) {
+void LiteRtEngine::compile(const std::string& kernels, int threads, bool profiling) {
   OptionsT* raw = nullptr;
   check(api_.CreateOptions(&raw), "LiteRtCreateOptions");
   const Handle<OptionsT> options(raw, api_.DestroyOptions);
@@ -119,7 +119,7 @@ void Engine::compile(const std::string& kernels, int threads, bool profiling) {
   compiled_.reset(compiled);
 }
 
-void Engine::choose_signature(SubgraphT* graph) {
+void LiteRtEngine::choose_signature(SubgraphT* graph) {
   size_t count = 0;
   check(api_.GetNumModelSignatures(model_.get(), &count), "LiteRtGetNumModelSignatures");
   for (signature_index_ = 0; signature_index_ < count; ++signature_index_) {
@@ -135,7 +135,7 @@ void Engine::choose_signature(SubgraphT* graph) {
 // The runtime lists a signature's tensors in the order of its graph, whatever the order of the
 // signature in the file (litert/core/model/model_load.cc): so this is the order of the model's
 // inputs.
-void Engine::make_inputs() {
+void LiteRtEngine::make_inputs() {
   size_t count = 0;
   check(api_.GetNumSignatureInputs(signature_, &count), "LiteRtGetNumSignatureInputs");
   for (size_t i = 0; i < count; ++i) {
@@ -150,7 +150,7 @@ void Engine::make_inputs() {
   }
 }
 
-void Engine::make_outputs() {
+void LiteRtEngine::make_outputs() {
   size_t count = 0;
   check(api_.GetNumSignatureOutputs(signature_, &count), "LiteRtGetNumSignatureOutputs");
   for (size_t i = 0; i < count; ++i) {
@@ -165,7 +165,7 @@ void Engine::make_outputs() {
   }
 }
 
-void Engine::make_buffer(TensorT* tensor, RequirementsT* requirements, Side& side) {
+void LiteRtEngine::make_buffer(TensorT* tensor, RequirementsT* requirements, Side& side) {
   TensorType type = {};
   BufferT* buffer = nullptr;
   check(api_.GetRankedTensorType(tensor, &type), "LiteRtGetRankedTensorType");
@@ -177,7 +177,7 @@ void Engine::make_buffer(TensorT* tensor, RequirementsT* requirements, Side& sid
   side.buffers.push_back(buffer);
 }
 
-void Engine::set_input(size_t index, const void* data) {
+void LiteRtEngine::set_input(size_t index, const void* data) {
   BufferT* buffer = inputs_.buffers[index];
   void* memory = nullptr;
   size_t bytes = 0;
@@ -187,26 +187,26 @@ void Engine::set_input(size_t index, const void* data) {
   check(api_.UnlockTensorBuffer(buffer), "LiteRtUnlockTensorBuffer");
 }
 
-void Engine::invoke() {
+void LiteRtEngine::invoke() {
   check(api_.RunCompiledModel(compiled_.get(), signature_index_, inputs_.buffers.size(),
                               inputs_.buffers.data(), outputs_.buffers.size(),
                               outputs_.buffers.data()),
         "LiteRtRunCompiledModel");
 }
 
-std::vector<uint8_t> Engine::output(size_t index) {
+Array LiteRtEngine::output(size_t index) {
   BufferT* buffer = outputs_.buffers[index];
   void* memory = nullptr;
   size_t bytes = 0;
   check(api_.GetTensorBufferPackedSize(buffer, &bytes), "LiteRtGetTensorBufferPackedSize");
   check(api_.LockTensorBuffer(buffer, &memory, kRead), "LiteRtLockTensorBuffer");
   const auto* begin = static_cast<const uint8_t*>(memory);
-  std::vector<uint8_t> copy(begin, begin + bytes);
+  Array copy = {outputs_.types[index], {begin, begin + bytes}};
   check(api_.UnlockTensorBuffer(buffer), "LiteRtUnlockTensorBuffer");
   return copy;
 }
 
-Profile Engine::profile(size_t runs, const std::function<void()>& set_inputs) {
+Profile LiteRtEngine::profile(size_t runs, const std::function<void()>& set_inputs) {
   ProfilerT* profiler = nullptr;
   check(api_.CompiledModelGetProfiler(compiled_.get(), &profiler),
         "LiteRtCompiledModelGetProfiler");
