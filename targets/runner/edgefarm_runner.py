@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Sequence
 
@@ -200,13 +201,15 @@ class ExecuTorch:
             import torch
 
             # Not `portable_lib` around it: that imports the exporter too, four seconds on a desk.
+            from executorch.extension import pybindings
+
             try:
-                from executorch.extension.pybindings import _C
+                self.library = import_module(f"{pybindings.__name__}._C")
             except ImportError:  # before 1.5
-                from executorch.extension.pybindings import _portable_lib as _C
+                self.library = import_module(f"{pybindings.__name__}._portable_lib")
         except ImportError as error:
             raise JobError("runtime_missing", f"executorch: {error}") from error
-        self.torch, self.library = torch, _C
+        self.torch = torch
         self.name, self.version = "executorch", package_version("executorch")
 
     def load(
