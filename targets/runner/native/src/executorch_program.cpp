@@ -55,10 +55,10 @@ struct Failure {
 }
 
 // The device's fault is what another file might meet too; everything else the runtime says of this
-// file or its inputs.
+// file or its inputs. MemoryAllocationFailed too: it says so of a memory plan that does not hold.
 bool is_machines(Error error) {
-  return error == Error::MemoryAllocationFailed || error == Error::OutOfResources ||
-         error == Error::AccessFailed || error == Error::DelegateMemoryAllocationFailed;
+  return error == Error::OutOfResources || error == Error::AccessFailed ||
+         error == Error::DelegateMemoryAllocationFailed;
 }
 
 void check(Error error, const std::string& call) {
