@@ -41,7 +41,9 @@ ARM_NEON_EXECUTORCH = Target(
     profile=executorch.executorch_profile,
     evidence=(
         "the aarch64 wheels of executorch 1.1.0 and torch 2.10.0 under QEMU (cortex-a76), put "
-        "there by `edgefarm device provision`; not on Arm hardware"
+        "there by `edgefarm device provision`, for its profiles; executorch 1.5.1's libraries in "
+        "the native runner under QEMU (cortex-a53, cortex-a76), for which there is no profile yet; "
+        "not on Arm hardware"
     ),
     check=executorch.CHECK,
     native_runner=executorch.NATIVE_RUNNER,

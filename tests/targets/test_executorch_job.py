@@ -129,3 +129,46 @@ def test_inputs_are_set_before_every_timed_invocation(
     result = run(argv, make_job(tmp_path / "job", lookup, np.full((2, 5), 7, np.int64)))
     assert result.failure is None, result.failure
     assert (len(result.warmup_ns), len(result.latency_ns)) == (1, 2)
+
+
+def test_native_and_python_runner_give_the_same_bits(program: bytes, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal(X.shape).astype(np.float32)
+    python = (sys.executable, "-I", str(PYTHON.files[0]))
+    (a, b), (c, d) = (
+        outputs(folder, run(program_argv, folder))
+        for program_argv, folder in (
+            (python, make_job(tmp_path / "python", program, x, Y)),
+            (native(), make_job(tmp_path / "native", program, x, Y)),
+        )
+    )
+    np.testing.assert_array_equal(a, c)
+    np.testing.assert_array_equal(b, d)
+
+
+def test_broken_programs_never_crash_the_native_runner(program: bytes, tmp_path: Path) -> None:
+    argv = native()
+    for number, data in enumerate((b"", b"ET12", b"\xff" * 200, program[:60], program[::-1])):
+        folder = make_job(tmp_path / str(number), data, X, Y)
+        assert failure(argv, folder)[0] == "model"
+
+
+def test_the_native_runner_names_what_it_lacks(program: bytes, tmp_path: Path) -> None:
+    runner, runtime, version, *_ = native()
+    folder = make_job(tmp_path / "job", program, X, Y)
+    kind, message = failure((runner, runtime, version, str(tmp_path / "libexecutorch.so")), folder)
+    assert kind == "runtime_missing"
+    assert "libexecutorch.so" in message
+
+
+def test_a_native_profile_tells_the_steps(program: bytes, tmp_path: Path) -> None:
+    folder = make_job(tmp_path / "job", program, X, Y)
+    job = Job.model_validate_json((folder / "job.json").read_text())
+    (folder / "job.json").write_text(job.model_copy(update={"profiled_runs": 2}).model_dump_json())
+    result = run(native(), folder)
+    assert {step.runs for step in result.op_times} == {2}
+    assert any("Convolution" in step.op for step in result.op_times)
+
+
+def test_a_machine_without_libraries_is_named() -> None:
+    with pytest.raises(UsageError, match="not for riscv64"):
+        native_executorch("riscv64")
