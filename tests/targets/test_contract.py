@@ -14,7 +14,7 @@ from harness.artifact import Artifact, to_device
 from harness.device import Device
 from harness.emulated import Emulators
 from harness.emulator.formats.model_file import read_model
-from harness.emulator.profiles import PROFILES
+from harness.emulator.profiles import all_profiles
 from harness.errors import ModelError, RuntimeMissing, UsageError
 from harness.host.cache import Cache
 from harness.host.progress import no_progress
@@ -25,8 +25,10 @@ from harness.quantize.placing import check
 from harness.recipe import RECIPES
 from harness.sources.models import open_model
 from harness.target import Target
-from targets import TARGETS
+from targets import all_targets
 
+TARGETS = all_targets()
+"""Ours, and those of distributions that are installed beside us."""
 WANTED_EXTRAS = {"hexagon-litert": ("onnx", "onnxruntime_qnn")}
 NOT_HERE = {"hexagon-executorch": "QNN_SDK_ROOT"}
 """Targets that this host cannot lower for, and what their refusal names."""
@@ -168,4 +170,4 @@ def test_what_it_says_of_itself(target: Target) -> None:
     assert target.evidence
     profile = target.profile_without_device(target.socs[0] if target.socs else None)
     vendor = target.vendor is not None and profile is not None and target.vendor.has(profile)
-    assert profile is None or vendor or profile in PROFILES
+    assert profile is None or vendor or profile in all_profiles()
