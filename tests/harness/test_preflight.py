@@ -1,11 +1,11 @@
 """What is told before minutes of work; each of these would have been found after the run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness import preflight
 from harness.device import Device
 from harness.errors import UsageError
 from harness.judge.limits import AccuracyLimits, Limits
@@ -53,10 +53,10 @@ def test_recipe_chip_and_device_must_be_the_targets() -> None:
         check_choices(HOST, "net.py:make", None, INT8, device=Device("pi", "local", ("x",)))
 
 
-def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(preflight._CONVERTERS, "litert", ("litert", "torch", "no_such_package"))
+def test_a_package_that_is_missing_is_named_with_its_extra() -> None:
+    lacking = replace(HOST, needs=("litert", "torch", "no_such_package"))
     with pytest.raises(UsageError, match=r"no_such_package; .*edgefarm\[litert\]"):
-        check_choices(HOST, "net.py:make", "data.npz", INT8)
+        check_choices(lacking, "net.py:make", "data.npz", INT8)
     check_choices(HOST, "net.tflite", "data.npz", None)  # nothing is converted
 
 

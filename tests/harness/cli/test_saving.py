@@ -19,7 +19,7 @@ from tests.harness.cli.conftest import Quantized
 @pytest.fixture
 def no_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the model is evaluated, the disk fills up, or somebody takes the folder away."""
-    monkeypatch.setattr(evaluation, "evaluate", lambda *_args, **_options: a_run())
+    monkeypatch.setattr("harness.evaluate.evaluate", lambda *_args, **_options: a_run())
 
 
 ASKED = ("--target", "host-litert", "--data", "data.npz", "--out", "kept")

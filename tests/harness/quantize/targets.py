@@ -5,6 +5,7 @@ from collections.abc import Callable
 from harness.placement import PlacementReport
 from harness.quantize.executorch.lowering import lower_executorch
 from harness.quantize.litert.lowering import lower_litert
+from harness.quantize.trial import run_executorch, run_litert
 from harness.recipe import RECIPES
 from harness.target import Lower, Runner, Runtime, Target
 
@@ -25,6 +26,7 @@ def target(name: str, lower: Lower | Callable[..., object], runtime: Runtime) ->
         lambda *_: None,
         "",
         lambda *_: PlacementReport(()),
+        trial=run_litert if runtime == "litert" else run_executorch,
     )
 
 

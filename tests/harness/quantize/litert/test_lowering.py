@@ -203,7 +203,7 @@ def test_a_quantized_tflite_passes_through(
     assert artifact.manifest.inputs[0].quantization == source.manifest.inputs[0].quantization
     with pytest.raises(UsageError, match="quantized already; leave out the recipe"):
         lower(LITERT, model, recipe, samples, cache=cache)
-    with pytest.raises(UsageError, match="come from PyTorch models"):
+    with pytest.raises(UsageError, match="or lowers PyTorch models"):
         lower(EXECUTORCH, model, None, samples, cache=cache)
 
 
