@@ -16,6 +16,7 @@ from harness.host.cache import Cache, arrays_key, content_key
 from harness.host.isolate import run_isolated
 from harness.host.progress import Progress, no_progress
 from harness.model import Model
+from harness.quantize.techniques import check_steps, get_technique, source_of
 from harness.quantize.tools import own_sources, tool_versions
 from harness.recipe import RECIPES, Recipe
 from harness.target import LoweringRequest, Target, name_of
@@ -51,7 +52,8 @@ def lower(
     check_recipe(target, model, recipe)
     at_once = soc if target.compile is None else None
     samples = _store_samples(calibration, cache)
-    calibrated = recipe is not None and recipe.needs_calibration()
+    calibrated = recipe is not None and (recipe.needs_calibration() or bool(recipe.steps))
+    techniques = [get_technique(step.technique) for step in (recipe.steps if recipe else ())]
     key = content_key(
         {
             "model": model.sha256,
@@ -62,6 +64,7 @@ def lower(
             "tools": tool_versions(),
             "source": own_sources(),
         }
+        | ({"steps": [source_of(one) for one in techniques]} if techniques else {})
         | ({"soc": at_once, "target": target.source()} if at_once else {})
     )
     stored = cache.entry("artifacts", key)
@@ -144,6 +147,7 @@ def check_listed(target: Target, recipe: Recipe) -> None:
             f"it takes: {', '.join(target.recipes)}"
         )
     _check_own_recipe(target, recipe)
+    check_steps(recipe, target.runtime)
 
 
 def _check_own_recipe(target: Target, recipe: Recipe) -> None:

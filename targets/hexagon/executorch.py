@@ -32,6 +32,7 @@ from harness.placement import PlacementReport
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import tool_versions
 from harness.quantize.trial import run_executorch
+from harness.recipe import RECIPES
 from harness.sources.models import load_float32, parse_model
 from harness.sources.npz import read_npz
 from harness.target import LoweringRequest, VendorEmulation
@@ -114,6 +115,12 @@ def lower_qnn(request: LoweringRequest, progress: Progress) -> Artifact:
     _load_libraries(require_sdk())
     if request.recipe is None or request.soc is None:
         raise UsageError("hexagon-executorch needs a PyTorch model, a recipe and a --soc")
+    plain = RECIPES["static_wi8_ai8"]
+    if request.recipe.digest() != plain.digest():
+        raise UsageError(
+            f"hexagon-executorch quantizes by {plain.name} only, without steps; "
+            f"got recipe {request.recipe.name}"
+        )
     import torch
     from executorch.backends.qualcomm.quantizer.quantizer import QnnQuantizer
     from executorch.backends.qualcomm.utils import utils

@@ -31,6 +31,7 @@ from harness.model import Model
 from harness.quantize.executorch.groups import split_groups
 from harness.quantize.executorch.masks import masked_nodes
 from harness.quantize.executorch.moves import changes_in_place, keep_scales, slice_chunks
+from harness.quantize.executorch.observing import choose_ranges, observer
 from harness.quantize.executorch.origins import handles_of, origins_of
 from harness.quantize.executorch.reached import layers_of
 from harness.quantize.executorch.rewriting import (
@@ -42,9 +43,12 @@ from harness.quantize.executorch.rewriting import (
     stranded_operators,
 )
 from harness.quantize.finite import Spans, observe, refuse_undefined_weights
+from harness.quantize.histograms import chooser
 from harness.quantize.inspect_lowered import inspect_file
+from harness.quantize.plan import changes_of
 from harness.quantize.reached import with_reached
 from harness.quantize.samples import model_batches
+from harness.quantize.techniques import say_steps
 from harness.quantize.tools import tool_versions
 from harness.quantize.trial import REFERENCE
 from harness.recipe import Recipe
@@ -79,6 +83,7 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
     progress("exporting", 0, None)
     module, examples = load_float32(parse_model(request.model.resolved))
     refuse_undefined_weights(module, request.model.reference)
+    changes_of(request, progress).put_into(module)
     samples = list(model_batches(request.model, read_npz(request.calibration), examples))
     what = request.model.reference
     made = _lower(module, examples, recipe, samples, what, progress=progress)
@@ -210,6 +215,8 @@ def _quantize(
         for done, batch in enumerate(samples):
             progress("calibrating", done, len(samples))
             prepared(*batch)
+        if choose := chooser(recipe):
+            choose_ranges(prepared, samples, choose)
     progress("quantizing", 0, None)
     converted = convert_pt2e(prepared)
     keep_scales(converted)
@@ -222,7 +229,6 @@ def _config(recipe: Recipe) -> Any:  # noqa: ANN401  torchao is untyped here
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         get_symmetric_quantization_config,
     )
-    from torchao.quantization.pt2e import MinMaxObserver
 
     dynamic = recipe.mode == "dynamic"
     config = get_symmetric_quantization_config(
@@ -232,7 +238,7 @@ def _config(recipe: Recipe) -> Any:  # noqa: ANN401  torchao is untyped here
         return config
     activation = replace(
         config.input_activation,
-        observer_or_fake_quant_ctr=MinMaxObserver.with_args(eps=_SMALLEST_SCALE),
+        observer_or_fake_quant_ctr=observer().with_args(eps=_SMALLEST_SCALE),
     )
     return replace(config, input_activation=activation, output_activation=activation)
 
@@ -327,7 +333,11 @@ def _described(
         outputs=tuple(_spec(f"out{i}", info, made.outputs.get(i)) for i, info in enumerate(outs)),
         tool_versions=tool_versions(),
         findings=inspect_file(path),
-        notes=(*request.model.say_outputs([f"out{i}" for i in range(len(outs))]), *notes),
+        notes=(
+            *request.model.say_outputs([f"out{i}" for i in range(len(outs))]),
+            *say_steps(request.recipe),
+            *notes,
+        ),
         origins=origins,
     )
     return Artifact(path, manifest)

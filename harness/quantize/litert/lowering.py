@@ -32,7 +32,9 @@ from harness.quantize.inspect_lowered import inspect_file
 from harness.quantize.litert.quantizing import FloatModel, quantize, read_specs
 from harness.quantize.litert.reached import layers_of
 from harness.quantize.litert.rewriting import convertible
+from harness.quantize.plan import Changes, changes_of
 from harness.quantize.reached import with_reached
+from harness.quantize.techniques import say_steps
 from harness.quantize.tools import own_sources, tool_versions
 from harness.recipe import Recipe
 from harness.sources.models import load_float32, parse_model
@@ -53,7 +55,8 @@ def lower_litert(request: LoweringRequest, progress: Progress) -> Artifact:
         shutil.copyfile(source, path)
         return _finish(request, _as_it_came(source), path)
     findings: tuple[Finding, ...] = ()
-    converted = float_model(request.model, Cache(request.cache), progress)
+    changes = changes_of(request, progress)
+    converted = float_model(request.model, Cache(request.cache), progress, changes)
     if request.recipe.mode == "float":
         shutil.copyfile(converted.path, path)
     else:
@@ -62,15 +65,29 @@ def lower_litert(request: LoweringRequest, progress: Progress) -> Artifact:
     return _finish(request, converted, path, findings)
 
 
-def float_model(model: Model, cache: Cache, progress: Progress) -> FloatModel:
-    """The float ``.tflite`` of a model, from the cache if it was converted before."""
+def float_model(
+    model: Model, cache: Cache, progress: Progress, changes: Changes | None = None
+) -> FloatModel:
+    """The float ``.tflite`` of a model, from the cache if it was converted before.
+
+    Args:
+        changes: what a recipe's steps made of its parameters; None for the submitted ones.
+    """
     if model.resolved.endswith(".tflite"):
         return _as_it_came(Path(model.resolved))
-    key = content_key({"model": model.sha256, "tools": tool_versions(), "source": own_sources()})
+    changes = changes or Changes()
+    key = content_key(
+        {
+            "model": model.sha256,
+            "tools": tool_versions(),
+            "source": own_sources(),
+            "changes": changes.key,
+        }
+    )
     entry = cache.entry("float", key)
     if not entry.is_dir():
         with cache.fill("float", key) as folder:
-            _convert(model, folder, progress)
+            _convert(model, folder, progress, changes)
     layout = json.loads((entry / "layout.json").read_text())
     inputs, outputs = (
         tuple(tuple(axes) if axes else None for axes in layout[side])
@@ -88,7 +105,7 @@ def _as_it_came(path: Path) -> FloatModel:
     )
 
 
-def _convert(model: Model, folder: Path, progress: Progress) -> None:
+def _convert(model: Model, folder: Path, progress: Progress, changes: Changes) -> None:
     """Convert with 4-D float inputs and outputs channel-last, as LiteRT's kernels want them."""
     require_extra("litert", "litert_torch")
     progress("converting to LiteRT", 0, None)
@@ -97,6 +114,7 @@ def _convert(model: Model, folder: Path, progress: Progress) -> None:
 
     module, examples = load_float32(parse_model(model.resolved))
     refuse_undefined_weights(module, model.reference)
+    changes.put_into(module)
     with torch.no_grad():
         flat = module(*examples)
     module = convertible(module, examples)
@@ -153,6 +171,7 @@ def _finish(
             findings=(*findings, *inspect_file(path)),
             notes=(
                 *request.model.say_outputs([spec.name for spec in outputs]),
+                *say_steps(request.recipe),
                 *_boundary_notes(request.recipe, (*inputs, *outputs)),
             ),
         ),

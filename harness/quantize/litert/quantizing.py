@@ -15,6 +15,8 @@ from harness.artifact import Finding, Quantization, TensorSpec
 from harness.host.extras import require_extra
 from harness.host.progress import Progress
 from harness.on_device.slices import invocations
+from harness.quantize.histograms import chooser
+from harness.quantize.litert.choosing import choose_ranges, levels_of
 from harness.quantize.litert.mask_floors import Floors
 from harness.quantize.litert.mending import mend
 from harness.quantize.litert.ranges import (
@@ -72,13 +74,16 @@ def quantize(
         return bytes(quantizer.Quantizer(source, rules).quantize(None).quantized_model), ()
     batches = _batches(samples, converted, source, signature)
     ranges = _calibrate(source, rules, batches, signature, progress)
+    floors = None
     if graph is not None:
-        given = _by_tensor(batches, source, signature)
-        if floors := mask_floors(graph, ranges, given):
+        floors = mask_floors(graph, ranges, _by_tensor(batches, source, signature))
+        if floors:
             make_masks_finite(source, floors)
             batches = _floored(batches, floors, source, signature)
             ranges = _calibrate(source, rules, batches, signature, progress)
-            begin_at_floors(ranges, graph, floors)
+    _choose(ranges, source, recipe, batches, signature)
+    if graph is not None and floors:
+        begin_at_floors(ranges, graph, floors)
     dead = widen_dead(ranges)
     progress("quantizing", 1, 1)
     made = b""
@@ -108,6 +113,17 @@ def _calibrate(
         ranges = _widest(ranges, seen)
     refuse_undefined(ranges)
     return ranges
+
+
+def _choose(
+    ranges: Ranges, source: bytearray, recipe: Recipe, batches: list[Batch], signature: str
+) -> None:
+    """Replace what was seen by the ranges that a step of the recipe chooses, if it has one."""
+    choose = chooser(recipe)
+    if choose is not None:
+        inputs = _input_tensors(source, signature)
+        given = [{inputs[name]: x for name, x in batch.items()} for batch in batches]
+        choose_ranges(ranges, bytes(source), given, choose, levels_of(recipe))
 
 
 def _by_tensor(

@@ -1,0 +1,99 @@
+"""Technique: what a step of a recipe does. The contract; see docs/adding-a-technique.md."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from harness.recipe import Recipe
+
+Stage = Literal["graph", "ranges"]
+STAGES: tuple[Stage, ...] = ("graph", "ranges")
+"""In the order in which they are applied."""
+
+
+class Options(BaseModel):
+    """Of a technique: subclass it. What it does not name is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """The values that one activation took on the calibration samples.
+
+    Attributes:
+        low, high: the least and the greatest; all bins between them are equally wide.
+        counts: of each bin.
+        levels: integers that the activation is quantized to, less one: 255 for int8.
+    """
+
+    low: float
+    high: float
+    counts: npt.NDArray[np.int64]
+    levels: int
+
+    def centres(self) -> npt.NDArray[np.float64]:
+        """The middle of each bin."""
+        width = (self.high - self.low) / len(self.counts)
+        places = np.arange(len(self.counts), dtype=np.float64)
+        return np.asarray(self.low + width * (places + 0.5), np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """The float model on its way, as a technique of stage ``graph`` takes it. Isolated only.
+
+    Attributes:
+        module: the user's, in float32, in evaluation mode; its tensors are changed in place.
+        examples: that it takes.
+        batches: of calibration samples, as the module takes them.
+        recipe: that is being applied.
+    """
+
+    module: Any
+    examples: tuple[Any, ...]
+    batches: tuple[tuple[Any, ...], ...]
+    recipe: Recipe
+
+
+def takes_all(_recipe: Recipe, _runtime: str) -> str:
+    """A `Technique.refuses` that refuses nothing."""
+    return ""
+
+
+def static_only(recipe: Recipe, _runtime: str) -> str:
+    """A `Technique.refuses` of what chooses ranges: only static recipes store any."""
+    if recipe.mode == "static":
+        return ""
+    return f"mode {recipe.mode!r} stores no ranges of activations; use a static recipe"
+
+
+@dataclass(frozen=True)
+class Technique:
+    """One way to make quantization lose less.
+
+    Attributes:
+        name: as recipes have it; that of its file.
+        stage: ``graph`` changes the float model's parameters; ``ranges`` chooses what least and
+            greatest value an activation's integers stand for.
+        options: its options, with defaults.
+        apply: for ``graph`` ``(draft, options)``, which changes the draft's module in place; for
+            ``ranges`` ``(histogram, options)``, which gives (low, high). A function of a module.
+        summary: one line for ``edgefarm recipes``.
+        reference: the paper.
+        refuses: of (recipe, runtime) the reason why it cannot be used, or "".
+        keeps_values: whether tensors inside the float model keep their values.
+    """
+
+    name: str
+    stage: Stage
+    options: type[Options]
+    apply: Callable[[Any, Any], Any]
+    summary: str
+    reference: str
+    refuses: Callable[[Recipe, str], str] = takes_all
+    keeps_values: bool = True

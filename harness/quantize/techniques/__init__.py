@@ -1,0 +1,112 @@
+"""The techniques that a recipe's steps name: one file each, and one line in `_FILES`.
+
+Others come from outside by entry point, in group `GROUP`; see docs/adding-a-technique.md.
+"""
+
+import difflib
+import hashlib
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import UsageError
+from harness.quantize.technique import STAGES, Technique
+from harness.recipe import Recipe, Step
+
+GROUP = "edgefarm.techniques"
+
+_FILES = ("cross_layer_equalization", "mse", "percentile")
+
+
+def all_techniques() -> dict[str, Technique]:
+    """Ours and those of installed packages, by name.
+
+    Raises:
+        UsageError: two have the same name, or an entry point gives something else.
+    """
+    found = {}
+    for name in _FILES:
+        found[name] = import_module(f"{__name__}.{name}").TECHNIQUE
+    for entry in entry_points(group=GROUP):
+        technique = entry.load()
+        if not isinstance(technique, Technique):
+            raise UsageError(f"entry point {entry.value!r} of {GROUP} is not a Technique")
+        if technique.name in found:
+            raise UsageError(f"technique {technique.name!r} of {entry.value!r} has a taken name")
+        found[technique.name] = technique
+    return found
+
+
+def get_technique(name: str) -> Technique:
+    """The technique of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    known = all_techniques()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, list(known), 1, 0.5)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    raise UsageError(f"technique {name!r}: no such technique{meant} (one of: {', '.join(known)})")
+
+
+def options_of(step: Step) -> Any:  # noqa: ANN401  each technique has its own model
+    """The step's options as the technique's model.
+
+    Raises:
+        UsageError: no such technique or option, or a value that it does not take.
+    """
+    technique = get_technique(step.technique)
+    try:
+        return technique.options.model_validate(dict(step.options), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "options"
+        known = ", ".join(technique.options.model_fields) or "none"
+        raise UsageError(
+            f"step {step}: {where}: {first['msg']}, got {first['input']!r} (the options: {known})"
+        ) from error
+
+
+def staged(recipe: Recipe, stage: str) -> Iterator[tuple[Step, Technique, BaseModel]]:
+    """The steps of one stage, in the recipe's order."""
+    for step in recipe.steps:
+        technique = get_technique(step.technique)
+        if technique.stage == stage:
+            yield step, technique, options_of(step)
+
+
+def source_of(technique: Technique) -> str:
+    """Digest of the file that defines a technique: a change of it makes new artifacts."""
+    path = import_module(technique.apply.__module__).__file__
+    return hashlib.sha256(Path(path).read_bytes() if path else b"").hexdigest()
+
+
+def check_steps(recipe: Recipe, runtime: str) -> None:
+    """Raise UsageError for a step that does not exist, or that does nothing good here."""
+    for stage in STAGES:
+        taken = list(staged(recipe, stage))
+        if stage == "ranges" and len(taken) > 1:
+            raise UsageError(
+                f"recipe {recipe.name}: {taken[0][0]} and {taken[1][0]} both choose the ranges of "
+                "activations; leave one out"
+            )
+        for step, technique, _ in taken:
+            if reason := technique.refuses(recipe, runtime):
+                raise UsageError(f"recipe {recipe.name}: step {step}: {reason}")
+
+
+def say_steps(recipe: Recipe | None) -> tuple[str, ...]:
+    """Notes for the manifest of what was lowered with these steps."""
+    for _step, technique, _options in staged(recipe, "graph") if recipe else ():
+        if not technique.keeps_values:
+            return (
+                f"{technique.name} rescaled tensors inside the model: those are not comparable "
+                "with the submitted model's, outputs are",
+            )
+    return ()
