@@ -206,7 +206,7 @@ def _step(text: str, where: str) -> Step:
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError(text)
         options = tuple((one.arg or "", ast.literal_eval(one.value)) for one in call.keywords)
-        return TypeAdapter(Step).validate_python(Step(found[1], options))
+        return TypeAdapter(Step).validate_python({"technique": found[1], "options": options})
     except (ValueError, SyntaxError) as error:
         raise UsageError(
             f"recipe {where!r}: step {text!r} is not TECHNIQUE or TECHNIQUE(OPTION=VALUE, ...)"

@@ -80,3 +80,46 @@ def test_what_a_target_has_no_kernels_for_is_refused(
 def test_bits_that_a_target_has_are_taken() -> None:
     check_recipe(get_target("host-litert"), MODEL, Recipe("w4", "static", 4, 16, "tensor"))
     check_recipe(get_target("host-executorch"), MODEL, Recipe("t", "static", 8, 8, "tensor"))
+
+
+def test_a_digest_is_of_what_makes_a_difference() -> None:
+    plain = RECIPES["static_wi8_ai8"]
+    assert plain.digest() == replace(plain, name="mine", summary="of mine").digest()
+    text = "static_wi8_ai8 + percentile(lower=1, upper=99)"
+    stepped = load_recipe(text)
+    assert stepped.name == text
+    assert stepped.digest() == load_recipe("static_wi8_ai8+percentile(upper=99, lower=1)").digest()
+    others = [f"static_wi8_ai8 + {x}" for x in ("percentile(upper=99)", "mse", "mse + percentile")]
+    assert len({plain.digest(), stepped.digest(), *(load_recipe(x).digest() for x in others)}) == 5
+
+
+def test_a_file_has_a_scheme_and_steps(tmp_path: Path) -> None:
+    scheme = {key: value for key, value in STATIC.items() if key != "name"}
+    read = load_recipe(
+        written(tmp_path, {"scheme": scheme, "steps": [{"percentile": {"upper": 99.9}}, "mse"]})
+    )
+    assert read.name == "recipe"
+    assert [str(step) for step in read.steps] == ["percentile(upper=99.9)", "mse"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"scheme": {"weight_bit": 8}}, "'scheme.weight_bit'; did you mean 'weight_bits'"),
+        ({"scheme": {"mode": "static"}}, "'mode' is given twice"),
+        ({"step": ["mse"]}, "no key 'step'; did you mean 'steps'"),
+        ({"steps": [{"mse": {}, "percentile": {}}]}, "steps: one is .*write"),
+        ({"steps": "mse"}, "steps: must be a list"),
+    ],
+)
+def test_faults_of_scheme_and_steps_are_told(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        load_recipe(written(tmp_path, STATIC | change))
+
+
+@pytest.mark.parametrize("step", ["", "mse(", "mse(3)", "mse(a=open('x'))", "mse(a=[1])", "1+1"])
+def test_text_that_is_no_step_is_refused(step: str) -> None:
+    with pytest.raises(UsageError, match="is not TECHNIQUE"):
+        load_recipe(f"static_wi8_ai8 + {step}")
