@@ -33,6 +33,7 @@ from farm.virtual.phone import control
 from farm.virtual.phone.faults import Fault
 from farm.virtual.phone.system import CORES as PHONE_CORES
 from farm.virtual.phone.system import DATA_BYTES
+from farm.virtual.privilege import remove_tree
 from farm.virtual.processes import Kind
 from farm.virtual.requirements import missing
 from farm.virtual.rootfs import SPECS, RuntimeKind, ensure_rootfs
@@ -135,8 +136,7 @@ def start_board(name: str, *, home: Path, progress: Progress = no_progress) -> B
         if not board.running:
             _require_host()
             progress(f"starting {name}", 0, 1)
-            ensure_registered(name)
-            _launch_where_free(board)
+            _launch_where_free(board, ensure_registered(name))
         else:
             _wait_until_up(board)
         progress(f"{name} is up", 1, 1)
@@ -160,7 +160,7 @@ def destroy_board(name: str, *, home: Path) -> None:
         _stop(folder)
         doomed = boards / f".old-{name}"
         folder.rename(doomed)
-        shutil.rmtree(doomed)
+        remove_tree(doomed)
 
 
 def list_boards(home: Path) -> list[Board]:
@@ -257,10 +257,10 @@ def _refuse_taken(name: str, home: Path) -> None:
         raise UsageError(f"board {name} exists; destroy it first or choose another name")
 
 
-def _launch_where_free(board: Board) -> None:
+def _launch_where_free(board: Board, rule: str) -> None:
     """Start the processes; somebody may take the port between our look at it and theirs."""
     for left in reversed(range(_LAUNCHES)):
-        _launch(board)
+        _launch(board, rule)
         try:
             _wait_until_up(board)
         except DeviceError:
@@ -270,7 +270,7 @@ def _launch_where_free(board: Board) -> None:
             return
 
 
-def _launch(board: Board) -> None:
+def _launch(board: Board, rule: str) -> None:
     record = read_record(board.folder)
     if not is_free(record.port):
         home = board.folder.parent.parent
@@ -282,9 +282,9 @@ def _launch(board: Board) -> None:
     make_folder(run / "sshd")
     processors = PHONE_CORES if board.kind == "phone" else None
     write_file(board.folder / "cpuinfo", cpuinfo(board.core, processors))
-    arguments = [board.name, board.core, str(record.port), record.rootfs]
+    arguments = [board.name, board.core, str(record.port), record.rootfs, str(UID), rule]
     if board.kind == "phone":
-        arguments += [sys.executable, str(DATA_BYTES), str(UID)]
+        arguments += [sys.executable, str(DATA_BYTES)]
     processes.launch(board.kind, arguments, board.folder, board.core, board.folder / "log")
 
 

@@ -1,7 +1,6 @@
 """A board's folder: its record, its keys, its port, its writable layer."""
 
 import secrets
-import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from farm.virtual.cpuinfo import Core
 from farm.virtual.keys import fingerprint, write_key
 from farm.virtual.locks import locked
 from farm.virtual.phone.system import write_own
+from farm.virtual.privilege import own_folder, remove_tree
 from farm.virtual.processes import Kind
 from farm.virtual.rootfs import RuntimeKind
 from farm.virtual.settings import USER, make_folder, write_file
@@ -42,11 +42,10 @@ def all_boards(home: Path, progress: Progress = no_progress) -> Iterator[Path]:
 
     Removes what a killed holder had begun to make or to remove.
     """
-    boards = home / "boards"
-    boards.mkdir(parents=True, exist_ok=True)
+    boards = own_folder(home / "boards")
     with locked(boards / ".lock", "another process changes the boards", progress):
         for left_behind in (*boards.glob(".new-*"), *boards.glob(".old-*")):
-            shutil.rmtree(left_behind)
+            remove_tree(left_behind)
         yield boards
 
 

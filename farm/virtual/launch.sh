@@ -1,23 +1,38 @@
 #!/bin/sh
 # First process of a board: builds the board's own view of the machine, then becomes its init.
 # It runs in fresh mount, pid, uts and ipc namespaces: what it mounts goes with its last process.
+# An ordinary user is root here by a user namespace of the board's own.
 #
-# launch.sh NAME CORE PORT ROOTFS FOLDER     (FOLDER last: processes.py finds the board by it)
+# launch.sh NAME CORE PORT ROOTFS UID RULE FOLDER   (FOLDER last: processes.py finds the board by
+# it; RULE for a binfmt_misc of its own, or empty)
 set -eu
-name=$1 core=$2 port=$3 rootfs=$4 folder=$5
+name=$1 core=$2 port=$3 rootfs=$4 uid=$5 rule=$6 folder=$7
 
+# In a user namespace, an overlay keeps its marks where a user may write them.
+marks=,userxattr
+case $(tr -s ' ' </proc/self/uid_map) in " 0 0 4294967295") marks= ;; esac
 # Relative paths, for ':' and ',' in a path would split the options of the overlay.
 cd "$folder"
-if ! mount -t overlay -o "lowerdir=../../rootfs/$rootfs,upperdir=upper,workdir=work" "$name" root
+layers="lowerdir=../../rootfs/$rootfs,upperdir=upper,workdir=work$marks"
+if ! mount -t overlay -o "$layers" "$name" root
 then
     echo "$folder must be on a file system that can carry an overlay's upper layer" \
         "(ext4, xfs, btrfs, tmpfs; not another overlay): choose another EDGEFARM_HOME" >&2
     exit 1
 fi
 
+chown "$uid:$uid" root/home/edge
 mount -t proc proc root/proc
 mount --bind cpuinfo root/proc/cpuinfo
-mount -t sysfs -o ro sysfs root/sys
+if [ -n "$rule" ]; then
+    mount -t binfmt_misc binfmt_misc root/proc/sys/fs/binfmt_misc
+    printf '%s' "$rule" >root/proc/sys/fs/binfmt_misc/register
+fi
+# A user namespace may not mount the sysfs of a network that is not its own.
+if ! mount -t sysfs -o ro sysfs root/sys 2>/dev/null; then
+    mount --rbind /sys root/sys
+    mount -o remount,bind,ro root/sys
+fi
 mount --bind run root/run
 mount -t tmpfs -o mode=755,size=1m dev root/dev
 for node in null zero full random urandom tty; do
@@ -32,7 +47,7 @@ ln -s /proc/self/fd root/dev/fd
 ln -s /proc/self/fd/0 root/dev/stdin
 ln -s /proc/self/fd/1 root/dev/stdout
 ln -s /proc/self/fd/2 root/dev/stderr
-echo "$name" >root/proc/sys/kernel/hostname
+hostname "$name"
 
 cd root
 mkdir -p .host

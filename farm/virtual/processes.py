@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from farm.virtual.privilege import namespace_options
+
 Kind = Literal["board", "phone"]
 
 _LAUNCH = {
@@ -34,7 +36,8 @@ def launch(kind: Kind, arguments: Sequence[str], folder: Path, core: str, log: P
     with log.open("wb") as output:
         subprocess.run(
             [
-                *("setsid", "--fork", "unshare", *_NAMESPACES, "--fork", "--kill-child=KILL"),
+                *("setsid", "--fork", "unshare", *namespace_options(), *_NAMESPACES),
+                *("--fork", "--kill-child=KILL"),
                 *("sh", str(_LAUNCH[kind]), *arguments, str(folder)),
             ],
             env=environment,

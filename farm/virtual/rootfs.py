@@ -7,7 +7,6 @@ its byte code behind.
 
 import hashlib
 import json
-import shutil
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from farm.virtual.commands import DIES_WITH_CREATOR, run_tool
 from farm.virtual.debian import mirror_arguments
 from farm.virtual.locks import locked
 from farm.virtual.phone.system import write_system
+from farm.virtual.privilege import namespace_options, own_folder, remove_tree
 from farm.virtual.settings import write_settings
 from harness.host.progress import Progress
 
@@ -93,8 +93,7 @@ def ensure_rootfs(kind: RootfsKind, home: Path, progress: Progress) -> str:
         DeviceError: the packages or wheels cannot be had; the command and its words are in it.
     """
     spec = SPECS[kind]
-    shelf = home / "rootfs"
-    shelf.mkdir(parents=True, exist_ok=True)
+    shelf = own_folder(home / "rootfs")
     final = shelf / spec.folder_name
     if final.is_dir():
         return final.name
@@ -102,14 +101,14 @@ def ensure_rootfs(kind: RootfsKind, home: Path, progress: Progress) -> str:
     with locked(shelf / f".lock-{kind}", reason, progress) as lock:
         if not final.is_dir():
             for left_behind in shelf.glob(f".{kind}-*"):
-                shutil.rmtree(left_behind)
+                remove_tree(left_behind)
             building = Path(tempfile.mkdtemp(prefix=f".{spec.folder_name}-", dir=shelf))
             building.chmod(0o755)
             try:
                 _build(spec, building, lock, progress)
                 building.rename(final)
             finally:
-                shutil.rmtree(building, ignore_errors=True)
+                remove_tree(building)
     return final.name
 
 
@@ -134,11 +133,12 @@ def _build(spec: RootfsSpec, root: Path, lock: int, progress: Progress) -> None:
 def _unpack_packages(spec: RootfsSpec, root: Path, lock: int) -> None:
     merged_usr = 'for d in bin lib sbin; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done'
     # In a pid namespace of its own, so that its children go with it when it is killed.
-    alone = ("unshare", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child=KILL")
+    alone = ("--mount", "--pid", "--mount-proc", "--fork", "--kill-child=KILL")
     run_tool(
         [
-            *(*DIES_WITH_CREATOR, *alone, "mmdebstrap"),
-            *("--mode=root", "--variant=extract", "--architectures=arm64", "--components=main"),
+            *(*DIES_WITH_CREATOR, "unshare", *namespace_options(), *alone),
+            *("mmdebstrap", "--mode=root", "--variant=extract"),
+            *("--architectures=arm64", "--components=main"),
             f"--include={','.join(spec.packages)}",
             f"--setup-hook={merged_usr}",
             *mirror_arguments(_SUITE, root),

@@ -1,6 +1,5 @@
 """The files that packages' maintainer scripts would have made, and the board's own settings."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,7 +62,6 @@ def write_settings(root: Path, *, busybox_only: bool) -> None:
     """
     for folder in _FOLDERS:
         make_folder(root / folder, 0o1777 if folder.endswith("tmp") else 0o755)
-    os.chown(root / f"home/{USER}", UID, UID)
     for name, text in _FILES.items():
         write_file(root / name, text, 0o600 if name == "etc/shadow" else 0o644)
     for name in _OF_THE_HOST:

@@ -19,8 +19,8 @@ _group = typer.Typer(
     help=(
         "Virtual boards and phones, under QEMU on this host.\n\n"
         "A board is a real Debian arm64 with its own sshd, a phone the same with an adb daemon and "
-        "Android's ways. Needs root and Debian's qemu-user-static and mmdebstrap. A virtual board "
-        "computes what a real one does; its latency says nothing about one."
+        "Android's ways. Needs Debian's qemu-user-static, mmdebstrap and, without root, uidmap. A "
+        "virtual board computes what a real one does; its latency says nothing about one."
     ),
 )
 

@@ -55,7 +55,8 @@ def demo(
 ) -> None:
     """Evaluate EfficientNet-Lite0, float and int8, on a virtual Cortex-A76 board and on this host.
 
-    Without root, or without QEMU, it runs the host's rows and says what is missing for the board.
+    Without QEMU, or where the kernel forbids namespaces, it runs the host's rows and says what is
+    missing for the board.
     The rows with one scale per tensor may end with WARN, which is what they show: the exit code is
     0 all the same, when this installation works.
     """

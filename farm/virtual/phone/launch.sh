@@ -3,9 +3,9 @@
 # again after each reboot. It runs in fresh mount, pid, uts and ipc namespaces: what it mounts goes
 # with its last process. It collects the phone's orphans, as `wait` does.
 #
-# launch.sh NAME CORE PORT ROOTFS PYTHON DATA_BYTES UID FOLDER    (FOLDER last, see processes.py)
+# launch.sh NAME CORE PORT ROOTFS UID RULE PYTHON DATA_BYTES FOLDER    (as a board's launch.sh)
 set -eu
-name=$1 core=$2 port=$3 rootfs=$4 python=$5 data_bytes=$6 uid=$7 folder=$8
+name=$1 core=$2 port=$3 rootfs=$4 uid=$5 rule=$6 python=$7 data_bytes=$8 folder=$9
 
 cd "$folder"
 mount --bind "../../rootfs/$rootfs" root
@@ -16,6 +16,10 @@ mount --bind sys root/sys
 mount -o remount,bind,ro root/sys
 mount -t proc proc root/proc
 mount --bind cpuinfo root/proc/cpuinfo
+if [ -n "$rule" ]; then
+    mount -t binfmt_misc binfmt_misc root/proc/sys/fs/binfmt_misc
+    printf '%s' "$rule" >root/proc/sys/fs/binfmt_misc/register
+fi
 mount -t tmpfs -o "mode=755,nosuid,nodev,size=$data_bytes" data root/data
 mkdir -p root/data/local/tmp
 chown "$uid:$uid" root/data/local root/data/local/tmp
@@ -25,7 +29,7 @@ for node in null zero full random urandom; do
     mount --bind "/dev/$node" "root/dev/$node"
 done
 ln -s /proc/self/fd root/dev/fd
-echo "$name" >root/proc/sys/kernel/hostname
+hostname "$name"
 
 while :; do
     status=0
