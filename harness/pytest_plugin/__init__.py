@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.errors import DeviceError, HarnessError
-from harness.host.disk import host_full
 from harness.pytest_plugin.outcomes import DeviceErrors
 from harness.pytest_plugin.session import SIGNATURE, DeviceTests
 
@@ -81,6 +80,8 @@ def pytest_runtest_makereport(
     report = yield
     error = call.excinfo.value if call.excinfo else None
     if isinstance(error, OSError | HarnessError):  # in words of others it may be what is tested
+        from harness.host.disk import host_full
+
         error = host_full(error) or error
     if report.failed and isinstance(error, HarnessError) and error.exit_code == 3:
         item.config.stash[_ERRORS].mark(report, error)
