@@ -33,7 +33,7 @@ COMMANDS: dict[str, dict[str, dict[str, str]]] = {
         "catalog": {
             "targets": "List the targets: machine, runtime, recipes, and what was verified on "
             "what.",
-            "recipes": "List the named recipes; a .json file of the same fields is a recipe too.",
+            "recipes": "List the named recipes, and the steps that can be added to one.",
             "profiles": "List the emulator's profiles.",
         },
     },
