@@ -21,7 +21,7 @@ def namespace_options() -> tuple[str, ...]:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder with all that a board's users left in it; none there is none to remove.
+    """Remove a folder, if it is there, with all that a board's users left in it.
 
     Raises:
         DeviceError: it cannot be removed.
