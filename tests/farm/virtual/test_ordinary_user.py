@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,7 +79,12 @@ def test_a_phone(user: OrdinaryUser, adb_server: None) -> None:  # noqa: ARG001
     phone = find_board(_NAME, home=user.home)
     serial = f"127.0.0.1:{phone.port}"
     client = ("adb", "-P", str(adb.server_port()))
-    subprocess.run([*client, "connect", serial], check=True, capture_output=True)
+    for _ in range(60):  # `connect` ends well even where it failed, or the phone is offline yet
+        subprocess.run([*client, "connect", serial], check=True, capture_output=True)
+        state = [*client, "-s", serial, "get-state"]
+        if subprocess.run(state, check=False, capture_output=True).stdout.strip() == b"device":
+            break
+        time.sleep(0.5)
     asked = [*client, "-s", serial, "shell", "id -u; hostname; touch data/local/tmp/f && echo made"]
     done = subprocess.run(asked, check=True, capture_output=True, text=True)
     assert done.stdout.split() == [str(UID), _NAME, "made"]
