@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import Artifact, load_artifact, save_manifest
-from harness.emulator.formats.model_file import is_lowered
 from harness.errors import ModelError, UsageError
 from harness.host.cache import Cache, arrays_key, content_key
 from harness.host.isolate import run_isolated
@@ -49,6 +48,8 @@ def lower(
         UsageError: the recipe is not for this target or model.
         ModelError: the model cannot be lowered, or what came out does not run.
     """
+    from harness.emulator.formats.model_file import is_lowered  # with all readers
+
     check_recipe(target, model, recipe)
     at_once = soc if target.compile is None else None
     samples = _store_samples(calibration, cache)
@@ -132,6 +133,8 @@ def check_recipe(target: Target, model: Model, recipe: Recipe | None) -> None:
 
 def check_suffix(target: Target, suffix: str, reference: str) -> None:
     """Raise UsageError for a lowered file that the target does not run."""
+    from harness.emulator.formats.model_file import is_lowered  # with all readers
+
     if suffix != target.suffix and is_lowered(suffix):
         raise UsageError(
             f"{target.name} runs {target.suffix} files, or lowers PyTorch models; {reference} runs "
