@@ -4,6 +4,8 @@
 `farm.migration` brings older ones up to date.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ SCHEMA = 6
 
 _LOCK = 0x65646765  # of Postgres, while tables are made
 _BUSY_S = 60
+_HAS_SUBSECONDS = (3, 42)  # SQLite's unixepoch('subsec'); Debian 12 has 3.40
 _POSTGRES = {
     "client_encoding": "utf8",  # a database without an encoding would give bytes for texts
     "connect_timeout": 10,
@@ -196,6 +199,15 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  o
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
+    if sqlite3.sqlite_version_info < _HAS_SUBSECONDS:
+        connection.create_function("unixepoch", 1, _unixepoch)
+
+
+def _unixepoch(modifier: str) -> float:
+    """What DBOS asks SQLite for on Python 3.12 and newer; an older SQLite would answer NULL."""
+    if modifier != "subsec":
+        raise ValueError(f"unixepoch({modifier!r}): expected 'subsec'")
+    return round(time.time(), 3)
 
 
 def _make_tables(database: Database) -> None:

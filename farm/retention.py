@@ -151,7 +151,10 @@ def _forget_workflows(database: Database, policy: RetentionPolicy) -> int:
         if not sa.inspect(connection).has_table("workflow_status", schema=schema):
             return 0  # no worker has been here yet
     url = database.engine.url.render_as_string(hide_password=False)
-    client = DBOSClient(system_database_url=url)
+    client = DBOSClient(
+        system_database_url=url,
+        system_database_engine=database.engine if database.is_sqlite else None,
+    )
     before = time.strftime(
         "%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - policy.workflows_days * _DAY_S)
     )

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -28,6 +29,18 @@ def test_its_clock_is_in_seconds(database: Database) -> None:
     with database.begin() as connection:
         at = connection.execute(sa.select(now())).scalar_one()
     assert before - 1 <= at <= time.time() + 1
+
+
+def test_an_old_sqlite_has_the_clock_that_the_engine_of_workflows_asks_for(
+    tmp_path: Path,
+) -> None:
+    """Before 3.42 it answers NULL, and no worker starts on Python 3.12 and newer."""
+    database = open_database(f"sqlite:///{tmp_path / 'farm.sqlite'}")
+    before = time.time()
+    with database.begin() as connection:
+        at = connection.exec_driver_sql("SELECT unixepoch('subsec')").scalar_one()
+    database.close()
+    assert before - 0.001 <= at <= time.time() + 0.001
 
 
 def test_a_newer_database_is_refused(database: Database) -> None:
