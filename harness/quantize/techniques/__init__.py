@@ -7,13 +7,13 @@ import difflib
 import hashlib
 from collections.abc import Iterator
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import UsageError
+from harness.host.plug_ins import with_additions
 from harness.quantize.technique import STAGES, Technique
 from harness.recipe import Recipe, Step
 
@@ -26,19 +26,10 @@ def all_techniques() -> dict[str, Technique]:
     """Ours and those of installed packages, by name.
 
     Raises:
-        UsageError: two have the same name, or an entry point gives something else.
+        UsageError: one of those cannot be loaded, is no technique, or takes a name that is in use.
     """
-    found = {}
-    for name in _FILES:
-        found[name] = import_module(f"{__name__}.{name}").TECHNIQUE
-    for entry in entry_points(group=GROUP):
-        technique = entry.load()
-        if not isinstance(technique, Technique):
-            raise UsageError(f"entry point {entry.value!r} of {GROUP} is not a Technique")
-        if technique.name in found:
-            raise UsageError(f"technique {technique.name!r} of {entry.value!r} has a taken name")
-        found[technique.name] = technique
-    return found
+    own = {name: import_module(f"{__name__}.{name}").TECHNIQUE for name in _FILES}
+    return with_additions(own, GROUP, Technique)
 
 
 def get_technique(name: str) -> Technique:

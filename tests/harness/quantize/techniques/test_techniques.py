@@ -226,7 +226,7 @@ def test_a_technique_from_outside_is_one_file(
     monkeypatch.syspath_prepend(str(tmp_path))
     entry = EntryPoint("halve", "outside_technique:TECHNIQUE", techniques.GROUP)
     monkeypatch.setattr(
-        techniques, "entry_points", lambda group: [entry] * (group == techniques.GROUP)
+        "harness.host.plug_ins.entry_points", lambda group: [entry] * (group == techniques.GROUP)
     )
     sys.modules.pop("outside_technique", None)
     assert "halve" in techniques.all_techniques()
