@@ -15,9 +15,9 @@ from harness.host.cache import Cache, arrays_key, content_key
 from harness.host.isolate import run_isolated
 from harness.host.progress import Progress, no_progress
 from harness.model import Model
-from harness.quantize.techniques import check_steps, get_technique, source_of
+from harness.quantize.techniques import check_steps, get_technique, rules_of_steps, source_of
 from harness.quantize.tools import own_sources, tool_versions
-from harness.recipe import RECIPES, Recipe
+from harness.recipe import RECIPES, Recipe, Scheme
 from harness.target import LoweringRequest, Target, name_of
 
 Array = npt.NDArray[Any]
@@ -149,26 +149,29 @@ def check_listed(target: Target, recipe: Recipe) -> None:
             f"{target.name} does not take recipe {recipe.name}; "
             f"it takes: {', '.join(target.recipes)}"
         )
-    _check_own_recipe(target, recipe)
     check_steps(recipe, target.runtime)
+    _check_scheme(target, recipe.name, recipe.scheme)
+    for rule in (*recipe.rules, *rules_of_steps(recipe)):
+        if rule.scheme and rule.scheme.mode != "float":
+            _check_scheme(target, recipe.name, rule.scheme)
 
 
-def _check_own_recipe(target: Target, recipe: Recipe) -> None:
-    """Refuse bits that the target has no kernels for; a recipe of the user's own is held against
-    the named ones."""
+def _check_scheme(target: Target, recipe: str, scheme: Scheme) -> None:
+    """Refuse bits that the target has no kernels for; a scheme of the user's own is held against
+    those of the named recipes."""
+    if reason := scheme.contradiction():
+        raise UsageError(f"recipe {recipe}: {reason}")
     named = [RECIPES[name] for name in target.recipes]
     done = sorted({(one.mode, one.activation_bits) for one in named}, key=str)
-    if (recipe.mode, recipe.activation_bits) not in done:
+    if (scheme.mode, scheme.activation_bits) not in done:
         allowed = ", ".join(f"{mode} ({bits}-bit)" if bits else mode for mode, bits in done)
-        got = f"{recipe.activation_bits}-bit activations" if recipe.activation_bits else "that"
+        got = f"{scheme.activation_bits}-bit activations" if scheme.activation_bits else "that"
         raise UsageError(
-            f"{target.name} does not take recipe {recipe.name}: mode {recipe.mode!r} with {got}; "
+            f"{target.name} does not take recipe {recipe}: mode {scheme.mode!r} with {got}; "
             f"it takes modes: {allowed}"
         )
-    if recipe.weight_bits == 4 and (target.runtime != "litert" or target.compile is not None):
-        raise UsageError(
-            f"{target.name} does not take recipe {recipe.name}: weight_bits 4; it takes 8"
-        )
+    if scheme.weight_bits == 4 and (target.runtime != "litert" or target.compile is not None):
+        raise UsageError(f"{target.name} does not take recipe {recipe}: weight_bits 4; it takes 8")
 
 
 def _store_samples(calibration: tuple[Array, ...], cache: Cache) -> Path:

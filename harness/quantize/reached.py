@@ -8,6 +8,7 @@ from harness.errors import ModelError
 from harness.recipe import Recipe
 
 _MOST_NAMED = 6
+BY_RULE = "the recipe leaves it in float"
 
 
 def with_reached(manifest: Manifest, recipe: Recipe, layers: Sequence[Layer]) -> Manifest:
@@ -18,11 +19,11 @@ def with_reached(manifest: Manifest, recipe: Recipe, layers: Sequence[Layer]) ->
         ModelError: the recipe quantizes, and nothing was quantized.
     """
     layers = _merged(layers)
-    if recipe.mode == "float" or not layers:
+    if (recipe.mode == "float" and not recipe.rules) or not layers:
         return manifest
     weighted = [layer for layer in layers if layer.weighted] or layers
     done = [layer for layer in weighted if layer.reached != "not"]
-    if not done:
+    if not done and any(layer.why != BY_RULE for layer in weighted):
         raise ModelError(
             f"{manifest.model}: recipe {recipe.name} quantized nothing for {manifest.target}: "
             f"{_named(weighted)}; use recipe float if floats will do, another recipe or target, "

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.recipe import Recipe
 
-Stage = Literal["graph", "ranges"]
-STAGES: tuple[Stage, ...] = ("graph", "ranges")
-"""In the order in which they are applied."""
+Stage = Literal["graph", "rules", "weights", "ranges"]
+STAGES: tuple[Stage, ...] = ("graph", "rules", "weights", "ranges")
+"""In the order in which they are applied: who chooses integers for weights must know the scheme of
+each layer, and ranges are those of what the model has become."""
 
 
 class Options(BaseModel):
@@ -45,13 +46,15 @@ class Histogram:
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """The float model on its way, as a technique of stage ``graph`` takes it. Isolated only.
+    """The float model on its way, as techniques of all stages but ``ranges`` take it. Isolated
+    only.
 
     Attributes:
-        module: the user's, in float32, in evaluation mode; its tensors are changed in place.
+        module: the user's, in float32, in evaluation mode; its tensors are changed in place. None
+            for a `.tflite`, see `Technique.needs_module`.
         examples: that it takes.
         batches: of calibration samples, as the module takes them.
-        recipe: that is being applied.
+        recipe: that is being applied: its scheme, and the rules as they stand.
     """
 
     module: Any
@@ -78,15 +81,18 @@ class Technique:
 
     Attributes:
         name: as recipes have it; that of its file.
-        stage: ``graph`` changes the float model's parameters; ``ranges`` chooses what least and
-            greatest value an activation's integers stand for.
+        stage: ``graph`` changes the float model's parameters; ``rules`` gives layers schemes of
+            their own; ``weights`` changes weights to what their integers will stand for;
+            ``ranges`` chooses what least and greatest value an activation's integers stand for.
         options: its options, with defaults.
-        apply: for ``graph`` ``(draft, options)``, which changes the draft's module in place; for
+        apply: for ``graph`` and ``weights`` ``(draft, options)``, which changes the draft's module
+            in place; for ``rules`` ``(draft, options)``, which gives a tuple of `Rule`; for
             ``ranges`` ``(histogram, options)``, which gives (low, high). A function of a module.
         summary: one line for ``edgefarm recipes``.
         reference: the paper.
         refuses: of (recipe, runtime) the reason why it cannot be used, or "".
         keeps_values: whether tensors inside the float model keep their values.
+        needs_module: whether it takes PyTorch models only.
     """
 
     name: str
@@ -97,3 +103,4 @@ class Technique:
     reference: str
     refuses: Callable[[Recipe, str], str] = takes_all
     keeps_values: bool = True
+    needs_module: bool = True

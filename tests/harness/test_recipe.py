@@ -1,7 +1,7 @@
 """Recipes in files: what they may say, and what is refused before anything is done."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from harness.errors import UsageError
 from harness.model import Model, ModelInput
 from harness.quantize import check_recipe
-from harness.recipe import RECIPES, Recipe, load_recipe
+from harness.recipe import RECIPES, Recipe, Rule, Scheme, load_recipe
 from targets import get_target
 
 STATIC = {"name": "mine", "mode": "static", "weight_bits": 8, "activation_bits": 8}
@@ -25,13 +25,13 @@ def written(folder: Path, content: dict[str, Any]) -> str:
 
 def test_a_recipe_file_is_read(tmp_path: Path) -> None:
     read = load_recipe(written(tmp_path, {**STATIC, "weight_granularity": "tensor"}))
-    assert read == Recipe("mine", "static", 8, 8, "tensor")
+    assert read == Recipe("mine", Scheme("static", 8, 8, "tensor"))
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"exclude": ["head"]}, r"there is no key 'exclude' \(the keys: name, mode, "),
+        ({"exclude": ["head"]}, r"there is no key 'exclude' \(the keys: name, scheme, "),
         ({"weight_bit": 8}, "there is no key 'weight_bit'; did you mean 'weight_bits'"),
         ({"granularity": "tensor"}, "did you mean 'weight_granularity'"),
         ({"weight_bits": 3}, "weight_bits: Input should be 4 or 8, got 3"),
@@ -54,19 +54,52 @@ def test_what_no_backend_does_is_refused(tmp_path: Path, change: dict[str, Any],
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_named_recipes_are_recipes_of_a_file_too(tmp_path: Path, name: str) -> None:
-    fields = {
-        key: value for key, value in vars(replace(RECIPES[name])).items() if value is not None
-    }
-    assert load_recipe(written(tmp_path, fields)) == RECIPES[name]
+    assert load_recipe(written(tmp_path, asdict(RECIPES[name]))) == RECIPES[name]
+
+
+HEAD = {"names": "head", "scheme": None}
+
+
+def test_rules_of_a_file_are_read(tmp_path: Path) -> None:
+    four = {"mode": "static", "weight_bits": 4, "activation_bits": 8}
+    rules = [{"names": ["blocks.?.conv"], "ops": "conv", "scheme": four}, HEAD]
+    read = load_recipe(written(tmp_path, {**STATIC, "rules": rules}))
+    assert read.rules == (
+        Rule(Scheme("static", 4, 8), ("blocks.?.conv",), ("conv",)),
+        Rule(None, ("head",)),
+    )
+    assert read.scheme_of("blocks.3.conv", "conv") == Scheme("static", 4, 8)
+    assert read.scheme_of("blocks.3.conv", "depthwise_conv") == read.scheme
+    assert read.scheme_of("blocks.12.conv", "conv") == read.scheme
+    assert read.scheme_of("head.linear", "linear") == Scheme("float")
+    assert read.scheme_of("header", "linear") == read.scheme
+    assert read.digest() != load_recipe(written(tmp_path, STATIC)).digest()
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("head", "rules: one is 'head'; write"),
+        ({"names": "head"}, "has no 'scheme'"),
+        ({**HEAD, "name": "x"}, "there is no key 'name'; did you mean 'names'"),
+        ({**HEAD, "scheme": {"mode": "static"}}, "rules.0.scheme.weight_bits: mode 'static' needs"),
+        ({**HEAD, "scheme": {"bits": 4}}, "there is no key 'rules.scheme.bits'"),
+        ({"scheme": None}, "rules.0: names and ops are empty"),
+        ({**HEAD, "names": [3]}, "rules.0.names.0: Input should be a valid string, got 3"),
+    ],
+)
+def test_a_rule_that_means_nothing_is_refused(tmp_path: Path, rule: object, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        load_recipe(written(tmp_path, {**STATIC, "rules": [rule]}))
 
 
 @pytest.mark.parametrize(
     ("target", "recipe", "said"),
     [
-        ("host-executorch", Recipe("a", "static", 8, 16), "static (8-bit)"),
-        ("host-executorch", Recipe("b", "weight_only", 8), "modes: dynamic, float, static"),
-        ("host-executorch", Recipe("c", "dynamic", 4), "weight_bits 4; it takes 8"),
-        ("edge-tpu", Recipe("d", "dynamic", 8), "does not take recipe d"),
+        ("host-executorch", Recipe("a", Scheme("static", 8, 16)), "static (8-bit)"),
+        ("host-executorch", Recipe("b", Scheme("weight_only", 8)), "modes: dynamic, float, static"),
+        ("host-executorch", Recipe("c", Scheme("dynamic", 4)), "weight_bits 4; it takes 8"),
+        ("edge-tpu", Recipe("d", Scheme("dynamic", 8)), "does not take recipe d"),
     ],
 )
 def test_what_a_target_has_no_kernels_for_is_refused(
@@ -78,8 +111,10 @@ def test_what_a_target_has_no_kernels_for_is_refused(
 
 
 def test_bits_that_a_target_has_are_taken() -> None:
-    check_recipe(get_target("host-litert"), MODEL, Recipe("w4", "static", 4, 16, "tensor"))
-    check_recipe(get_target("host-executorch"), MODEL, Recipe("t", "static", 8, 8, "tensor"))
+    check_recipe(get_target("host-litert"), MODEL, Recipe("w4", Scheme("static", 4, 16, "tensor")))
+    check_recipe(
+        get_target("host-executorch"), MODEL, Recipe("t", Scheme("static", 8, 8, "tensor"))
+    )
 
 
 def test_a_digest_is_of_what_makes_a_difference() -> None:

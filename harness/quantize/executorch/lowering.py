@@ -42,6 +42,7 @@ from harness.quantize.executorch.rewriting import (
     separate_weights,
     stranded_operators,
 )
+from harness.quantize.executorch.ruling import left_by_rules
 from harness.quantize.finite import Spans, observe, refuse_undefined_weights
 from harness.quantize.histograms import chooser
 from harness.quantize.inspect_lowered import inspect_file
@@ -78,17 +79,20 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
     require_extra("executorch", "executorch", "torchao")
     if request.recipe is None:
         return _as_it_came(request)
-    recipe = _supported(request.recipe)
+    _supported(request.recipe)
 
     progress("exporting", 0, None)
     module, examples = load_float32(parse_model(request.model.resolved))
     refuse_undefined_weights(module, request.model.reference)
-    changes_of(request, progress).put_into(module)
+    changes = changes_of(request, progress)
+    recipe = _supported(replace(request.recipe, rules=changes.rules))
+    request = replace(request, recipe=recipe)
+    changes.put_into(module)
     samples = list(model_batches(request.model, read_npz(request.calibration), examples))
     what = request.model.reference
     made = _lower(module, examples, recipe, samples, what, progress=progress)
     refuse_without_kernel(made.edge.exported_program(), request.model.reference)
-    layers = layers_of(made.edge.exported_program(), recipe)
+    layers = layers_of(made.edge.exported_program(), recipe, made.ruled)
     path, origins = _write(made, request.folder)
     _save_reference(made.expected, request.folder)
     artifact = _described(request, path, made, _notes(recipe, made), origins)
@@ -108,6 +112,7 @@ class _Lowered:
         inputs, outputs: the scales at its boundary.
         in_float: what XNNPACK would not take quantized, so that it was left in float, by `origin`:
             in words.
+        ruled: what a rule of the recipe leaves in float, by `origin`.
     """
 
     edge: Any
@@ -116,6 +121,7 @@ class _Lowered:
     inputs: Boundary
     outputs: Boundary
     in_float: dict[str, str]
+    ruled: Set[str]
 
 
 def _lower(
@@ -138,11 +144,13 @@ def _lower(
     while True:
         graph = _prepared(torch.export.export(module, examples))
         model = deepcopy(graph.graph)
+        ruled = left_by_rules(graph.graph, recipe, what)
         if recipe.mode != "float":
             used = samples if recipe.needs_calibration() else samples[:1]
             seen = seen or observe(graph, used, what)
             masked = masked_nodes(graph, seen)
-            graph = _quantize(graph, recipe, used, in_float.keys(), masked, progress=progress)
+            left = in_float.keys() | ruled
+            graph = _quantize(graph, recipe, used, left, masked, progress=progress)
         with torch.no_grad():
             expected = graph(*samples[0])
         program = torch.export.export(graph, examples)
@@ -151,7 +159,7 @@ def _lower(
         edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
         stranded = stranded_operators(edge.exported_program())
         if stranded.keys() <= in_float.keys():
-            return _Lowered(edge, model, expected, inputs, outputs, in_float)
+            return _Lowered(edge, model, expected, inputs, outputs, in_float, ruled)
         in_float |= stranded
 
 
@@ -194,6 +202,11 @@ def _supported(recipe: Recipe | None) -> Recipe:
         raise UsageError(
             f"recipe {recipe.name}: XNNPACK through ExecuTorch takes int8 weights with int8 or "
             "dynamic activations, or float"
+        )
+    if other := [rule for rule in recipe.rules if rule.scheme and rule.scheme.mode != "float"]:
+        raise UsageError(
+            f"recipe {recipe.name}: rule {' '.join((*other[0].names, *other[0].ops))}: for "
+            "ExecuTorch a rule can leave layers in float; give all others one scheme"
         )
     return recipe
 

@@ -3,11 +3,12 @@
 The program knows the modules that its nodes came from; the file that is written of it does not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import TYPE_CHECKING, Any
 
 from harness.artifact import Layer
-from harness.quantize.provenance import module_path
+from harness.quantize.provenance import module_path, origin
+from harness.quantize.reached import BY_RULE
 from harness.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -46,11 +47,14 @@ _RECURRENT = "XNNPACK's quantizer has no rule for recurrent layers"
 _NO_RULE = "XNNPACK's quantizer covers nn.Linear and convolutions, not a product with a parameter"
 
 
-def layers_of(program: "torch.export.ExportedProgram", recipe: Recipe) -> tuple[Layer, ...]:
+def layers_of(
+    program: "torch.export.ExportedProgram", recipe: Recipe, ruled: Set[str] = frozenset()
+) -> tuple[Layer, ...]:
     """Each operator with weights, and each product of activations, with what was done to it.
 
     Args:
         program: as `to_edge_transform_and_lower` makes it.
+        ruled: operators that a rule leaves in float, by `origin`.
     """
     layers = []
     for node, constants in _calls(program):
@@ -61,7 +65,8 @@ def layers_of(program: "torch.export.ExportedProgram", recipe: Recipe) -> tuple[
         x, weights = (_real(node.args[place]) for place in places)
         weighted = _behind(weights) in constants
         if weighted or recipe.mode == "static":
-            layers.append(_layer(node, op, recipe, x, weights, weighted=weighted))
+            in_float = origin(node) in ruled
+            layers.append(_layer(node, op, recipe, x, weights, weighted=weighted, ruled=in_float))
     return tuple(layers)
 
 
@@ -107,11 +112,14 @@ def _layer(
     weights: Any,  # noqa: ANN401  a node or a number
     *,
     weighted: bool,
+    ruled: bool,
 ) -> Layer:
     integers = [_is(weights, "dequantize")]
     if recipe.mode == "static" and op != "embedding":
         integers.append(_is(x, "dequantize"))
     name = module_path(node) or node.name
+    if ruled:
+        return Layer(name, op, "not", BY_RULE, weighted)
     if all(integers):
         return Layer(name, op, "quantized", weighted=weighted)
     if any(integers):

@@ -6,6 +6,7 @@ an isolated process.
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from harness.artifact import (
     Artifact,
     Finding,
     Manifest,
+    Origin,
     TensorSpec,
     manifest_beside,
     save_manifest,
     sha256_file,
 )
 from harness.emulator.formats.model_file import read_model
+from harness.emulator.graph import Graph
 from harness.errors import ModelError
 from harness.host.cache import Cache, content_key
 from harness.host.extras import require_extra
@@ -29,8 +32,10 @@ from harness.host.progress import Progress
 from harness.model import Model
 from harness.quantize.finite import refuse_undefined_weights
 from harness.quantize.inspect_lowered import inspect_file
+from harness.quantize.layers import op_of_litert
+from harness.quantize.litert.identity import layer_paths
 from harness.quantize.litert.quantizing import FloatModel, quantize, read_specs
-from harness.quantize.litert.reached import layers_of
+from harness.quantize.litert.reached import layers_of, path_of
 from harness.quantize.litert.rewriting import convertible
 from harness.quantize.plan import Changes, changes_of
 from harness.quantize.reached import with_reached
@@ -57,10 +62,13 @@ def lower_litert(request: LoweringRequest, progress: Progress) -> Artifact:
     findings: tuple[Finding, ...] = ()
     changes = changes_of(request, progress)
     converted = float_model(request.model, Cache(request.cache), progress, changes)
-    if request.recipe.mode == "float":
+    recipe = replace(request.recipe, rules=changes.rules)
+    request = replace(request, recipe=recipe)
+    if recipe.mode == "float" and not recipe.rules:
         shutil.copyfile(converted.path, path)
     else:
-        content, findings = quantize(converted, request.recipe, request.calibration, progress)
+        what = request.model.reference
+        content, findings = quantize(converted, recipe, request.calibration, what, progress)
         path.write_bytes(content)
     return _finish(request, converted, path, findings)
 
@@ -93,7 +101,7 @@ def float_model(
         tuple(tuple(axes) if axes else None for axes in layout[side])
         for side in ("inputs", "outputs")
     )
-    return FloatModel(entry / "model.tflite", inputs, outputs)
+    return FloatModel(entry / "model.tflite", inputs, outputs, layout["paths"])
 
 
 def _as_it_came(path: Path) -> FloatModel:
@@ -117,7 +125,7 @@ def _convert(model: Model, folder: Path, progress: Progress, changes: Changes) -
     changes.put_into(module)
     with torch.no_grad():
         flat = module(*examples)
-    module = convertible(module, examples)
+    submitted, module = module, convertible(module, examples)
     images = [index for index, x in enumerate(examples) if _is_image(x)]
     image_outputs = [index for index, x in enumerate(flat) if _is_image(x)]
     if images or image_outputs:
@@ -125,12 +133,22 @@ def _convert(model: Model, folder: Path, progress: Progress, changes: Changes) -
     moved = tuple(
         x.permute(_NHWC).contiguous() if index in images else x for index, x in enumerate(examples)
     )
-    litert_torch.convert(module, moved).export(str(folder / "model.tflite"))
+    path = folder / "model.tflite"
+    litert_torch.convert(module, moved).export(str(path))
     layout = {
         "inputs": [_NHWC if index in images else None for index in range(len(examples))],
         "outputs": [_NHWC if index in image_outputs else None for index in range(len(flat))],
+        "paths": _paths(path, submitted),
     }
     (folder / "layout.json").write_text(json.dumps(layout))
+
+
+def _paths(path: Path, module: Any) -> dict[str, str]:  # noqa: ANN401  a torch module
+    """See `layer_paths`; none where our reader does not take the file."""
+    try:
+        return layer_paths(read_model(path).main, module)
+    except ModelError:
+        return {}
 
 
 def _is_image(x: Any) -> bool:  # noqa: ANN401  a torch tensor; torch is untyped here
@@ -176,28 +194,40 @@ def _finish(
             ),
         ),
     )
-    artifact = replace(artifact, manifest=_reached(artifact, request.recipe))
+    artifact = replace(artifact, manifest=_read_back(artifact, request.recipe, converted.paths))
     save_manifest(artifact)
     return artifact
 
 
-def _reached(artifact: Artifact, recipe: Recipe | None) -> Manifest:
-    """The manifest with what the recipe reached, where our reader takes the file."""
-    if recipe is None or recipe.mode == "float":
-        return artifact.manifest
+def _read_back(artifact: Artifact, recipe: Recipe | None, paths: Mapping[str, str]) -> Manifest:
+    """The manifest with the modules of tensors and what the recipe reached, where our reader takes
+    the file."""
     try:
         graph = read_model(artifact.path).main
     except ModelError:
         return artifact.manifest
-    return with_reached(artifact.manifest, recipe, layers_of(graph, recipe))
+    manifest = replace(artifact.manifest, origins=_origins(graph, paths))
+    if recipe is None or (recipe.mode == "float" and not recipe.rules):
+        return manifest
+    return with_reached(manifest, recipe, layers_of(graph, recipe, paths))
+
+
+def _origins(graph: Graph, paths: Mapping[str, str]) -> dict[str, Origin]:
+    return {
+        graph.tensors[index].name: Origin(op_of_litert(node.op), path)
+        for node in graph.nodes
+        if (path := path_of(graph, node, paths))
+        for index in node.outputs
+    }
 
 
 def _boundary_notes(recipe: Recipe | None, specs: tuple[TensorSpec, ...]) -> tuple[str, ...]:
     """Say which inputs and outputs stayed float although the recipe makes all integer."""
     if recipe is None or recipe.mode != "static":
         return ()
+    why = "the quantizer does not cover its op" + (", or a rule says so" if recipe.rules else "")
     return tuple(
-        f"{spec.name} stayed {spec.dtype}: the quantizer does not cover its op"
+        f"{spec.name} stayed {spec.dtype}: {why}"
         for spec in specs
         if np.dtype(spec.dtype).kind == "f"
     )

@@ -4,7 +4,8 @@ Everything here runs in an isolated process.
 """
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from harness.quantize.litert.ranges import (
     widen_dead,
     widen_narrow,
 )
+from harness.quantize.litert.ruling import library_recipe
 from harness.quantize.trial import samples_for
 from harness.recipe import Recipe
 from harness.sources.npz import read_npz
@@ -48,20 +50,23 @@ class FloatModel:
     Attributes:
         path: the file.
         inputs, outputs: permutation of each, see `TensorSpec`.
+        paths: of the modules in it, see `harness.quantize.litert.reached.path_of`.
     """
 
     path: Path
     inputs: tuple[Permutation, ...]
     outputs: tuple[Permutation, ...]
+    paths: Mapping[str, str] = field(default_factory=dict)
 
 
 def quantize(
-    converted: FloatModel, recipe: Recipe, samples: Path, progress: Progress
+    converted: FloatModel, recipe: Recipe, samples: Path, what: str, progress: Progress
 ) -> tuple[bytes, tuple[Finding, ...]]:
     """The quantized file's content, and what of the float one it cannot hold.
 
     Args:
         samples: ``.npz`` with calibration samples, for recipes that need them.
+        what: what to call the model in messages.
     """
     require_extra("litert", "litert_quantizer")
     from litert_quantizer import quantizer
@@ -69,7 +74,7 @@ def quantize(
     progress("quantizing", 0, None)
     source, signature = _with_signature(converted.path.read_bytes())
     graph = float_graph(bytes(source))
-    rules = _library_recipe(recipe)
+    rules = library_recipe(recipe, graph, converted.paths, what)
     if not recipe.needs_calibration():
         return bytes(quantizer.Quantizer(source, rules).quantize(None).quantized_model), ()
     batches = _batches(samples, converted, source, signature)
@@ -197,26 +202,6 @@ def _widest(ranges: Ranges, seen: Ranges) -> Ranges:
             else old or new
         )
     return merged
-
-
-def _library_recipe(recipe: Recipe) -> list[dict[str, Any]]:
-    """litert-quantizer's recipe for ours, min/max ranges."""
-    from litert_quantizer import recipe as library
-
-    base = {
-        "dynamic": library.dynamic_wi8_afp32,
-        "weight_only": library.weight_only_wi8_afp32,
-        "static": library.static_wi8_ai16
-        if recipe.activation_bits == 16
-        else library.static_wi8_ai8,
-    }[recipe.mode]
-    rules: list[dict[str, Any]] = base()
-    for rule in rules:
-        weights = rule["op_config"]["weight_tensor_config"]
-        weights["num_bits"] = recipe.weight_bits
-        if recipe.weight_granularity == "tensor":
-            weights["granularity"] = "TENSORWISE"
-    return rules
 
 
 def _batches(

@@ -14,12 +14,12 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import UsageError
 from harness.host.plug_ins import with_additions
-from harness.quantize.technique import STAGES, Technique
-from harness.recipe import Recipe, Step
+from harness.quantize.technique import STAGES, Draft, Technique
+from harness.recipe import Recipe, Rule, Step
 
 GROUP = "edgefarm.techniques"
 
-_FILES = ("cross_layer_equalization", "mse", "percentile")
+_FILES = ("bits", "cross_layer_equalization", "keep_float", "mse", "percentile")
 
 
 def all_techniques() -> dict[str, Technique]:
@@ -90,6 +90,17 @@ def check_steps(recipe: Recipe, runtime: str) -> None:
         for step, technique, _ in taken:
             if reason := technique.refuses(recipe, runtime):
                 raise UsageError(f"recipe {recipe.name}: step {step}: {reason}")
+
+
+def rules_of_steps(recipe: Recipe) -> tuple[Rule, ...]:
+    """Of those steps that need neither the model nor data for them."""
+    bare = Draft(None, (), (), recipe)
+    return tuple(
+        rule
+        for _, technique, options in staged(recipe, "rules")
+        if not technique.needs_module
+        for rule in technique.apply(bare, options)
+    )
 
 
 def say_steps(recipe: Recipe | None) -> tuple[str, ...]:

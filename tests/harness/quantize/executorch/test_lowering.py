@@ -12,7 +12,7 @@ from harness.host.progress import no_progress
 from harness.model import Model
 from harness.quantize import check_recipe, lower
 from harness.quantize.trial import REFERENCE, run_executorch, run_once
-from harness.recipe import RECIPES, Recipe
+from harness.recipe import RECIPES, Recipe, Scheme
 from harness.sources.models import open_model
 from harness.sources.split import Split
 from tests.harness.quantize.conftest import run
@@ -66,7 +66,11 @@ def test_a_program_that_is_wrong_is_refused(
 
 @pytest.mark.parametrize(
     "recipe",
-    [RECIPES["weight_only_wi8_afp32"], RECIPES["static_wi8_ai16"], Recipe("w4", "static", 4, 8)],
+    [
+        RECIPES["weight_only_wi8_afp32"],
+        RECIPES["static_wi8_ai16"],
+        Recipe("w4", Scheme("static", 4, 8)),
+    ],
 )
 def test_recipes_without_a_counterpart_are_refused(
     recipe: Recipe, digits: Model, digits_data: Split, cache: Cache

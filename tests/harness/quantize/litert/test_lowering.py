@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.host.cache import Cache
 from harness.model import Model
 from harness.quantize import lower
-from harness.recipe import RECIPES, Recipe
+from harness.recipe import RECIPES, Recipe, Scheme
 from harness.sources.models import open_model
 from harness.sources.split import Split
 from tests.harness.quantize.conftest import run
@@ -216,7 +216,7 @@ def test_recipes_that_do_not_fit_are_refused(
         lower(narrow, digits, RECIPES["static_wi8_ai16"], samples, cache=cache)
     with pytest.raises(UsageError, match="name a recipe: float, "):
         lower(LITERT, digits, None, samples, cache=cache)
-    odd = Recipe("odd", "static", 4, 8)
+    odd = Recipe("odd", Scheme("static", 4, 8))
     assert lower(LITERT, digits, odd, samples, cache=cache).manifest.recipe == "odd"
 
 
