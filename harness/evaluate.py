@@ -31,20 +31,21 @@ from harness.judge.observed import (
     observed_outputs,
 )
 from harness.judge.suspicion import look_at_outputs, look_inside
-from harness.model import Model
 from harness.on_device.deploy import NONE, QUICK, choose_runner, run_job
 from harness.on_device.latency import latency_from
 from harness.on_device.read_facts import read_facts
 from harness.on_device.readiness import throttling, wait_until_ready
 from harness.on_device.slices import take_slices
-from harness.prepare import compiler_for, prepared
+from harness.prepare import Prepared, compiler_for, prepared
 from harness.quantize.placing import check
+from harness.quantize.plan import Plan, as_rescaled
 from harness.quantize.reference import float_layers, float_outputs, float_tensors
+from harness.recipe import Recipe
 from harness.recording import Recording
 from harness.records import Latency, QuantizationCost, Run
 from harness.request import Request
 from harness.sources.batches import take_samples
-from harness.sources.split import Split
+from harness.sources.npz import store_samples
 
 Array = npt.NDArray[Any]
 
@@ -130,7 +131,7 @@ def _walk(
         record.add(host_latency=_host_latency(record, request, connect, artifact, inputs))
 
     in_float = float_outputs(model, samples.evaluation, cache=cache, progress=progress)
-    inner = _inner_in_float(model, samples, artifact, emulated, cache=cache, progress=progress)
+    inner = _inner_in_float(ready, request.recipe, emulated, cache=cache, progress=progress)
     real_outputs = _real(artifact, outputs)
     record.add(
         accuracy=accuracy_of(
@@ -152,25 +153,36 @@ def _walk(
 
 
 def _inner_in_float(
-    model: Model,
-    samples: Split,
-    artifact: Artifact,
+    ready: Prepared,
+    recipe: Recipe | None,
     emulated: Emulated,
     *,
     cache: Cache,
     progress: Progress,
 ) -> Mapping[str, Array]:
     """The float model's tensors on the traced samples: from what the artifact's own runtime was
-    given."""
+    given, and as the recipe's steps rescaled it."""
+    model, samples, artifact = ready.model, ready.samples, ready.artifact
     ranges = emulated.exactness.traced_samples
     if not emulated.tensors or not ranges:
         return {}
     chosen = np.concatenate([np.arange(start, stop) for start, stop in ranges])
     traced = take_samples(samples.evaluation, chosen)
+    changed = as_rescaled(recipe)
+    plan = None
+    if changed is not None:
+        plan = Plan(model, changed, store_samples(samples.calibration, cache), cache.root)
     if artifact.manifest.runtime == "litert":
-        return float_tensors(model, traced, cache=cache, progress=progress)
-    origins = artifact.manifest.origins
-    return float_layers(model, traced, origins, emulated.tensors, cache=cache, progress=progress)
+        return float_tensors(model, traced, rescaled=plan, cache=cache, progress=progress)
+    return float_layers(
+        model,
+        traced,
+        artifact.manifest.origins,
+        emulated.tensors,
+        rescaled=plan,
+        cache=cache,
+        progress=progress,
+    )
 
 
 def _emulate_only(

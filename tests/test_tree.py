@@ -22,7 +22,7 @@ COMPOSITION_ROOTS = ("harness/cli", "harness/pytest_plugin", "harness/api")
 # fmt: off
 ROOMS = [
     "errors", "arithmetic", "host", "facts", "device", "placement", "artifact", "protocol", "model",
-    "recipe", "records", "target", "causes", "emulator", "sources", "on_device", "quantize",
+    "recipe", "records", "target", "emulator", "sources", "on_device", "quantize",
     "judge", "verify", "request", "preflight", "prepare", "emulated", "recording",
     "evaluate", "streaming",
 ]

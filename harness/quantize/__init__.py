@@ -6,18 +6,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from harness.artifact import Artifact, load_artifact, save_manifest
 from harness.errors import ModelError, UsageError
-from harness.host.cache import Cache, arrays_key, content_key
+from harness.host.cache import Cache, content_key
 from harness.host.isolate import run_isolated
 from harness.host.progress import Progress, no_progress
 from harness.model import Model
 from harness.quantize.techniques import check_steps, get_technique, rules_of_steps, source_of
 from harness.quantize.tools import own_sources, tool_versions
 from harness.recipe import RECIPES, Recipe, Scheme
+from harness.sources.npz import store_samples
 from harness.target import LoweringRequest, Target, name_of
 
 Array = npt.NDArray[Any]
@@ -52,7 +52,7 @@ def lower(
 
     check_recipe(target, model, recipe)
     at_once = soc if target.compile is None else None
-    samples = _store_samples(calibration, cache)
+    samples = store_samples(calibration, cache)
     calibrated = recipe is not None and (recipe.needs_calibration() or bool(recipe.steps))
     techniques = [get_technique(step.technique) for step in (recipe.steps if recipe else ())]
     key = content_key(
@@ -172,17 +172,6 @@ def _check_scheme(target: Target, recipe: str, scheme: Scheme) -> None:
         )
     if scheme.weight_bits == 4 and (target.runtime != "litert" or target.compile is not None):
         raise UsageError(f"{target.name} does not take recipe {recipe}: weight_bits 4; it takes 8")
-
-
-def _store_samples(calibration: tuple[Array, ...], cache: Cache) -> Path:
-    """The samples as ``in0, in1, …`` in an ``.npz`` named by content."""
-    key = arrays_key(calibration)
-    path = cache.entry("samples", key) / "samples.npz"
-    if not path.exists():
-        named: dict[str, Any] = {f"in{index}": array for index, array in enumerate(calibration)}
-        with cache.fill("samples", key) as folder:
-            np.savez(folder / path.name, **named)
-    return path
 
 
 def _for_target(artifact: Artifact, target: str, model: Model, cache: Cache) -> Artifact:

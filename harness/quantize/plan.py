@@ -1,11 +1,12 @@
 """Applies the steps of a recipe up to its lowering, each prefix of them cached.
 
 A key holds the source of each technique itself, so that work on one leaves the others' results
-standing. Everything here runs in an isolated process.
+standing.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from pydantic import BaseModel, TypeAdapter
 from harness.errors import ModelError
 from harness.host.cache import Cache, content_key
 from harness.host.progress import Progress
+from harness.model import Model
 from harness.quantize.samples import model_batches
 from harness.quantize.technique import STAGES, Draft, Stage, Technique
-from harness.quantize.techniques import source_of, staged
+from harness.quantize.techniques import get_technique, source_of, staged
 from harness.quantize.tools import tool_versions
-from harness.recipe import RECIPES, Rule, Step
+from harness.recipe import RECIPES, Recipe, Rule, Step
 from harness.sources.models import load_float32, parse_model
 from harness.sources.npz import read_npz
 from harness.target import LoweringRequest
@@ -28,8 +30,44 @@ if TYPE_CHECKING:
     import torch
 
 
-_STAGES: list[Stage] = [stage for stage in STAGES if stage != "ranges"]
-"""Ranges are chosen by each runtime's lowering."""
+IN_MODULE: tuple[Stage, ...] = tuple(stage for stage in STAGES if stage != "ranges")
+"""The stages that are done with the model itself; ranges are chosen by each runtime's lowering."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe's steps work on.
+
+    Attributes:
+        model: what was submitted.
+        recipe: whose steps they are.
+        calibration: ``.npz`` with samples, see `LoweringRequest`.
+        cache: root of the cache by content.
+    """
+
+    model: Model
+    recipe: Recipe
+    calibration: Path
+    cache: Path
+
+
+def plan_of(request: LoweringRequest) -> Plan:
+    """Of what is to be lowered by a recipe."""
+    return Plan(
+        request.model, request.recipe or RECIPES["float"], request.calibration, request.cache
+    )
+
+
+def key_of(plan: Plan) -> str:
+    """Of all that the steps depend on."""
+    return content_key(
+        {
+            "model": plan.model.sha256,
+            "recipe": plan.recipe.digest(),
+            "calibration": plan.calibration.parent.name,
+            "sources": [source_of(get_technique(step.technique)) for step in plan.recipe.steps],
+        }
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,29 +94,26 @@ class Changes:
                 state[name].copy_(torch.from_numpy(x))
 
 
-def changes_of(request: LoweringRequest, progress: Progress) -> Changes:
-    """Apply the recipe's steps before those of stage ``ranges``, or take them from the cache.
+def changes_of(plan: Plan, progress: Progress, stages: tuple[Stage, ...] = IN_MODULE) -> Changes:
+    """Apply the recipe's steps of some stages, or take them from the cache. Isolated only.
 
     Raises:
         ModelError: a step makes NaN or infinities, or the model is no PyTorch model.
     """
-    recipe = request.recipe
-    if recipe is None:
-        return Changes()
-    made = Changes(rules=recipe.rules)
-    steps = [(stage, *one) for stage in _STAGES for one in staged(recipe, stage)]
+    made = Changes(rules=plan.recipe.rules)
+    steps = [(stage, *one) for stage in stages for one in staged(plan.recipe, stage)]
     if not steps:
         return made
-    draft = _draft(request, steps)
+    draft = _draft(plan, steps)
     before = content_key(
         {
-            "model": request.model.sha256,
+            "model": plan.model.sha256,
             "scheme": draft.recipe.digest(),
-            "calibration": request.calibration.parent.name,
+            "calibration": plan.calibration.parent.name,
             "tools": tool_versions(),
         }
     )
-    cache, submitted = Cache(request.cache), _copied(draft.module)
+    cache, submitted = Cache(plan.cache), _copied(draft.module)
     for stage, step, technique, options in steps:
         before = content_key(
             {
@@ -95,7 +130,7 @@ def changes_of(request: LoweringRequest, progress: Progress) -> Changes:
             now = replace(draft, recipe=replace(draft.recipe, rules=made.rules))
             given = technique.apply(now, options)
             rules = (*made.rules, *given) if stage == "rules" else made.rules
-            what = f"{request.model.reference}: step {step}"
+            what = f"{plan.model.reference}: step {step}"
             with cache.fill("drafts", before) as folder:
                 np.savez(folder / _TENSORS, **_changed(draft.module, submitted, what))
                 (folder / _RULES).write_bytes(_Rules.dump_json(rules))
@@ -111,21 +146,28 @@ _TENSORS, _RULES = "tensors.npz", "rules.json"
 _Rules = TypeAdapter(tuple[Rule, ...])
 
 
-def _draft(
-    request: LoweringRequest, steps: Sequence[tuple[Stage, Step, Technique, BaseModel]]
-) -> Draft:
-    recipe = replace(request.recipe or RECIPES["float"], name="", summary="", steps=())
-    if not request.model.resolved.endswith(".tflite"):
-        module, examples = load_float32(parse_model(request.model.resolved))
-        batches = model_batches(request.model, read_npz(request.calibration), examples)
+def _draft(plan: Plan, steps: Sequence[tuple[Stage, Step, Technique, BaseModel]]) -> Draft:
+    recipe = replace(plan.recipe, name="", summary="", steps=())
+    if not plan.model.resolved.endswith(".tflite"):
+        module, examples = load_float32(parse_model(plan.model.resolved))
+        batches = model_batches(plan.model, read_npz(plan.calibration), examples)
         return Draft(module, examples, tuple(batches), recipe)
     for _, step, technique, _ in steps:
         if technique.needs_module:
             raise ModelError(
-                f"{request.model.reference}: step {step} changes a PyTorch model; "
+                f"{plan.model.reference}: step {step} changes a PyTorch model; "
                 "give the model that the .tflite came from, or leave the step out"
             )
     return Draft(None, (), (), recipe)
+
+
+def as_rescaled(recipe: Recipe | None) -> Recipe | None:
+    """The recipe with those steps alone that change what tensors inside the float model hold; None
+    where none does. What they hold then is what the integers are to stand for."""
+    if recipe is None or all(technique.keeps_values for _, technique, _ in staged(recipe, "graph")):
+        return None
+    steps = tuple(step for step, _, _ in staged(recipe, "graph"))
+    return replace(recipe, name="", summary="", steps=steps)
 
 
 def _copied(module: "torch.nn.Module | None") -> "dict[str, torch.Tensor]":

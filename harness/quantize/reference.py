@@ -16,6 +16,7 @@ from harness.quantize.executorch.lowering import float_graph
 from harness.quantize.executorch.origins import aligned, run_every_node
 from harness.quantize.litert.lowering import float_model
 from harness.quantize.litert.quantizing import FloatModel, read_specs
+from harness.quantize.plan import Plan, changes_of, key_of
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import own_sources, tool_versions
 from harness.quantize.trial import samples_for
@@ -55,6 +56,7 @@ def float_tensors(
     model: Model,
     inputs: tuple[Array, ...],
     *,
+    rescaled: Plan | None = None,
     cache: Cache,
     progress: Progress = no_progress,
 ) -> Mapping[str, Array]:
@@ -66,13 +68,14 @@ def float_tensors(
     Args:
         inputs: samples in the model's own layout; one invocation for each batch of the file,
             joined along the first axis.
+        rescaled: steps that change what tensors inside the float model hold, see `as_rescaled`.
 
     Raises:
         ModelError: the model cannot be converted, or fails on these samples.
     """
     if model.quantized:
         return {}
-    return _cached(_run_tensors, model, inputs, cache, progress)
+    return _cached(_run_tensors, model, inputs, cache, progress, rescaled=rescaled)
 
 
 def float_layers(
@@ -81,6 +84,7 @@ def float_layers(
     origins: Mapping[str, Origin],
     tensors: Mapping[str, Array],
     *,
+    rescaled: Plan | None = None,
     cache: Cache,
     progress: Progress = no_progress,
 ) -> Mapping[str, Array]:
@@ -93,6 +97,7 @@ def float_layers(
             joined along the first axis.
         origins: of the file's manifest; a tensor that is not in it is left out.
         tensors: the file's, dequantized, for the same samples.
+        rescaled: see `float_tensors`.
 
     Raises:
         ModelError: the model cannot be exported, or fails on these samples.
@@ -100,7 +105,7 @@ def float_layers(
     wanted = {name: one.node for name, one in origins.items() if name in tensors}
     if not wanted:
         return {}
-    nodes = _cached(_run_nodes, model, inputs, cache, progress)
+    nodes = _cached(_run_nodes, model, inputs, cache, progress, rescaled=rescaled)
     found = {
         name: aligned(nodes[node], tensors[name]) for name, node in wanted.items() if node in nodes
     }
@@ -113,8 +118,10 @@ def _cached(
     inputs: tuple[Array, ...],
     cache: Cache,
     progress: Progress,
+    *,
+    rescaled: Plan | None = None,
 ) -> dict[str, Array]:
-    """What one of the two isolated functions below gives."""
+    """What one of the isolated functions below gives."""
     key = content_key(
         {
             "function": function.__name__,
@@ -123,13 +130,21 @@ def _cached(
             "tools": tool_versions(),
             "source": own_sources(),
         }
+        | ({"rescaled": key_of(rescaled)} if rescaled else {})
     )
     path = cache.entry("references", key) / "arrays.npz"
     if not path.exists():
         progress("running the float model", 0, None)
         what = f"{model.reference}: the float model"
         named: dict[str, Any] = run_isolated(
-            function, model, inputs, cache, what=what, timeout_s=_TIMEOUT_S, progress=progress
+            function,
+            model,
+            inputs,
+            rescaled,
+            cache,
+            what=what,
+            timeout_s=_TIMEOUT_S,
+            progress=progress,
         )
         with cache.fill("references", key) as folder:
             np.savez(folder / path.name, **named)
@@ -137,7 +152,7 @@ def _cached(
 
 
 def _run_model(
-    model: Model, inputs: tuple[Array, ...], cache: Cache, progress: Progress
+    model: Model, inputs: tuple[Array, ...], _rescaled: None, cache: Cache, progress: Progress
 ) -> dict[str, Array]:
     """Isolated only. A `.tflite` runs through LiteRT, everything else through torch."""
     if model.resolved.endswith(".tflite"):
@@ -165,19 +180,28 @@ def _array(x: "torch.Tensor") -> Array:
 
 
 def _run_nodes(
-    model: Model, inputs: tuple[Array, ...], _cache: Cache, progress: Progress
+    model: Model,
+    inputs: tuple[Array, ...],
+    rescaled: Plan | None,
+    _cache: Cache,
+    progress: Progress,
 ) -> dict[str, Array]:
     """Isolated only: the float values of all nodes of the exported program."""
-    graph, examples = float_graph(model, progress)
+    graph, examples = float_graph(model, progress, rescaled)
     batches = model_batches(model, {f"in{index}": x for index, x in enumerate(inputs)}, examples)
     return run_every_node(graph, batches)
 
 
 def _run_tensors(
-    model: Model, inputs: tuple[Array, ...], cache: Cache, progress: Progress
+    model: Model,
+    inputs: tuple[Array, ...],
+    rescaled: Plan | None,
+    cache: Cache,
+    progress: Progress,
 ) -> dict[str, Array]:
     """Isolated only."""
-    return _run_file(float_model(model, cache, progress), inputs, everything=True)
+    changes = changes_of(rescaled, progress, ("graph",)) if rescaled else None
+    return _run_file(float_model(model, cache, progress, changes), inputs, everything=True)
 
 
 def _run_file(

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.artifact import Manifest, manifest_beside, own_shape, sha256_file
-from harness.causes import explain, in_words
 from harness.emulator.formats.model_file import FORMATS, is_lowered
 from harness.emulator.formats.tflite import read_tflite
 from harness.errors import ModelError, UsageError
@@ -27,6 +26,7 @@ from harness.host.progress import Progress, no_progress
 from harness.host.wording import first_line
 from harness.model import Model, ModelInput, ModelOutput
 from harness.sources.batches import find_batch
+from harness.sources.causes import explain, in_words
 from harness.sources.flat import flat_module, flatten
 from harness.sources.hints import with_hint
 from harness.sources.open_shapes import open_hint, with_shapes

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import UsageError
+from harness.host.cache import Cache, arrays_key
 from harness.host.plain_files import open_plain
 
 Array = npt.NDArray[Any]
@@ -166,3 +167,14 @@ def _array(stream: IO[bytes], file_size: int, where: str) -> NpzArray:
     if min(shape, default=0) < 0 or size > file_size:
         raise UsageError(f"{where}: shape {shape} of {dtype} does not fit its {file_size} bytes")
     return (_ByColumns if fortran else NpzArray)(stream, where, shape, dtype)
+
+
+def store_samples(calibration: tuple[npt.NDArray[Any], ...], cache: Cache) -> Path:
+    """The samples as ``in0, in1, …`` in an ``.npz`` named by content."""
+    key = arrays_key(calibration)
+    path = cache.entry("samples", key) / "samples.npz"
+    if not path.exists():
+        named: dict[str, Any] = {f"in{index}": array for index, array in enumerate(calibration)}
+        with cache.fill("samples", key) as folder:
+            np.savez(folder / path.name, **named)
+    return path

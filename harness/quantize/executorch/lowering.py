@@ -46,7 +46,7 @@ from harness.quantize.executorch.ruling import left_by_rules
 from harness.quantize.finite import Spans, observe, refuse_undefined_weights
 from harness.quantize.histograms import chooser
 from harness.quantize.inspect_lowered import inspect_file
-from harness.quantize.plan import changes_of
+from harness.quantize.plan import Plan, changes_of, plan_of
 from harness.quantize.reached import with_reached
 from harness.quantize.samples import model_batches
 from harness.quantize.techniques import say_steps
@@ -84,7 +84,7 @@ def lower_executorch(request: LoweringRequest, progress: Progress) -> Artifact:
     progress("exporting", 0, None)
     module, examples = load_float32(parse_model(request.model.resolved))
     refuse_undefined_weights(module, request.model.reference)
-    changes = changes_of(request, progress)
+    changes = changes_of(plan_of(request), progress)
     recipe = _supported(replace(request.recipe, rules=changes.rules))
     request = replace(request, recipe=recipe)
     changes.put_into(module)
@@ -176,12 +176,20 @@ def _prepared(program: "torch.export.ExportedProgram") -> "torch.fx.GraphModule"
     return graph
 
 
-def float_graph(model: Model, progress: Progress) -> "tuple[torch.fx.GraphModule, Tensors]":
-    """The graph that is lowered in float, whose nodes `Origin.node` names, and its examples."""
+def float_graph(
+    model: Model, progress: Progress, plan: Plan | None = None
+) -> "tuple[torch.fx.GraphModule, Tensors]":
+    """The graph that is lowered in float, whose nodes `Origin.node` names, and its examples.
+
+    Args:
+        plan: steps of stage ``graph`` that are applied first.
+    """
     import torch
 
     progress("exporting", 0, None)
     module, examples = load_float32(parse_model(model.resolved))
+    if plan is not None:
+        changes_of(plan, progress, ("graph",)).put_into(module)
     return _prepared(torch.export.export(module, examples)), examples
 
 

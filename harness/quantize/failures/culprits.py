@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.artifact import TensorSpec
-from harness.causes import Explanation
 from harness.host.wording import innermost
 from harness.on_device.slices import invocations
 from harness.quantize.provenance import module_class, module_path
 from harness.quantize.trial import samples_for
 from harness.quantize.watching import run_watched
+from harness.sources.causes import Explanation
 from harness.sources.flat import flatten
 from harness.sources.models import load_original
 from harness.sources.npz import read_npz

@@ -4,7 +4,6 @@ to do. The converter's own words stay in the log, which is named."""
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.causes import explain, in_words
 from harness.emulator.formats.model_file import is_lowered
 from harness.errors import HarnessError, ModelError
 from harness.host.isolate import run_isolated
@@ -14,6 +13,7 @@ from harness.model import Model
 from harness.quantize.failures.alone import failing_alone
 from harness.quantize.failures.culprits import exported, first_nan, place, suspects
 from harness.sources.batches import model_specs
+from harness.sources.causes import explain, in_words
 from harness.sources.models import parse_model
 from harness.target import Runtime
 

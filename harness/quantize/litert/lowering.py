@@ -37,7 +37,7 @@ from harness.quantize.litert.identity import layer_paths
 from harness.quantize.litert.quantizing import FloatModel, quantize, read_specs
 from harness.quantize.litert.reached import layers_of, path_of
 from harness.quantize.litert.rewriting import convertible
-from harness.quantize.plan import Changes, changes_of
+from harness.quantize.plan import Changes, changes_of, plan_of
 from harness.quantize.reached import with_reached
 from harness.quantize.techniques import say_steps
 from harness.quantize.tools import own_sources, tool_versions
@@ -60,7 +60,7 @@ def lower_litert(request: LoweringRequest, progress: Progress) -> Artifact:
         shutil.copyfile(source, path)
         return _finish(request, _as_it_came(source), path)
     findings: tuple[Finding, ...] = ()
-    changes = changes_of(request, progress)
+    changes = changes_of(plan_of(request), progress)
     converted = float_model(request.model, Cache(request.cache), progress, changes)
     recipe = replace(request.recipe, rules=changes.rules)
     request = replace(request, recipe=recipe)

@@ -108,7 +108,7 @@ def say_steps(recipe: Recipe | None) -> tuple[str, ...]:
     for _step, technique, _options in staged(recipe, "graph") if recipe else ():
         if not technique.keeps_values:
             return (
-                f"{technique.name} rescaled tensors inside the model: those are not comparable "
-                "with the submitted model's, outputs are",
+                f"{technique.name} rescaled tensors inside the model: those are compared with "
+                "the float model as the recipe's graph steps left it, outputs with the submitted",
             )
     return ()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness.artifact import TensorSpec
-from harness.causes import explain
+from harness.sources.causes import explain
 
 EXECUTING = "While executing %x : [num_users=1] = call_function[target=torch.ops.aten.{}](args = ()"
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import harness
 from harness.errors import UsageError
 from harness.host.cache import Cache
 from harness.model import Model
@@ -230,3 +231,17 @@ def test_a_technique_from_outside_is_one_file(
     )
     sys.modules.pop("outside_technique", None)
     assert "halve" in techniques.all_techniques()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", RUNTIMES)
+def test_rescaled_tensors_are_compared_with_what_they_stand_for(nets: Path, target: str) -> None:
+    """Equalization changes the tensors inside; held against the submitted model they would all be
+    wrong by its factors."""
+    samples = np.random.default_rng(0).normal(size=(16, 3, 8, 8)).astype(np.float32)
+    recipe = "static_wi8_ai8 + cross_layer_equalization(rounds=30)"
+    done = harness.run(f"{nets}:uneven", samples, target=target, recipe=recipe)
+    assert done.cost is not None
+    inside = [tensor for tensor in done.cost.tensors[1:] if tensor.sqnr_db is not None]
+    assert len(inside) >= 2
+    assert min(tensor.sqnr_db or 0.0 for tensor in inside) > 25, inside

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from harness.causes import CAUSES, explain
+from harness.sources.causes import CAUSES, explain
 
 SAID = {
     "TypeError: _aten_add_tensor() got an unexpected keyword argument 'alpha'": r"x \+ a \* y",
