@@ -14,7 +14,9 @@ NATIVE_RUNNER = ByName("targets.runner.build_executorch:native_executorch")
 RECIPES = ("float", "dynamic_wi8_afp32", "static_wi8_ai8")
 
 # The profiles are verified against these; what another version computes is unknown.
-_VERIFIED = {("x86_64", "1.4.1"): "x86", ("aarch64", "1.1.0"): "arm"}
+_VERIFIED = {("x86_64", "1.5.1"): "x86", ("aarch64", "1.1.0"): "arm"}
+# Older x86 processors take other kernels, whose products and sums are not fused.
+_X86_FEATURE = "avx2"
 
 
 def executorch_profile(device: Device, result: Result) -> str | None:
@@ -24,6 +26,8 @@ def executorch_profile(device: Device, result: Result) -> str | None:
     version = result.runtime_version.partition("+")[0]
     machine = _VERIFIED.get((result.machine, version))
     if result.runtime != "executorch" or machine is None:
+        return None
+    if machine == "x86" and result.cpu_features and _X86_FEATURE not in result.cpu_features:
         return None
     name = f"executorch-xnnpack-{machine}"
     for candidate in (f"{name}@{device.core}", name):

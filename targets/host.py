@@ -35,7 +35,7 @@ HOST_EXECUTORCH = Target(
     trial=executorch.TRIAL,
     runner=PYTHON,
     profile=executorch.executorch_profile,
-    evidence="executorch 1.4.1 on x86-64; other versions and machines have no profile",
+    evidence="executorch 1.5.1 on x86-64 with AVX2; other versions and machines have no profile",
     check=executorch.CHECK,
     native_runner=executorch.NATIVE_RUNNER,
 )

@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from harness.protocol import Result
 from harness.recipe import RECIPES
 from targets import TARGETS, all_targets, get_target
+from targets.executorch import executorch_profile
 from targets.litert import litert_profile
 
 BOARD = Device("board", "ssh", core="cortex-a76")
@@ -66,6 +67,25 @@ def test_an_unknown_target_lists_those_there_are() -> None:
 )
 def test_the_profile_is_that_of_what_ran(changes: dict[str, object], profile: str | None) -> None:
     assert litert_profile(BOARD, RAN.model_copy(update=changes)) == profile
+
+
+@pytest.mark.parametrize(
+    ("changes", "profile"),
+    [
+        ({}, "executorch-xnnpack-x86"),
+        ({"runtime_version": "1.5.1+cpu"}, "executorch-xnnpack-x86"),
+        ({"cpu_features": ("sse4_1", "avx2", "fma")}, "executorch-xnnpack-x86"),
+        ({"cpu_features": ("sse4_1", "avx")}, None),
+        ({"runtime_version": "1.4.1"}, None),
+        ({"runtime": "other"}, None),
+        ({"machine": "riscv64"}, None),
+    ],
+)
+def test_executorch_has_a_profile_for_what_was_measured(
+    changes: dict[str, object], profile: str | None
+) -> None:
+    ran = RAN.model_copy(update={"runtime": "executorch", "runtime_version": "1.5.1", **changes})
+    assert executorch_profile(BOARD, ran) == profile
 
 
 def test_a_profile_of_the_core_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:

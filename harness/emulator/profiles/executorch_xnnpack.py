@@ -192,7 +192,7 @@ def _arm(core: str, words: str) -> ArithmeticProfile:
 EXECUTORCH_XNNPACK: tuple[ArithmeticProfile, ...] = (
     ArithmeticProfile(
         "executorch-xnnpack-x86",
-        "ExecuTorch 1.4.1 with its XNNPACK backend, x86-64",
+        "ExecuTorch 1.5.1 with its XNNPACK backend, x86-64 with AVX2",
         (
             LONG_SUMS_X86,
             *_entries(

@@ -34,7 +34,7 @@ def read(content: bytes) -> Graph:
 
 
 def test_the_golden_program_gives_what_executorch_gave() -> None:
-    """Recorded with executorch 1.4.1 on x86-64, so it holds on machines without it too."""
+    """Recorded with executorch 1.5.1 on x86-64, so it holds on machines without it too."""
     recorded = np.load(GOLDEN.with_suffix(".npz"))
     graph = read_model(GOLDEN.with_suffix(".pte")).main
     found = emulate(graph, PROFILE, [recorded["in"]])
