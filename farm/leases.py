@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
 
 from farm.database import Database, now
 from farm.devices import Known, known_devices
 from farm.fence import Overtake, fenced
+from farm.heartbeat import Heartbeat
 from farm.selection import Selector
 from farm.tables import DEVICES
 from harness.device import Connect, Device, Transport
@@ -56,7 +56,8 @@ class Leased:
         device: as the inventory has it.
         lease: its lease.
         connect: opens it under the lease; other devices are opened as they are.
-        lost: set when the lease was lost; what is run on the device from then on ends in LeaseLost.
+        lost: set when the lease was lost, or may be: the database did not answer for its whole
+            time. What is run on the device once another holds it ends in LeaseLost.
     """
 
     device: Device
@@ -183,17 +184,19 @@ def _overtaking(database: Database, held: Leased) -> Overtake:
 @contextmanager
 def _kept_alive(database: Database, held: Leased, ttl_s: float) -> Iterator[None]:
     """Renew a lease for the time of the context; at its end, give the device back."""
-    done = threading.Event()
-    name = f"lease-{held.lease.device}"
-    heart = threading.Thread(
-        target=_beat, args=(database, held, done, ttl_s), name=name, daemon=True
-    )
-    heart.start()
+
+    def beat() -> None:
+        with database.begin() as connection:
+            holds = renew(connection, held.lease.holder, [held.lease.device], ttl_s=ttl_s)
+        if held.lease.device not in holds:  # a holder has one lease in its life
+            held.lost.set()
+
+    heartbeat = Heartbeat(f"lease-{held.lease.device}", ttl_s, beat, held.lost.set)
+    heartbeat.start()
     try:
         yield
     finally:
-        done.set()
-        heart.join()
+        heartbeat.stop()
         with database.begin() as connection:
             release(connection, held.lease)
 
@@ -235,16 +238,3 @@ def _why_not(known: Known) -> str:
     if known.health not in USABLE:
         return f"{known.health}: {known.cause}" if known.cause else known.health
     return f"in use by {known.holder}" if known.holder else "just taken"
-
-
-def _beat(database: Database, held: Leased, done: threading.Event, ttl_s: float) -> None:
-    """Renew the lease until told to stop; a database that cannot be reached is tried again."""
-    while not done.wait(ttl_s / 3):
-        try:
-            with database.begin() as connection:
-                holds = renew(connection, held.lease.holder, [held.lease.device], ttl_s=ttl_s)
-        except SQLAlchemyError:
-            continue
-        if held.lease.device not in holds:  # a holder has one lease in its life
-            held.lost.set()
-            return
