@@ -76,7 +76,8 @@ class Changes:
 
     Attributes:
         key: of the tensors and all that they depend on; "" where none changed.
-        tensors: by name in the state of the flat float32 module (`load_float32`), those changed.
+        tensors: by name in the state of the flat float32 module (`load_float32`), those changed;
+            a bias that a layer did not have before is among them.
         rules: of the recipe, and behind them those of its steps.
     """
 
@@ -91,7 +92,13 @@ class Changes:
         state = module.state_dict()
         with torch.no_grad():
             for name, x in self.tensors.items():
-                state[name].copy_(torch.from_numpy(x))
+                if name in state:
+                    state[name].copy_(torch.from_numpy(x))
+                    continue
+                owner, _, leaf = name.rpartition(".")
+                module.get_submodule(owner).register_parameter(
+                    leaf, torch.nn.Parameter(torch.from_numpy(x))
+                )
 
 
 def changes_of(plan: Plan, progress: Progress, stages: tuple[Stage, ...] = IN_MODULE) -> Changes:
@@ -180,7 +187,7 @@ def _changed(
 ) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for name, x in module.state_dict().items() if module is not None else ():
-        if x.equal(submitted[name]):
+        if name in submitted and x.equal(submitted[name]):
             continue
         if not x.isfinite().all():
             raise ModelError(f"{what}: {name} holds NaN or infinities after it; leave the step out")

@@ -14,12 +14,20 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import UsageError
 from harness.host.plug_ins import with_additions
+from harness.quantize import float_model
 from harness.quantize.technique import STAGES, Draft, Technique
 from harness.recipe import Recipe, Rule, Step
 
 GROUP = "edgefarm.techniques"
 
-_FILES = ("bits", "cross_layer_equalization", "keep_float", "mse", "percentile")
+_FILES = (
+    "bias_correction",
+    "bits",
+    "cross_layer_equalization",
+    "keep_float",
+    "mse",
+    "percentile",
+)
 
 
 def all_techniques() -> dict[str, Technique]:
@@ -73,9 +81,14 @@ def staged(recipe: Recipe, stage: str) -> Iterator[tuple[Step, Technique, BaseMo
 
 
 def source_of(technique: Technique) -> str:
-    """Digest of the file that defines a technique: a change of it makes new artifacts."""
-    path = import_module(technique.apply.__module__).__file__
-    return hashlib.sha256(Path(path).read_bytes() if path else b"").hexdigest()
+    """Digest of the file that defines a technique, and of what ours share (`float_model`): a change
+    of either makes new artifacts."""
+    own = import_module(technique.apply.__module__).__file__
+    shared = sorted(Path(float_model.__path__[0]).glob("*.py"))
+    digest = hashlib.sha256()
+    for path in (*([Path(own)] if own else []), *shared):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def check_steps(recipe: Recipe, runtime: str) -> None:

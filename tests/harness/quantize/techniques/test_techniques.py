@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 import harness
 from harness.errors import UsageError
 from harness.host.cache import Cache
-from harness.model import Model
-from harness.quantize import check_listed, lower, techniques
+from harness.quantize import check_listed, techniques
 from harness.quantize.histograms import BINS
 from harness.quantize.technique import Histogram
 from harness.quantize.techniques.mse import LeastError
@@ -24,7 +22,12 @@ from harness.quantize.techniques.percentile import choose as at_percentile
 from harness.recipe import load_recipe
 from harness.sources.models import open_model
 from targets import get_target
-from tests.harness.quantize.conftest import run
+from tests.harness.quantize.techniques.measuring import (
+    RUNTIMES,
+    Array,
+    outputs,
+    signal_to_noise,
+)
 
 NET = '''
 import torch
@@ -80,26 +83,12 @@ def halve(draft, options):
 TECHNIQUE = Technique("halve", "graph", Options, halve, "halves all", "nobody")
 """
 
-RUNTIMES = ("host-litert", "host-executorch")
-Array = npt.NDArray[Any]
-
 
 @pytest.fixture(scope="module")
 def nets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("nets") / "nets.py"
     path.write_text(NET)
     return path
-
-
-def signal_to_noise(x: Array, like: Array) -> float:
-    return float(10 * np.log10(np.sum(like**2.0) / np.sum((x - like) ** 2.0)))
-
-
-def outputs(
-    model: Model, target: str, recipe: str, samples: Array, cache: Cache, *, calibration: Array
-) -> Array:
-    made = lower(get_target(target), model, load_recipe(recipe), (calibration,), cache=cache)
-    return np.asarray(run(made, samples))
 
 
 @pytest.mark.slow
