@@ -126,6 +126,8 @@ class Manifest:
     """What an artifact is and how it came to be.
 
     Attributes:
+        recipe_digest: `Recipe.digest` of the recipe; "" without one, and in files of before it was
+            kept.
         findings: what was found in the lowered file.
         reached: what the recipe did to each layer; empty for a recipe that quantizes nothing.
         origins: by tensor inside the file, what it is in the model, where that is known.
@@ -150,6 +152,7 @@ class Manifest:
     soc: str | None = None
     placement: PlacementReport | None = None
     vendor_build: str = ""
+    recipe_digest: str = ""
     schema: int = MANIFEST_SCHEMA
 
 

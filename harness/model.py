@@ -57,7 +57,8 @@ class Model:
         compiled: it came compiled for an accelerator as well; no runtime of a host opens it.
         outputs: in order; the tensors of nested outputs, flattened.
         notes: what the reader of a result should know, e.g. about outputs that are no tensors.
-        recipe: of a file that edgefarm made, by its manifest: the recipe; else "".
+        recipe, recipe_digest: of a file that edgefarm made, by its manifest: the recipe's name and
+            `Recipe.digest`; else "".
     """
 
     reference: str
@@ -69,6 +70,7 @@ class Model:
     outputs: tuple[ModelOutput, ...] = ()
     notes: tuple[str, ...] = ()
     recipe: str = ""
+    recipe_digest: str = ""
 
     def say_outputs(self, names: Sequence[str]) -> tuple[str, ...]:
         """A note on which output of an artifact is which of the model's; none where the model's

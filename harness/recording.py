@@ -31,6 +31,7 @@ class Recording:
             data=request.data_name,
             target=request.target.name,
             recipe=request.recipe.name if request.recipe else "",
+            recipe_digest=request.recipe.digest() if request.recipe else "",
             device=request.device,
             threads=request.threads,
             tool_versions=tool_versions(),
@@ -46,7 +47,7 @@ class Recording:
         self.add(samples=sample_count(samples.evaluation))
         self.note(*model.notes, *samples.notes)
         if model.recipe:
-            self.add(recipe=model.recipe)
+            self.add(recipe=model.recipe, recipe_digest=model.recipe_digest)
 
     def note(self, *notes: str) -> None:
         """Add what the reader should know."""

@@ -284,6 +284,8 @@ class Run:
         warnings: what looks wrong without any limit, see `judge.suspicion`; kept whatever the
             outcome is.
         model, data, target, recipe: as submitted; `recipe` is "" for a file that came quantized.
+        recipe_digest: `Recipe.digest`: recipes of one name may differ; "" without a recipe, and in
+            runs of before it was kept.
         device: as the inventory had it; `NO_DEVICE` when all was emulated.
         threads: of the runtime on the device; None in runs of before it was kept.
         samples: how many evaluation samples were run.
@@ -313,6 +315,7 @@ class Run:
     target: str
     recipe: str
     device: Device
+    recipe_digest: str = ""
     reasons: tuple[str, ...] = ()
     summary: str = ""
     warnings: tuple[Finding, ...] = ()

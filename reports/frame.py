@@ -20,6 +20,7 @@ COLUMNS = {
     "data": "as submitted",
     "target": "name of the target",
     "recipe": "name of the recipe; empty for a file that came quantized",
+    "recipe_digest": "of what the recipe says; recipes of one name may differ",
     "device": "name of the device",
     "virtual": "whether the device is emulated hardware",
     "core": "of the device, e.g. cortex-a76",
@@ -93,7 +94,7 @@ def _row(run: Run) -> dict[str, Any]:
     return (
         {
             name: getattr(run, name)
-            for name in ("id", "created", "model", "data", "target", "recipe")
+            for name in ("id", "created", "model", "data", "target", "recipe", "recipe_digest")
         }
         | {
             "outcome": str(run.outcome),

@@ -8,7 +8,7 @@ with something else is no regression, and there are many more of these than of a
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.host.extras import require_extra
+from harness.host.wording import told_apart
 from harness.records import Run
 
 LEVEL = 0.01
@@ -142,7 +143,8 @@ class Series:
     """One model and recipe on one device of a target, night by night.
 
     Attributes:
-        model, recipe, target, device: what the runs have in common.
+        model, recipe, target, device: what the runs have in common; `recipe` is the name, with the
+            digest's beginning where recipes of that name differ.
         run: id of the latest run.
         change: the latest against those before.
     """
@@ -159,19 +161,24 @@ def latest_changes(runs: Iterable[Run]) -> list[Series]:
     """Judge the latest run of everything that was timed more than once, in the order of the ids.
 
     Runs whose latency is not representative (a virtual board, a throttled device) are left out:
-    their time is not the device's.
+    their time is not the device's. Recipes of one name are told apart by their digests; runs of before digests were kept are a series of their own.
     """
     found: dict[tuple[str, ...], list[Run]] = {}
     for run in sorted(runs, key=lambda one: (one.created, one.id)):
         if run.latency is not None and run.latency.representative and run.latency.median_ns > 0:
             kernels = run.results[0].kernels if run.results else None
             how = f"{kernels} {run.threads}"
-            key = (run.model, run.recipe, run.target, run.device.name, how)
+            recipe = (run.recipe, run.recipe_digest)
+            key = (run.model, *recipe, run.target, run.device.name, how)
             found.setdefault(key, []).append(run)
-    return [_judged(series) for series in found.values() if len(series) > 1]
+    names = told_apart(
+        (run.recipe, run.recipe_digest) for series in found.values() for run in series
+    )
+    return [_judged(series, names) for series in found.values() if len(series) > 1]
 
 
-def _judged(runs: Sequence[Run]) -> Series:
+def _judged(runs: Sequence[Run], names: Mapping[tuple[str, str], str]) -> Series:
     last = runs[-1]
+    recipe = names[last.recipe, last.recipe_digest]
     change = judge_latest([run.latency.median_ns for run in runs if run.latency is not None])
-    return Series(last.model, last.recipe, last.target, last.device.name, last.id, change)
+    return Series(last.model, recipe, last.target, last.device.name, last.id, change)

@@ -42,11 +42,12 @@ def runs_table(runs: Sequence[Run]) -> Table:
     table.add_column("Outcome", no_wrap=True)
     for header in ("Model, recipe, device", "Right", "Fast"):
         table.add_column(header, overflow="fold")
+    called = words.recipes(runs)
     for run in runs:
         exactness = Text(words.exactness(run.exactness), style=_exactness_style(run))
         table.add_row(
             outcome_text(run.outcome),
-            _identity_lines(run),
+            _identity_lines(run, called(run)),
             Text("\n").join([exactness, *_accuracy_lines(run), *_judged_lines(run)]),
             Text("\n".join(_time_lines(run)) or "-"),
         )
@@ -281,11 +282,11 @@ def _plain_table() -> Table:
     return table
 
 
-def _identity_lines(run: Run) -> Text:
+def _identity_lines(run: Run, recipe: str) -> Text:
     unit = f"{words.device(run)}, {words.printable(run.target)}"
     return Text.assemble(
         words.printable(words.model_name(run)),
-        *([f"\n{words.printable(run.recipe)}"] if run.recipe else []),
+        *([f"\n{recipe}"] if run.recipe else []),
         (f"\n{unit}", "dim"),
     )
 

@@ -5,8 +5,9 @@ shown.
 """
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 
-from harness.host.wording import short_name
+from harness.host.wording import short_name, told_apart
 from harness.placement import PlacementReport
 from harness.protocol import OpTime
 from harness.quantize.reached import reached_line
@@ -352,6 +353,13 @@ def slowest_ops(run: Run) -> tuple[OpTime, ...]:
     """Steps of the runtime's plan in the first profiled restart, the slowest first."""
     profiled = next((result for result in run.results if result.op_times), None)
     return tuple(sorted(profiled.op_times, key=lambda op: -op.total_ns)) if profiled else ()
+
+
+def recipes(runs: Iterable[Run]) -> Callable[[Run], str]:
+    """How each run's recipe is called beside the others: by name, and where recipes of one name
+    differ, with the digest's beginning."""
+    names = told_apart((run.recipe, run.recipe_digest) for run in runs)
+    return lambda run: printable(names[run.recipe, run.recipe_digest])
 
 
 def title(run: Run) -> str:

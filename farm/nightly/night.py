@@ -2,7 +2,7 @@
 the jobs of a night have its name, and a job of the same name is the same job."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
@@ -19,6 +19,7 @@ from farm.queue import this_user
 from farm.selection import parse_selector
 from farm.tables import PARTS, WORKERS
 from harness.errors import NoDevice, UsageError
+from harness.host.wording import told_apart
 from harness.records import Outcome
 
 JOB_PREFIX = "nightly-"
@@ -104,7 +105,8 @@ def sum_up(
     seconds: float,
 ) -> Summary:
     """The rows of a night that is done."""
-    rows = [row for one in submitted for row in _rows(database, one, ended)]
+    names = told_apart(_recipe(one.request) for one in submitted)
+    rows = [row for one in submitted for row in _rows(database, one, names, ended)]
     _, left_out = plan.jobs(night)
     notes = tuple(f"left out: {one}" for one in left_out)
     return Summary(plan.nightly.name, night, seconds, tuple(rows), notes)
@@ -159,11 +161,22 @@ def _unfit(known: Known) -> str:
     return f"{known.device.name} is {known.health}" + (f" ({known.cause})" if known.cause else "")
 
 
-def _rows(database: Database, one: Submitted, ended: dict[str, str]) -> list[Row]:
+def _recipe(request: JobRequest) -> tuple[str, str]:
+    """Name and digest; empty for a model that came quantized."""
+    recipe = request.recipe
+    return (recipe.name, recipe.digest()) if recipe else ("", "")
+
+
+def _rows(
+    database: Database,
+    one: Submitted,
+    names: Mapping[tuple[str, str], str],
+    ended: dict[str, str],
+) -> list[Row]:
     request = one.request
     row = Row(
         model=request.model,
-        recipe=request.recipe.name if request.recipe else "",
+        recipe=names[_recipe(request)],
         target=request.target,
         device=None,
         outcome=Outcome.ERROR,

@@ -16,7 +16,8 @@ class Row:
     """One model and recipe on one device.
 
     Attributes:
-        model, recipe, target: of the job; `recipe` is "" for a model that came quantized.
+        model, recipe, target: of the job; `recipe` is "" for a model that came quantized, and the
+            name with the digest's beginning where recipes of that name differ.
         device: None when no device had it.
         outcome: how it ended.
         message: why it is not PASS.

@@ -2,6 +2,7 @@
 bracket, and the place in the user's own code that an exception came through."""
 
 import sysconfig
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from traceback import FrameSummary, extract_tb
@@ -77,3 +78,16 @@ def short_name(name: str) -> str:
         end = first[-_LONGEST_NAME:]
         first = f"…{end[max(end.find('/'), 0) :]}"
     return f"{first}; …" if fused else first
+
+
+def told_apart(named: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """What to call things of (name, digest): the name, with the digest's beginning where several
+    share it."""
+    pairs = set(named)
+    names = Counter(name for name, _ in pairs)
+    return {
+        (name, digest): name
+        if names[name] == 1
+        else f"{name} ({f'digest {digest[:8]}' if digest else 'digest unknown'})"
+        for name, digest in pairs
+    }

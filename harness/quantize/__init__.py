@@ -2,7 +2,7 @@
 once before anybody trusts it."""
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def lower(
         {
             "model": model.sha256,
             "suffix": is_lowered(Path(model.resolved).suffix),
-            "recipe": asdict(replace(recipe, summary="")) if recipe else None,
+            "recipe": (recipe.name, recipe.digest()) if recipe else None,
             "calibration": samples.parent.name if calibrated else None,
             "lowering": name_of(target.lower),
             "tools": tool_versions(),
@@ -101,6 +101,9 @@ def _lower_and_try(target: Target, request: LoweringRequest, progress: Progress)
         timeout_s=_LOWERING_TIMEOUT_S,
         progress=progress,
     )
+    if recipe is not None:  # here, so that no target's lowering can leave it out
+        manifest = replace(made.manifest, recipe_digest=recipe.digest())
+        save_manifest(Artifact(made.path, manifest))
     if target.trial is None or request.model.compiled or request.soc is not None:
         return
     progress("running it once", 0, None)
@@ -179,7 +182,11 @@ def _for_target(artifact: Artifact, target: str, model: Model, cache: Cache) -> 
     serve several."""
     named = artifact.manifest
     manifest = replace(
-        named, target=target, model=model.reference, recipe=named.recipe or model.recipe
+        named,
+        target=target,
+        model=model.reference,
+        recipe=named.recipe or model.recipe,
+        recipe_digest=named.recipe_digest or model.recipe_digest,
     )
     if manifest == artifact.manifest:
         return artifact

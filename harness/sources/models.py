@@ -292,6 +292,7 @@ def _in_own_layout(model: Model, own: Manifest) -> Model:
         outputs=outputs,
         notes=(*model.notes, f"{note}; data are in that model's layout, as its manifest says"),
         recipe=own.recipe if model.quantized else "",
+        recipe_digest=own.recipe_digest if model.quantized else "",
     )
 
 

@@ -83,6 +83,7 @@ def render(runs: Sequence[Run]) -> str:
     environment.globals.update(words=words, most_rows=_MOST_ROWS, Outcome=Outcome)
     environment.filters.update(shown=words.printable, fastest=_fastest_mhz, hottest=_hottest)
     environment.globals.update(series=latest_changes(runs), draws=plots.available())
+    environment.globals.update(recipe_of=words.recipes(runs))
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     counts = Counter(run.outcome for run in runs)
     return environment.get_template("report.html.j2").render(

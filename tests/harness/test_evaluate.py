@@ -232,6 +232,8 @@ def test_a_torch_model_goes_the_whole_way(tmp_path: Path) -> None:
     assert done.outcome is Outcome.PASS, done.reasons
     assert done.manifest is not None
     assert done.manifest.inputs[0].dtype == "int8"
+    assert done.manifest.recipe_digest == RECIPES["static_wi8_ai8"].digest()
+    assert done.recipe_digest == done.manifest.recipe_digest
     assert done.exactness is not None
     assert done.exactness.verdict == "exact"
     assert done.accuracy is not None
@@ -268,13 +270,13 @@ def test_a_file_that_edgefarm_made_takes_the_data_of_its_model(tmp_path: Path) -
     manifest = Manifest(
         digest, size, "litert", "host-litert", "static_wi8_ai8", "net.py:net", (spec,), (output,)
     )
-    save_manifest(Artifact(file, manifest))
+    save_manifest(Artifact(file, replace(manifest, recipe_digest="d" * 64)))
     first = np.ascontiguousarray(samples(made, 4).transpose(0, 3, 1, 2))
     last = run(tmp_path, made.data, saved(tmp_path, in0=samples(made, 4)))
     data = saved(tmp_path, in0=first)
     done = run(tmp_path, b"", data, model=str(file))
     assert done.outcome is Outcome.PASS, done.reasons
-    assert done.recipe == "static_wi8_ai8"
+    assert (done.recipe, done.recipe_digest) == ("static_wi8_ai8", "d" * 64)
     assert any("was made of net.py:net by recipe static_wi8_ai8" in note for note in done.notes)
     assert done.outputs_sha256 == last.outputs_sha256  # the device got the same integers
     file.write_bytes(residual())

@@ -132,3 +132,36 @@ def test_series_are_by_model_device_kernels_and_threads(passing: Run) -> None:
     assert "slower: +20.0%" in words.latency_change(alarm.change)
     assert "slower: +20.0%" in render(slowed)
     assert "Night by night" not in render(a[:1])
+
+
+def test_recipes_that_share_a_name_but_differ_are_never_one_series(passing: Run) -> None:
+    """Nor is an old run, of which nobody knows the recipe, the same as either."""
+    assert passing.latency is not None
+    own = replace(passing.latency, representative=True, remark="")
+
+    def nights_of(digest: str, factor: float, first: int) -> list[Run]:
+        latency = replace(own, median_ns=own.median_ns * factor)
+        return [
+            replace(
+                passing,
+                id=f"n{number:02}",
+                created=f"2026-11-{number:02}T02:00:00Z",
+                recipe="mine",
+                recipe_digest=digest,
+                latency=latency,
+            )
+            for number in range(first, first + 8)
+        ]
+
+    runs = [*nights_of("", 0.5, 1), *nights_of("a" * 64, 1, 9), *nights_of("b" * 64, 2, 17)]
+    found = latest_changes(runs)
+    assert [(one.recipe, one.run, one.change.verdict) for one in found] == [
+        ("mine (digest unknown)", "n08", "steady"),
+        ("mine (digest aaaaaaaa)", "n16", "steady"),
+        ("mine (digest bbbbbbbb)", "n24", "steady"),
+    ]
+    page = render(runs)
+    assert "mine (digest aaaaaaaa)" in page
+    assert "b" * 64 in page, "the digest stands in the provenance"
+    alone = latest_changes(nights_of("a" * 64, 1, 1))
+    assert [one.recipe for one in alone] == ["mine"], "the name alone where it is enough"

@@ -42,15 +42,20 @@ def farm(own_home: Path) -> Iterator[Database]:
 def play_nights(farm: Database, plan: Path) -> None:
     """Ten nights; the last two are 10 % slower."""
     for number in range(1, NIGHTS + 1):
-        (submitted,) = submit_night(farm, load_plan(plan), f"t-{number}")
-        mark_prepared(farm, submitted.request)
-        claimed = claim_on(farm, "a")
-        assert claimed is not None
-        median = 1e6 * (1 + number % 3 / 1000) * (1.1 if number > NIGHTS - 2 else 1)
-        latency = Latency((), ((int(median),),), median, (median, median), median, median, True)
-        run = replace(a_run(), created=f"2026-11-{number:02}T02:00:00Z", latency=latency)
-        with farm.begin() as connection:
-            assert accept(connection, claimed, run)
+        slower = 1.1 if number > NIGHTS - 2 else 1
+        play_night(farm, plan, number, median=1e6 * (1 + number % 3 / 1000) * slower)
+
+
+def play_night(farm: Database, plan: Path, number: int, median: float) -> None:
+    """One night of one job, whose run has no digest of its own, as those of before it was kept."""
+    (submitted,) = submit_night(farm, load_plan(plan), f"t-{number}")
+    mark_prepared(farm, submitted.request)
+    claimed = claim_on(farm, "a")
+    assert claimed is not None
+    latency = Latency((), ((int(median),),), median, (median, median), median, median, True)
+    run = replace(a_run(), created=f"2026-11-{number:02}T02:00:00Z", latency=latency)
+    with farm.begin() as connection:
+        assert accept(connection, claimed, run)
 
 
 @pytest.mark.parametrize(("slower", "code"), [("tell", 0), ("fail", 1)])
@@ -71,3 +76,42 @@ def test_a_slower_night_is_told_or_fails(
     shown = edgefarm("nightly", "run", plan, "--night", f"t-{NIGHTS}").out
     assert "slower" in shown
     assert json.loads(edgefarm("nightly", "schema").out)
+
+
+def test_a_recipe_that_changed_under_its_name_is_not_held_against_what_it_was(
+    edgefarm: Edgefarm, farm: Database, tmp_path: Path
+) -> None:
+    """The file is edited after five nights: the slower ones behind are of another recipe."""
+    plan = tmp_path / "nightly.toml"
+    plan.write_text(PLAN.format(slower="fail").replace('"float"', '"mine.json"'))
+    for number in range(1, NIGHTS + 1):
+        bits = 8 if number <= NIGHTS // 2 else 16
+        scheme = {"mode": "static", "weight_bits": 8, "activation_bits": bits}
+        (tmp_path / "mine.json").write_text(json.dumps({"scheme": scheme}))
+        play_night(farm, plan, number, median=1e6 * (1 if bits == 8 else 2))
+    said = edgefarm("nightly", "run", plan, "--night", f"t-{NIGHTS}", "--json")
+    (row,) = said.json["rows"]
+    assert not row["slower"]
+    assert "over 3 nights before" in row["latency"]
+
+
+def test_recipes_of_one_name_have_rows_of_their_own(
+    edgefarm: Edgefarm, farm: Database, tmp_path: Path
+) -> None:
+    for folder, bits in (("a", 8), ("b", 16)):
+        (tmp_path / folder).mkdir()
+        scheme = {"mode": "static", "weight_bits": 8, "activation_bits": bits}
+        (tmp_path / folder / "mine.json").write_text(json.dumps({"scheme": scheme}))
+    plan = tmp_path / "nightly.toml"
+    plan.write_text(PLAN.format(slower="tell").replace('"float"', '"a/mine.json", "b/mine.json"'))
+    for submitted in submit_night(farm, load_plan(plan), "t-1"):
+        mark_prepared(farm, submitted.request)
+    for _ in range(2):
+        claimed = claim_on(farm, "a")
+        assert claimed is not None
+        with farm.begin() as connection:
+            assert accept(connection, claimed, a_run())
+    said = edgefarm("nightly", "run", plan, "--night", "t-1", "--json")
+    names = [row["recipe"] for row in said.json["rows"]]
+    assert len(set(names)) == 2
+    assert all(name.startswith("mine (digest ") for name in names)
