@@ -14,8 +14,9 @@ from harness.model import Model
 from harness.preflight import check_choices, check_labels
 from harness.quantize import check_recipe, lower
 from harness.quantize.compile import compile_for
+from harness.recipe import Recipe
 from harness.request import Request
-from harness.sources.batches import take_samples
+from harness.sources.batches import sample_count, take_samples
 from harness.sources.data import check, load_data
 from harness.sources.dataset import Dataset
 from harness.sources.models import open_model
@@ -75,8 +76,7 @@ def prepared(
     )
     model, dataset = open_request(request, progress)
     check_labels(dataset, model, request.limits, request.data_name)
-    parts = split(dataset) if request.recipe else all_for_evaluation(dataset)
-    samples = _limited(parts, request.samples)
+    samples = _limited(_parts(request.recipe, dataset), request.samples)
     when_opened(model, samples)
     target, soc = request.target, request.soc
     lowered = lower(
@@ -118,6 +118,26 @@ def compiler_for(target: Target, cache: Cache, progress: Progress) -> Callable[.
     """Compiles a lowered artifact for a chip of a target: ``(lowered, soc)``, for emulators that
     hold chips against each other."""
     return lambda lowered, soc: compile_for(target, lowered, soc, cache=cache, progress=progress)
+
+
+def _parts(recipe: Recipe | None, dataset: Dataset) -> Split:
+    """What was used to choose the recipe does not judge it."""
+    if recipe is None:
+        return all_for_evaluation(dataset)
+    if not recipe.tuned_on:
+        return split(dataset)
+    if recipe.tuned_on != dataset.digest():
+        parts = split(dataset)
+        note = (
+            "the recipe was tuned on other data: all samples but those for calibration are judged"
+        )
+    else:
+        parts = split(dataset, tuning=True)
+        tuned, judged = sample_count(parts.tuning), sample_count(parts.evaluation)
+        note = (
+            f"{tuned} samples that the recipe was tuned on are left out; {judged} others are judged"
+        )
+    return replace(parts, notes=(*parts.notes, note))
 
 
 def _limited(samples: Split, most: int | None) -> Split:

@@ -161,7 +161,8 @@ def latest_changes(runs: Iterable[Run]) -> list[Series]:
     """Judge the latest run of everything that was timed more than once, in the order of the ids.
 
     Runs whose latency is not representative (a virtual board, a throttled device) are left out:
-    their time is not the device's. Recipes of one name are told apart by their digests; runs of before digests were kept are a series of their own.
+    their time is not the device's. Recipes of one name are told apart by their digests; runs of
+    before digests were kept are a series of their own.
     """
     found: dict[tuple[str, ...], list[Run]] = {}
     for run in sorted(runs, key=lambda one: (one.created, one.id)):

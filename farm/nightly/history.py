@@ -15,8 +15,8 @@ from harness.records import Run
 
 
 def past_runs(database: Database, newest: Mapping[str, int]) -> list[Run]:
-    """The newest accepted runs of nightly jobs. A run of before recipes' digests were kept has that of
-    its job's recipe.
+    """The newest accepted runs of nightly jobs. A run of before recipes' digests were kept has the
+    one of its job's recipe.
 
     Args:
         database: the farm's.

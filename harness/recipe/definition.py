@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from fnmatch import fnmatchcase
 from typing import ClassVar, Literal
 
@@ -118,6 +118,9 @@ class Recipe:
         summary: one line for ``edgefarm recipes``.
         steps: techniques, applied stage by stage, within a stage in this order.
         rules: layers with schemes of their own; those of steps come behind them.
+        tuned_on: of a recipe that `edgefarm tune` chose: digest of the data that it was chosen by.
+            On these data a run leaves out the samples of the tuning split, see
+            `harness.sources.split`.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -127,6 +130,7 @@ class Recipe:
     summary: str = ""
     steps: tuple[Step, ...] = ()
     rules: tuple[Rule, ...] = ()
+    tuned_on: str = ""
 
     @property
     def mode(self) -> Mode:
@@ -156,17 +160,25 @@ class Recipe:
         return self.scheme
 
     def digest(self) -> str:
-        """Hex sha256 of all that makes a difference: without name and summary. Options in another
-        order are the same."""
-        said = asdict(replace(self, name="", summary=""))
-        for step in said["steps"]:
-            step["options"] = sorted(step["options"])
+        """Hex sha256 of all that makes a difference to an artifact: without name, summary and
+        tuned_on. Options in another order are the same, and so is what stands at its default: a
+        key that recipes get later changes no digest of those that leave it out."""
+        steps = tuple(replace(one, options=tuple(sorted(one.options))) for one in self.steps)
+        said = _without_defaults(replace(self, name="", summary="", tuned_on="", steps=steps))
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def needs_calibration(self) -> bool:
         """Whether the ranges of activations must be observed on data before lowering."""
         schemes = [self.scheme, *(rule.scheme for rule in self.rules if rule.scheme)]
         return any(scheme.mode == "static" for scheme in schemes)
+
+
+def _without_defaults(value: object) -> object:
+    if is_dataclass(value):
+        given = {one.name: getattr(value, one.name) for one in fields(value)}
+        defaults = {one.name: one.default for one in fields(value)}
+        return {name: _without_defaults(x) for name, x in given.items() if x != defaults[name]}
+    return [_without_defaults(x) for x in value] if isinstance(value, tuple) else value
 
 
 RECIPES: dict[str, Recipe] = {

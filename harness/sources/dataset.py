@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy.typing as npt
 
+from harness.host.cache import arrays_key, content_key
+
 Array = npt.NDArray[Any]
 
 
@@ -27,3 +29,9 @@ class Dataset:
     groups: Array | None = None
     calibration: tuple[Array, ...] | None = None
     notes: tuple[str, ...] = ()
+
+    def digest(self) -> str:
+        """Hex sha256 of all that a split of it depends on: the samples, their labels and groups."""
+        told = (*self.inputs, self.labels, self.groups, *(self.calibration or ()))
+        given = [place for place, x in enumerate(told) if x is not None]
+        return content_key({"given": given, "arrays": arrays_key([told[i] for i in given])})

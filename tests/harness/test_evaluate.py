@@ -28,6 +28,8 @@ from harness.on_device.deploy import MeasurePlan
 from harness.recipe import RECIPES
 from harness.records import Outcome, Run, dump_run, parse_run
 from harness.request import Request
+from harness.sources.data import load_data
+from harness.sources.models import open_model
 from targets import get_target
 from tests.oracle.control import open_shapes
 from tests.oracle.models import Model, conv
@@ -245,9 +247,20 @@ def test_a_torch_model_goes_the_whole_way(tmp_path: Path) -> None:
     assert done.host_latency is not None
     assert done.accuracy.scored == "the output: 7 classes"
     assert done.summary == "PASS (exact; accuracy not judged: no limits)"
+    # What chose the recipe does not judge it; on other data there is nothing to leave out.
+    model = f"{tmp_path / 'net.py'}:model"
+    digest = load_data(str(data), open_model(model)).digest()
+    for tuned_on, judged, note in (
+        (digest, 10, "10 samples that the recipe was tuned on are left out; 10 others are judged"),
+        ("0" * 64, 20, "the recipe was tuned on other data"),
+    ):
+        recipe = replace(RECIPES["static_wi8_ai8"], tuned_on=tuned_on)
+        tuned = run(tmp_path, b"", data, model=model, recipe=recipe)
+        assert tuned.samples == judged
+        assert any(note in one for one in tuned.notes)
+        assert tuned.manifest == done.manifest, "from the cache: it is the same artifact"
     # Judged with samples far beyond those that it was calibrated with, its input is clipped.
     small = saved(tmp_path, in0=x, calibration0=x[:8] / 50)
-    model = f"{tmp_path / 'net.py'}:model"
     destroyed = run(tmp_path, b"", small, model=model, recipe=RECIPES["static_wi8_ai8"])
     assert destroyed.exactness is not None
     assert destroyed.exactness.verdict == "exact"

@@ -1,5 +1,6 @@
 """Recipes in files: what they may say, and what is refused before anything is done."""
 
+import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -158,3 +159,13 @@ def test_faults_of_scheme_and_steps_are_told(
 def test_text_that_is_no_step_is_refused(step: str) -> None:
     with pytest.raises(UsageError, match="is not TECHNIQUE"):
         load_recipe(f"static_wi8_ai8 + {step}")
+
+
+def test_a_digest_stays_when_recipes_get_more_keys() -> None:
+    """So that nights before an update and those after it are one series."""
+    scheme = {"mode": "static", "weight_bits": 8, "activation_bits": 8}
+    said = {"name": "", "scheme": scheme}
+    text = json.dumps(said, sort_keys=True).encode()
+    assert RECIPES["static_wi8_ai8"].digest() == hashlib.sha256(text).hexdigest()
+    tuned = replace(RECIPES["static_wi8_ai8"], tuned_on="f" * 64)
+    assert tuned.digest() == RECIPES["static_wi8_ai8"].digest(), "it makes the same artifact"

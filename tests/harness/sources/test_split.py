@@ -3,11 +3,13 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.errors import UsageError
 from harness.sources.dataset import Dataset
-from harness.sources.split import split
+from harness.sources.split import MOST_TUNING, split
 
 
 def dataset(count: int, **columns: object) -> Dataset:
@@ -70,3 +72,71 @@ def test_samples_meant_for_calibration_leave_all_others_to_evaluation() -> None:
     assert parts.calibration[0].tolist() == [[-1]] * 4
     assert parts.evaluation[0][:, 0].tolist() == [0, 1, 2, 3, 4, 5]
     assert parts.notes == ("n",)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=3, max_size=80),
+    st.integers(1, 40),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+def test_tuning_is_apart_from_all_else_and_has_its_labels(
+    rows: list[tuple[int, int]], wanted: int, labelled: bool, grouped: bool, own: bool
+) -> None:
+    labels, groups = (np.array(column) for column in zip(*rows, strict=True))
+    data = dataset(
+        len(rows),
+        labels=labels if labelled else None,
+        groups=groups if grouped else None,
+        calibration=(np.full((3, 1), -1, np.float32),) if own else None,
+    )
+    if grouped and len(set(groups.tolist())) < (2 if own else 3):
+        with pytest.raises(UsageError, match="too few to choose a recipe by"):
+            split(data, wanted, tuning=True)
+        return
+    plain, parts = split(data, wanted), split(data, wanted, tuning=True)
+    np.testing.assert_array_equal(parts.calibration[0], plain.calibration[0])
+    tuning, evaluation, before = (
+        part[0][:, 0].astype(int).tolist()
+        for part in (parts.tuning, parts.evaluation, plain.evaluation)
+    )
+    assert tuning
+    assert evaluation
+    assert sorted(tuning + evaluation) == before, "taken from what is evaluated otherwise"
+    assert plain.tuning == ()
+    if grouped:
+        assert not set(groups[tuning].tolist()) & set(groups[evaluation].tolist())
+    else:
+        assert len(tuning) == max(1, len(before) // 2)
+    if labelled:
+        assert parts.labels is not None
+        assert parts.tuning_labels is not None
+        assert parts.labels.tolist() == labels[evaluation].tolist()
+        assert parts.tuning_labels.tolist() == labels[tuning].tolist()
+    else:
+        assert parts.tuning_labels is None
+
+
+def test_tuning_takes_no_more_than_it_needs_and_all_classes() -> None:
+    labels = np.arange(3000) % 10
+    parts = split(dataset(3000, labels=labels), tuning=True)
+    assert len(parts.tuning[0]) == MOST_TUNING
+    assert parts.tuning_labels is not None
+    counts = Counter(parts.tuning_labels.tolist())
+    assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_a_digest_is_of_samples_labels_and_groups() -> None:
+    """And not of what was noted."""
+    one = dataset(4, labels=np.arange(4))
+    assert one.digest() == dataset(4, labels=np.arange(4), notes=("n",)).digest()
+    others = [
+        dataset(4),
+        dataset(5, labels=np.arange(5)),
+        dataset(4, labels=np.arange(4)[::-1]),
+        dataset(4, groups=np.arange(4)),
+        dataset(4, groups=np.array(list("aabb"))),
+        dataset(4, labels=np.arange(4), calibration=(np.ones((1, 1), np.float32),)),
+    ]
+    assert len({one.digest(), *(other.digest() for other in others)}) == 7
