@@ -99,7 +99,7 @@ def _refuses(recipe: Recipe, _runtime: str) -> str:
 
 TECHNIQUE = Technique(
     name="bias_correction",
-    stage="graph",
+    stage="weights",
     options=Correction,
     apply=correct,
     summary="takes what rounding the weights adds to each channel's mean off its bias",
