@@ -34,4 +34,6 @@ class Dataset:
         """Hex sha256 of all that a split of it depends on: the samples, their labels and groups."""
         told = (*self.inputs, self.labels, self.groups, *(self.calibration or ()))
         given = [place for place, x in enumerate(told) if x is not None]
-        return content_key({"given": given, "arrays": arrays_key([told[i] for i in given])})
+        return content_key(
+            {"given": given, "arrays": arrays_key([x for x in told if x is not None])}
+        )

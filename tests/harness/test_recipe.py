@@ -11,7 +11,7 @@ import pytest
 from harness.errors import UsageError
 from harness.model import Model, ModelInput
 from harness.quantize import check_recipe
-from harness.recipe import RECIPES, Recipe, Rule, Scheme, load_recipe
+from harness.recipe import RECIPES, Recipe, Rule, Scheme, load_recipe, to_json
 from targets import get_target
 
 STATIC = {"name": "mine", "mode": "static", "weight_bits": 8, "activation_bits": 8}
@@ -169,3 +169,19 @@ def test_a_digest_stays_when_recipes_get_more_keys() -> None:
     assert RECIPES["static_wi8_ai8"].digest() == hashlib.sha256(text).hexdigest()
     tuned = replace(RECIPES["static_wi8_ai8"], tuned_on="f" * 64)
     assert tuned.digest() == RECIPES["static_wi8_ai8"].digest(), "it makes the same artifact"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({"name": "mine", **asdict(one.scheme)} for one in RECIPES.values()),
+        {**STATIC, "steps": ["mse", {"percentile": {"upper": 99.5}}], "summary": "all of it"},
+        {**STATIC, "rules": [{"names": ["a", "b.*"], "ops": ["conv"], "scheme": None}, HEAD]},
+        {**STATIC, "weight_granularity": "tensor", "tuned_on": "0" * 64},
+    ],
+)
+def test_what_is_written_is_read_back(tmp_path: Path, given: dict[str, Any]) -> None:
+    recipe = load_recipe(written(tmp_path, given))
+    (tmp_path / "again.json").write_text(to_json(recipe))
+    assert load_recipe(str(tmp_path / "again.json")) == recipe
+    assert "null" not in to_json(recipe) or recipe.rules
