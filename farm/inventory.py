@@ -38,6 +38,7 @@ from farm.labgrid import LabgridTable, find_devices
 from harness.device import Device, TransportKind
 from harness.errors import UsageError
 from harness.host.home import home
+from harness.host.wording import fault
 from targets import TARGETS
 
 FILE_NAME = "farm.toml"
@@ -305,6 +306,6 @@ def _written(device: Device) -> dict[str, object]:
             **asdict(device.policy) | {"reboot": list(device.policy.reboot)},
         )
     except ValidationError as error:
-        reasons = "; ".join(toml_file.reason(item) for item in error.errors())
+        reasons = "; ".join(fault(item) for item in error.errors())
         raise UsageError(f"device {device.name!r}: {reasons}") from None
     return entry.model_dump(exclude_defaults=True)

@@ -12,6 +12,7 @@ from harness.artifact import sha256_file
 from harness.device import Device
 from harness.errors import ModelError, UsageError, printable
 from harness.host.cache import content_key
+from harness.host.wording import first_fault
 from harness.judge.limits import Limits
 from harness.on_device.deploy import QUICK, STANDARD
 from harness.protocol import Kernels
@@ -132,10 +133,7 @@ def job_request(fields: dict[str, Any]) -> JobRequest:
     try:
         return JobRequest.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"job: {where}: {reason}" if where else f"job: {reason}") from None
+        raise UsageError(f"job: {first_fault(error)}") from None
 
 
 def parse_request(text: str) -> JobRequest:
@@ -147,7 +145,7 @@ def parse_request(text: str) -> JobRequest:
     try:
         return JobRequest.model_validate_json(text)
     except ValidationError as error:
-        raise ModelError(f"stored job: {error.errors()[0]['msg']}; submit it again") from None
+        raise ModelError(f"stored job: {first_fault(error)}; submit it again") from None
 
 
 def _digest(reference: str) -> str:

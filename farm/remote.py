@@ -21,6 +21,7 @@ from harness.errors import HarnessError, UsageError
 from harness.host.cache import default_cache
 from harness.host.progress import Progress, no_progress
 from harness.host.scratch import scratch_folder
+from harness.host.wording import first_fault
 from harness.records import Run, parse_run
 from targets import get_target
 
@@ -124,8 +125,10 @@ class RemoteQueue:
                         after, failures = event.id, 0
                         yield event
                 broken = _Unreachable(f"server {self.url}: the connection ended early")
-            except (requests.RequestException, ValidationError) as error:
+            except requests.RequestException as error:
                 broken = _Unreachable(f"server {self.url}: the connection broke: {error}")
+            except ValidationError as error:
+                broken = _Unreachable(f"server {self.url}: not an event: {first_fault(error)}")
             except _Unreachable as error:
                 broken = error
             failures += 1
@@ -199,7 +202,7 @@ def _parsed(parse: Callable[[bytes], _T], answer: requests.Response) -> _T:
         return parse(answer.content)
     except ValidationError as error:
         raise HarnessError(
-            f"{answer.url}: an answer of another version: {error.errors()[0]['msg']}"
+            f"{answer.url}: an answer of another version: {first_fault(error)}"
         ) from error
 
 

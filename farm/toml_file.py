@@ -10,11 +10,11 @@ from pathlib import Path
 
 import tomlkit
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from farm.virtual.locks import locked
 from harness.errors import HarnessError, UsageError
 from harness.host.plain_files import read_plain
+from harness.host.wording import fault
 
 
 def read_text(path: Path) -> str:
@@ -63,15 +63,8 @@ def edit(path: Path, check: Callable[[str], object]) -> Iterator[tomlkit.TOMLDoc
 def explain(error: ValidationError, text: str, path: Path) -> str:
     """A line for each thing that is wrong: where, which key, why, and what it got."""
     return "\n".join(
-        f"{find_line(text, item['loc'], path)}: {reason(item)}" for item in error.errors()
+        f"{find_line(text, item['loc'], path)}: {fault(item)}" for item in error.errors()
     )
-
-
-def reason(item: ErrorDetails) -> str:
-    """Which key is wrong, why, and what it got."""
-    key = ".".join(str(part) for part in item["loc"])
-    got = "" if item["type"] in {"missing", "value_error"} else f", got {item['input']!r}"
-    return f"{key}: {item['msg'].removeprefix('Value error, ')}{got}"[:500].removeprefix(": ")
 
 
 def find_line(text: str, location: tuple[int | str, ...], path: Path) -> str:

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from harness.errors import ModelError, UsageError
 from harness.host.plain_files import open_plain, read_plain
+from harness.host.wording import first_fault
 from harness.placement import PlacementReport
 
 MANIFEST_SCHEMA = 1
@@ -216,7 +217,7 @@ def load_artifact(path: Path) -> Artifact:
         raise ModelError(f"artifact {path}: {error.strerror}: {error.filename}") from error
     except ValidationError as error:
         raise ModelError(
-            f"artifact {path}: its manifest is broken: {error.errors()[0]['msg']}"
+            f"artifact {path}: its manifest is broken: {first_fault(error)}"
         ) from error
     if digest != manifest.sha256:
         raise ModelError(

@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import DeviceError, printable
+from harness.host.wording import first_fault
 
 PROTOCOL_SCHEMA = 1
 MAX_TIMED_RUNS = 10_000
@@ -208,10 +209,8 @@ def parse_result(text: bytes, *, device: str) -> Result:
     try:
         result = Result.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise DeviceError(
-            f"result.json is not a runner result: {where}: {first['msg']}", device=device
+            f"result.json is not a runner result: {first_fault(error)}", device=device
         ) from error
     if result.schema_ != PROTOCOL_SCHEMA:
         raise DeviceError(

@@ -26,6 +26,7 @@ from harness.device import Device
 from harness.errors import ModelError
 from harness.facts import Facts
 from harness.host.plain_files import read_plain
+from harness.host.wording import first_fault
 from harness.placement import PlacementReport
 from harness.protocol import Result
 
@@ -363,9 +364,7 @@ def parse_run(text: bytes, *, where: str = "run.json") -> Run:
     try:
         run = _RUN.validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ModelError(f"{where}: not a run: {at}: {first['msg']}") from error
+        raise ModelError(f"{where}: not a run: {first_fault(error)}") from error
     if run.schema != RUN_SCHEMA:
         raise ModelError(f"{where}: run schema {run.schema}, this version reads {RUN_SCHEMA}")
     return run

@@ -19,6 +19,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.host.disk import host_full
+from harness.host.wording import fault
 
 _STATUSES: tuple[tuple[type[HarnessError], int], ...] = (
     (NoDevice, 409),
@@ -104,9 +105,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return _answer(422, "UsageError", f"{where}: {first['msg']}")
+        return _answer(422, "UsageError", fault(error.errors()[0]))
 
     @app.exception_handler(HTTPException)
     async def unknown(_request: Request, error: HTTPException) -> JSONResponse:

@@ -18,6 +18,7 @@ from farm.virtual.rootfs import RuntimeKind
 from farm.virtual.settings import USER, make_folder, write_file
 from harness.errors import UsageError
 from harness.host.progress import Progress, no_progress
+from harness.host.wording import first_fault
 
 _PORTS = range(22_000, 23_000)  # below the ports that kernels give to outgoing connections
 
@@ -77,8 +78,9 @@ def read_record(folder: Path) -> Record:
     try:
         return Record.model_validate_json((folder / "board.json").read_bytes())
     except (OSError, ValidationError) as error:
+        why = first_fault(error) if isinstance(error, ValidationError) else error
         raise UsageError(
-            f"{folder / 'board.json'} is not a board's record: {str(error).splitlines()[0]}; "
+            f"{folder / 'board.json'} is not a board's record: {why}; "
             f"destroy the board {folder.name} and create it again"
         ) from error
 

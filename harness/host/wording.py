@@ -7,11 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from traceback import FrameSummary, extract_tb
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 _OPENING, _CLOSING = "([{", ")]}"
 _LONGEST_NAME = 64
 _OURS = Path(__file__).resolve().parents[2]
 _LONGEST = 500
+_SAY_THE_VALUE = {"missing", "value_error", "json_invalid"}
+"""Kinds of pydantic's errors whose reason names the value, or that have none."""
 
 
 def first_line(text: str, most: int = _LONGEST) -> str:
@@ -26,6 +33,19 @@ def first_line(text: str, most: int = _LONGEST) -> str:
             end = at
         depth += (character in _OPENING) - (character in _CLOSING and depth > 0)
     return f"{line[:end]} …" if end else "(one very long word)"
+
+
+def first_fault(error: "ValidationError") -> str:
+    """The first thing that pydantic found wrong, as `fault` says it."""
+    return fault(error.errors()[0])
+
+
+def fault(item: "ErrorDetails") -> str:
+    """``key.of.it: why, got 'this'``: one of the things that pydantic found wrong. Without a key
+    where all of it is wrong, without a value where there is none or the reason names it."""
+    key = ".".join(str(part) for part in item["loc"])
+    got = "" if item["type"] in _SAY_THE_VALUE else f", got {item['input']!r}"
+    return f"{key}: {item['msg'].removeprefix('Value error, ')}{got}"[:_LONGEST].removeprefix(": ")
 
 
 def users_place(trace: TracebackType | None) -> str:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from harness.artifact import Finding
 from harness.errors import UsageError
 from harness.host.plain_files import read_plain
-from harness.host.wording import short_name
+from harness.host.wording import fault, short_name
 from harness.placement import PlacementReport, say_left
 from harness.records import Accuracy, Exactness, Latency, Outcome, Proportion, QuantizationCost
 
@@ -163,7 +163,7 @@ def load_limits(path: Path) -> Limits:
         where = tuple(str(part) for part in first["loc"])
         line = _line_of(text, where)
         at = f"line {line}: " if line else ""
-        message = f"{'.'.join(where)}: {first['msg']}, got {first['input']!r}"
+        message = fault(first)
         if first["type"] == "extra_forbidden":
             message = f"{'.'.join(where)}: no such key; {_allowed_beside(where)}"
         raise UsageError(f"limits {path}: {at}{message}") from error

@@ -32,6 +32,7 @@ from harness.errors import (
 )
 from harness.host.progress import Progress, no_progress
 from harness.host.scratch import scratch_folder
+from harness.host.wording import first_fault
 from harness.on_device.pinning import pin_to
 from harness.on_device.received import RESULT, check_times, pull_limits, read_output, read_result
 from harness.on_device.slices import chunks, count_slices, join_outputs, take_slices
@@ -225,8 +226,7 @@ class _Session:
         try:
             return Job.model_validate(fields)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise UsageError(f"job: {first['loc'][0]}: {first['msg']}") from error
+            raise UsageError(f"job: {first_fault(error)}") from error
 
     def push_files(self, progress: Progress) -> None:
         """Put the runner and the artifact into the device's store; what is there stays."""

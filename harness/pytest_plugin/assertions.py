@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from harness.artifact import Finding
 from harness.errors import UsageError
+from harness.host.wording import first_fault
 from harness.judge.limits import (
     AccuracyLimits,
     ExactnessLimits,
@@ -105,12 +106,8 @@ def _table(kind: Any, values: dict[str, Any]) -> Any:  # noqa: ANN401  a table o
     try:
         made = kind.model_validate(values, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
         allowed = ", ".join(kind.model_fields)
-        raise UsageError(
-            f"{key}: {first['msg']}, got {first['input']!r}; keys: {allowed}"
-        ) from None
+        raise UsageError(f"{first_fault(error)}; keys: {allowed}") from None
     if all(value is None for name, value in made if name != "not_representative"):
         raise UsageError(f"nothing is asserted; give one of: {', '.join(kind.model_fields)}")
     return made

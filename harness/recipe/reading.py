@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import UsageError
 from harness.host.plain_files import read_plain
+from harness.host.wording import fault
 from harness.recipe.definition import RECIPES, Recipe, Rule, Scheme, Step
 
 
@@ -151,14 +152,14 @@ def _meant(key: str, known: Iterable[str]) -> str:
 
 def _first_fault(error: ValidationError) -> str:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    where = ".".join(str(part) for part in first["loc"])
     if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         known = [field.name for field in fields(Recipe)] + list(_SCHEME_KEYS)
         if where.startswith("rules"):
             known = [field.name for field in fields(Rule)]
             where = str(first["loc"][-1])
         return f"there is no key {where!r}{_meant(where, known)} (the keys: {', '.join(known)})"
-    return f"{where}: {first['msg']}, got {first['input']!r}"
+    return fault(first)
 
 
 def _contradiction(recipe: Recipe) -> str:

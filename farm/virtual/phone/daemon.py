@@ -18,6 +18,7 @@ from farm.virtual.phone.keys import AcceptedKeys
 from farm.virtual.phone.session import Identity, Session
 from farm.virtual.phone.system import DATA_BYTES, banner
 from farm.virtual.settings import write_file
+from harness.host.wording import first_fault
 
 REBOOT = 42
 AWAY_FILE = "away"
@@ -65,7 +66,7 @@ class Phone:
         try:
             fault = Fault.model_validate_json(await reader.read(_MOST_REQUEST_BYTES))
         except ValidationError as error:
-            writer.write(f"not a fault: {error.errors()[0]['msg']}\n".encode())
+            writer.write(f"not a fault: {first_fault(error)}\n".encode())
         else:
             self._have(fault)
             writer.write(b"ok\n")

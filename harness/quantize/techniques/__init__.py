@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import UsageError
 from harness.host.plug_ins import with_additions
+from harness.host.wording import first_fault
 from harness.quantize import float_model
 from harness.quantize.technique import STAGES, Draft, Technique
 from harness.recipe import Recipe, Rule, Step
@@ -64,12 +65,8 @@ def options_of(step: Step) -> Any:  # noqa: ANN401  each technique has its own m
     try:
         return technique.options.model_validate(dict(step.options), strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "options"
         known = ", ".join(technique.options.model_fields) or "none"
-        raise UsageError(
-            f"step {step}: {where}: {first['msg']}, got {first['input']!r} (the options: {known})"
-        ) from error
+        raise UsageError(f"step {step}: {first_fault(error)} (the options: {known})") from error
 
 
 def staged(recipe: Recipe, stage: str) -> Iterator[tuple[Step, Technique, BaseModel]]:

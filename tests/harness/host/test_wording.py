@@ -1,9 +1,13 @@
 """What others say is shown whole, with the place in the user's code."""
 
+import re
 import sys
 from pathlib import Path
 
-from harness.host.wording import first_line, innermost, users_place
+import pytest
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.host.wording import first_fault, first_line, innermost, users_place
 
 
 def test_the_first_line_that_says_anything_is_whole() -> None:
@@ -27,3 +31,28 @@ def test_the_users_own_innermost_frame_is_named(tmp_path: Path) -> None:
         raise ValueError
     except ValueError:
         assert users_place(sys.exc_info()[2]).startswith("tests/harness/host/test_wording.py:")
+
+
+class Settings(BaseModel):
+    """What a user may write."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    speed: int = 0
+    names: list[str] = []
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('{"speed": "fast"}', r"speed: Input should be a valid integer, .*, got 'fast'"),
+        ('{"names": ["a", 3]}', r"names\.1: Input should be a valid string, got 3"),
+        ('{"sped": 3}', r"sped: Extra inputs are not permitted, got 3"),
+        ("[]", r"Input should be an object, got \[\]"),
+        ('{"speed": ', r"Invalid JSON: EOF while parsing a value at line 1 column 10"),
+    ],
+)
+def test_what_pydantic_found_wrong_is_said_in_one_line(written: str, said: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Settings.model_validate_json(written)
+    assert re.fullmatch(said, first_fault(raised.value))
