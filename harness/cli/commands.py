@@ -15,6 +15,10 @@ COMMANDS: dict[str, dict[str, dict[str, str]]] = {
             "check": "Tell for each op of a model where it would run on a target, why, and what "
             "would help.",
         },
+        "diagnosing": {
+            "diagnose": "Say which layers lose how much by quantization, why, and which step "
+            "helps.",
+        },
         "demo": {
             "demo": "Evaluate EfficientNet-Lite0, float and int8, on a virtual Cortex-A76 board "
             "and on this host.",

@@ -231,7 +231,7 @@ def _quantize(
     import torch
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    prepared = prepare_pt2e(module, quantizer(_config(recipe), in_float, masked))
+    prepared = prepare_pt2e(module, quantizer(pt2e_config(recipe), in_float, masked))
     with torch.no_grad():
         for done, batch in enumerate(samples):
             progress("calibrating", done, len(samples))
@@ -244,7 +244,7 @@ def _quantize(
     return converted
 
 
-def _config(recipe: Recipe) -> Any:  # noqa: ANN401  torchao is untyped here
+def pt2e_config(recipe: Recipe) -> Any:  # noqa: ANN401  torchao is untyped here
     """Per tensor or per channel, with ranges from the least and greatest value: the default
     histogram observer takes a minute where this takes a second, for no gain on real models."""
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
