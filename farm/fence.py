@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farm import labgrid
-from harness.device import CommandResult, Connect, Device, PullLimits, Transport
+from harness.device import OUTPUT_BYTES, CommandResult, Connect, Device, PullLimits, Transport
 from harness.errors import DeviceError, DeviceFull, LeaseLost, printable
 
 LOST = 113
@@ -238,7 +238,7 @@ class FencedTransport:
         *,
         timeout_s: float,
         stdin: bytes = b"",
-        max_output_bytes: int = 64 << 20,
+        max_output_bytes: int = OUTPUT_BYTES,
     ) -> CommandResult:
         """Run a command under the lease; its process group ends when the lease is taken over."""
         folder = f"{self.device.workdir}/lease"

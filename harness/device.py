@@ -89,6 +89,10 @@ NO_DEVICE = Device("no device", "none", virtual=True)
 """Stands in a run for the device that there was not: everything in it is emulated."""
 
 
+OUTPUT_BYTES = 64 << 20
+"""What a command may print; more is a broken program, and would fill this host's memory."""
+
+
 @dataclass(frozen=True)
 class CommandResult:
     """What a command on a device gave back; a non-zero status is a result, not an error.
@@ -128,7 +132,7 @@ class Transport(Protocol):
         *,
         timeout_s: float,
         stdin: bytes = b"",
-        max_output_bytes: int = 64 << 20,
+        max_output_bytes: int = OUTPUT_BYTES,
     ) -> CommandResult:
         """Run a command and wait for it; at the limit its whole process group is killed.
 

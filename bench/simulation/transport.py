@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.simulation.rack import KEY
 from farm.fence import CLAIM, LOOK, LOST, RUN
-from harness.device import CommandResult, Device, PullLimits, Transport
+from harness.device import OUTPUT_BYTES, CommandResult, Device, PullLimits, Transport
 from harness.errors import (
     ArtifactCorrupt,
     DeviceFull,
@@ -57,7 +57,7 @@ class SimulatedTransport:
         *,
         timeout_s: float,
         stdin: bytes = b"",  # noqa: ARG002  of the contract
-        max_output_bytes: int = 64 << 20,  # noqa: ARG002  of the contract
+        max_output_bytes: int = OUTPUT_BYTES,  # noqa: ARG002  of the contract
     ) -> CommandResult:
         """Do what a script of the fence asks."""
         if argv[2] == LOOK:  # the rack's database is never older than its devices

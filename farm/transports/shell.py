@@ -15,7 +15,7 @@ from farm.transports.channel import OpenChannel, Stream
 from farm.transports.command import Command, Task, start
 from farm.transports.tar import CutOff, unpack
 from farm.transports.untrusted import Refused, new_folder
-from harness.device import CommandResult, Device, PullLimits
+from harness.device import OUTPUT_BYTES, CommandResult, Device, PullLimits
 from harness.errors import (
     ArtifactCorrupt,
     DeviceFull,
@@ -103,7 +103,7 @@ class ShellTransport:
         *,
         timeout_s: float,
         stdin: bytes = b"",
-        max_output_bytes: int = 64 << 20,
+        max_output_bytes: int = OUTPUT_BYTES,
     ) -> CommandResult:
         """See `harness.device.Transport.run`."""
         printed = {Stream.STDOUT: bytearray(), Stream.STDERR: bytearray()}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.device import CommandResult, Device, PullLimits, Transport
+from harness.device import OUTPUT_BYTES, CommandResult, Device, PullLimits, Transport
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Observed:
         *,
         timeout_s: float,
         stdin: bytes = b"",
-        max_output_bytes: int = 64 << 20,
+        max_output_bytes: int = OUTPUT_BYTES,
     ) -> CommandResult:
         self.before_command(argv)
         self.commands.append(tuple(argv))
