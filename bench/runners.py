@@ -17,7 +17,7 @@ from rich.table import Table
 
 from farm.inventory import host_device, inventory_path, load_inventory
 from farm.transports import connect
-from harness.artifact import Artifact, Manifest, TensorSpec, sha256_file
+from harness.artifact import Artifact, TensorSpec, describe
 from harness.device import Device, Transport
 from harness.emulator.formats.tflite import read_tflite
 from harness.emulator.graph import Array, Graph
@@ -72,9 +72,7 @@ def artifact_of(path: Path, graph: Graph) -> Artifact:
         tuple(TensorSpec(t.name, t.shape, t.dtype) for t in (graph.tensors[i] for i in indices))
         for indices in (graph.inputs, graph.outputs)
     ]
-    size = path.stat().st_size
-    manifest = Manifest(sha256_file(path), size, "litert", "", "", path.name, *specs)
-    return Artifact(path, manifest)
+    return describe(path, "litert", path.name, *specs)
 
 
 def measure(path: Path, device: Device, rounds: int) -> list[Cost]:

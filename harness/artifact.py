@@ -175,6 +175,19 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def describe(
+    path: Path,
+    runtime: str,
+    model: str,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+) -> Artifact:
+    """A file as an artifact; its manifest says what the file itself tells, and of what model it
+    is. Nothing is stored beside it."""
+    size, sha256 = path.stat().st_size, sha256_file(path)
+    return Artifact(path, Manifest(sha256, size, runtime, "", "", model, inputs, outputs))
+
+
 def manifest_path(artifact: Path) -> Path:
     """Where the manifest of an artifact file is stored."""
     return artifact.with_name(artifact.name + ".json")
@@ -239,6 +252,11 @@ def own_shape(spec: TensorSpec) -> tuple[int, ...]:
     if spec.permutation is None:
         return spec.shape
     return tuple(spec.shape[spec.permutation.index(axis)] for axis in range(len(spec.shape)))
+
+
+def dequantized(x_q: npt.NDArray[Any], scale: float, zero_point: int) -> npt.NDArray[np.float64]:
+    """The numbers that integers quantized per tensor stand for: ours, no runtime's arithmetic."""
+    return np.asarray((x_q.astype(np.float64) - zero_point) * scale, np.float64)
 
 
 def to_device(spec: TensorSpec, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -308,7 +326,7 @@ def from_device(spec: TensorSpec, x_q: npt.NDArray[Any]) -> npt.NDArray[Any]:
     scale stay."""
     x = x_q
     if spec.quantization is not None:
-        real = (x_q.astype(np.float64) - spec.quantization.zero_point) * spec.quantization.scale
+        real = dequantized(x_q, spec.quantization.scale, spec.quantization.zero_point)
         x = real.astype(np.float32)
     if spec.permutation is not None:
         x = np.transpose(x, np.argsort(spec.permutation))

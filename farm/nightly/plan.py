@@ -48,8 +48,9 @@ from farm.selection import parse_selector
 from harness.errors import HarnessError, UsageError
 from harness.judge.limits import Limits, load_limits
 from harness.protocol import Kernels
+from harness.quantize import is_unlisted
 from harness.quantize.placing import check_soc
-from harness.recipe import RECIPES, Recipe, load_recipe
+from harness.recipe import Recipe, load_recipe
 from targets import get_target
 
 _FOLDER = "folder"
@@ -197,7 +198,7 @@ class Plan(_Table):
         for model, where in product(self.models, self.devices):
             recipes: list[Recipe | None] = [load_recipe(name) for name in model.recipes]
             for recipe in recipes or [None]:
-                if recipe is not None and _not_for(recipe, where.target):
+                if recipe is not None and is_unlisted(get_target(where.target), recipe):
                     left_out.append(f"{model.model} {recipe.name}: not for {where.target}")
                 else:
                     asked.append(self._job(model, where, recipe, label))
@@ -247,10 +248,6 @@ def load_plan(path: Path) -> Plan:
 def plan_schema() -> dict[str, Any]:
     """The JSON schema of the file, for editors."""
     return Plan.model_json_schema()
-
-
-def _not_for(recipe: Recipe, target: str) -> bool:
-    return recipe.name in RECIPES and recipe.name not in get_target(target).recipes
 
 
 def _placed(reference: str, info: ValidationInfo) -> str:

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.artifact import Artifact, Manifest, Quantization, TensorSpec
+from harness.artifact import Artifact, Quantization, TensorSpec, describe
 from harness.emulator.formats import pte_all_tensors as expose_pte
 from harness.emulator.formats.model_content import read_content
 from harness.emulator.formats.model_file import PTE, TFLITE, format_of
@@ -63,20 +63,13 @@ def expose(path: Path, folder: Path, *, signature: str | None = None) -> Exposed
         number = 0 if signature is None else model.entry_point(signature).graph
         graph, tensors = model.graphs[number], exposed_tensors(model.graphs[number])
         content = expose_all_tensors(content, number=number, where=where)
-    digest = hashlib.sha256(content).hexdigest()
-    manifest = Manifest(
-        sha256=digest,
-        bytes=len(content),
-        runtime=form.runtime,
-        target="",
-        recipe="",
-        model=where,
-        inputs=tuple(_spec(graph.tensors[index], where) for index in graph.inputs),
-        outputs=tuple(_spec(graph.tensors[index], where) for index in tensors),
+    inputs, outputs = (
+        tuple(_spec(graph.tensors[index], where) for index in indices)
+        for indices in (graph.inputs, tensors)
     )
-    artifact = Artifact(folder / f"{digest}{path.suffix}", manifest)
-    artifact.path.write_bytes(content)
-    return Exposed(artifact, tensors, graph)
+    written = folder / f"{hashlib.sha256(content).hexdigest()}{path.suffix}"
+    written.write_bytes(content)
+    return Exposed(describe(written, form.runtime, where, inputs, outputs), tensors, graph)
 
 
 def _spec(tensor: Tensor, where: str) -> TensorSpec:

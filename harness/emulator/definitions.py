@@ -129,6 +129,15 @@ def scale_and_zero_point(tensor: Tensor) -> tuple[float, int]:
     return float(found.scales[0]), int(found.zero_points[0])
 
 
+def as_float32(tensor: Tensor, x: Array) -> Array:
+    """Values of a tensor that an op dequantizes for itself, ``float32(x - z) * float32(s)``; those
+    of a float one as they are."""
+    if tensor.dtype == "float32":
+        return x
+    scale, zero_point = scale_and_zero_point(tensor)
+    return np.asarray((x.astype(np.float32) - np.float32(zero_point)) * np.float32(scale))
+
+
 def numpy_dtype(tensor: Tensor) -> np.dtype[Any]:
     """A tensor's dtype, where numpy computes with it; NoDefinition where it does not."""
     try:

@@ -49,6 +49,15 @@ def arrays_key(arrays: "Sequence[npt.NDArray[Any]]") -> str:
     return digest.hexdigest()
 
 
+def sources_key(folder: Path) -> str:
+    """Hex sha256 of the Python sources in and below a folder: what was made by other ones is made
+    anew."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class Cache:
     """Folders by content under one root.

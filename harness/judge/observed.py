@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.artifact import Manifest, TensorSpec
+from harness.artifact import Manifest, TensorSpec, dequantized
 from harness.judge.exactness import Emulated
 from harness.judge.suspicion import Observed
 from harness.records import Run, TensorCost
@@ -73,4 +73,5 @@ def _bounds(spec: TensorSpec) -> tuple[float, float] | None:
     if spec.quantization is None or np.dtype(spec.dtype).kind not in "iu":
         return None
     limits, q = np.iinfo(spec.dtype), spec.quantization
-    return (limits.min - q.zero_point) * q.scale, (limits.max - q.zero_point) * q.scale
+    low, high = dequantized(np.array([limits.min, limits.max]), q.scale, q.zero_point)
+    return float(low), float(high)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.artifact import TensorSpec
+from harness.artifact import TensorSpec, dequantized
 from harness.emulator.formats.tflite import stored_dtype
 from harness.emulator.graph import Graph, Tensor
 from harness.emulator.interpreter import Emulation
@@ -112,5 +112,4 @@ def real(tensor: Tensor, x: Array) -> Array:
     quantization = tensor.quantization
     if quantization is None or len(quantization.scales) != 1:
         return x
-    real: Array = (x.astype(np.float64) - quantization.zero_points[0]) * quantization.scales[0]
-    return real
+    return dequantized(x, quantization.scales[0], quantization.zero_points[0])

@@ -147,7 +147,7 @@ def check_suffix(target: Target, suffix: str, reference: str) -> None:
 
 def check_listed(target: Target, recipe: Recipe) -> None:
     """Raise UsageError for a recipe of ours that is not among the target's."""
-    if recipe.name in RECIPES and recipe.name not in target.recipes:
+    if is_unlisted(target, recipe):
         raise UsageError(
             f"{target.name} does not take recipe {recipe.name}; "
             f"it takes: {', '.join(target.recipes)}"
@@ -157,6 +157,11 @@ def check_listed(target: Target, recipe: Recipe) -> None:
     for rule in (*recipe.rules, *rules_of_steps(recipe)):
         if rule.scheme and rule.scheme.mode != "float":
             _check_scheme(target, recipe.name, rule.scheme)
+
+
+def is_unlisted(target: Target, recipe: Recipe) -> bool:
+    """Whether it is a named recipe that is not among the target's."""
+    return recipe.name in RECIPES and recipe.name not in target.recipes
 
 
 def _check_scheme(target: Target, recipe: str, scheme: Scheme) -> None:

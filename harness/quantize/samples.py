@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from harness.model import Model
-from harness.on_device.slices import invocations
-from harness.quantize.trial import samples_for
+from harness.quantize.trial import batches_for
 from harness.sources.batches import model_specs
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ def model_batches(
     """
     import torch
 
-    specs = model_specs(model)
-    for taken in invocations(specs, samples_for(specs, arrays)):
+    for taken in batches_for(model_specs(model), arrays):
         yield tuple(
             torch.from_numpy(x.copy()).to(example.dtype)
             for x, example in zip(taken, examples, strict=True)

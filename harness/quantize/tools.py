@@ -1,8 +1,9 @@
 """Versions of the packages that lowerings use, and of this one: part of every cache key."""
 
-import hashlib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from harness.host.cache import sources_key
 
 _TOOLS = (
     "torch",
@@ -28,7 +29,4 @@ def tool_versions() -> dict[str, str]:
 
 def own_sources() -> str:
     """Digest of this package's source: a change of the lowering makes new artifacts."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return sources_key(Path(__file__).parent)

@@ -1,6 +1,6 @@
 """Run an artifact once on this host: a lowering is not trusted until its product has run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,7 @@ def run_once(run: RunOnHost, artifact: Artifact, samples: Path, _progress: Progr
         ModelError: the runtime refuses the model, or the outputs are not those of the manifest.
     """
     manifest = artifact.manifest
-    arrays = read_npz(samples)
-    inputs = next(invocations(manifest.inputs, samples_for(manifest.inputs, arrays)))
+    inputs = next(batches_for(manifest.inputs, read_npz(samples)))
     outputs = run(artifact.path, inputs)
     _check_outputs(artifact, outputs)
     reference = artifact.path.parent / REFERENCE
@@ -48,6 +47,11 @@ def run_once(run: RunOnHost, artifact: Artifact, samples: Path, _progress: Progr
 def samples_for(specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> tuple[Array, ...]:
     """Stored samples ``in0, in1, …`` as what takes `specs` takes them."""
     return tuple(to_device(spec, arrays[f"in{index}"]) for index, spec in enumerate(specs))
+
+
+def batches_for(specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> Iterator[list[Array]]:
+    """The same, one invocation's after the other."""
+    return invocations(specs, samples_for(specs, arrays))
 
 
 def run_litert(path: Path, inputs: list[Array]) -> list[Array]:

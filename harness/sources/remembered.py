@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from harness.artifact import sha256_file
-from harness.host.cache import content_key, default_cache
+from harness.host.cache import content_key, default_cache, sources_key
 from harness.model import Model
 from harness.sources.references import Reference
 
@@ -27,7 +27,7 @@ def remembered(text: str, reference: Reference, describe: Callable[[], Model]) -
     parts = _content(reference)
     if parts is None:
         return describe()
-    sources = {path.name: path.read_text("utf-8") for path in Path(__file__).parent.glob("*.py")}
+    sources = sources_key(Path(__file__).parent)
     key = content_key({"reference": str(reference), "sources": sources, **parts})
     stored = default_cache().entry(_KIND, key) / _FILE
     try:

@@ -1,9 +1,9 @@
 """Google's Edge TPU: Coral boards, and any Linux board with the USB accelerator."""
 
-import hashlib
 from pathlib import Path
 
 from harness.device import Device
+from harness.host.cache import sources_key
 from harness.protocol import Delegate, Result
 from harness.target import ByName, Target
 from targets import litert
@@ -19,10 +19,7 @@ def _tools() -> dict[str, str]:
 
 
 def _source() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return sources_key(Path(__file__).parent)
 
 
 def _profile(device: Device, result: Result) -> str | None:

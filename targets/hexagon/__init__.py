@@ -1,10 +1,10 @@
 """Qualcomm's Hexagon tensor processor (HTP), through LiteRT and through ExecuTorch."""
 
-import hashlib
 from pathlib import Path
 
 from harness.device import Device
 from harness.errors import UsageError
+from harness.host.cache import sources_key
 from harness.protocol import Delegate, Result
 from harness.target import ByName, Target, VendorEmulator
 from targets import executorch, litert
@@ -25,10 +25,7 @@ def _tools() -> dict[str, str]:
 
 
 def _source() -> str:
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return sources_key(Path(__file__).parent)
 
 
 def _profile(_device: Device, _result: Result) -> str | None:

@@ -18,17 +18,16 @@ import numpy.typing as npt
 
 from harness.artifact import (
     Artifact,
-    Manifest,
     TensorSpec,
     load_artifact,
     save_manifest,
-    sha256_file,
 )
 from harness.errors import ModelError, UsageError
 from harness.host.extras import require_extra
 from harness.host.progress import Progress
 from harness.on_device.slices import count_slices, invocations
 from harness.placement import PlacementReport
+from harness.quantize.described import described
 from harness.quantize.samples import model_batches
 from harness.quantize.tools import tool_versions
 from harness.quantize.trial import run_executorch
@@ -143,19 +142,15 @@ def lower_qnn(request: LoweringRequest, progress: Progress) -> Artifact:
     path = request.folder / "model.pte"
     path.write_bytes(program.to_executorch().buffer)
     flat = outputs if isinstance(outputs, tuple | list) else (outputs,)
-    manifest = Manifest(
-        sha256=sha256_file(path),
-        bytes=path.stat().st_size,
-        runtime="executorch",
-        target=request.target,
-        recipe=request.recipe.name,
-        model=request.model.reference,
-        inputs=_specs("in", examples),
-        outputs=_specs("out", flat),
+    artifact = described(
+        request,
+        path,
+        "executorch",
+        _specs("in", examples),
+        _specs("out", flat),
         tool_versions=tool_versions() | {"QAIRT": wanted_sdk()},
         soc=request.soc,
     )
-    artifact = Artifact(path, manifest)
     save_manifest(artifact)
     return artifact
 

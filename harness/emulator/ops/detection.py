@@ -10,9 +10,9 @@ from harness.emulator.definitions import (
     NoDefinition,
     Run,
     Values,
+    as_float32,
     define,
     required,
-    scale_and_zero_point,
 )
 from harness.emulator.graph import Array
 
@@ -81,14 +81,9 @@ def bind_detection(call: Call) -> Run:
     boxes, background = shapes[0][1], shapes[1][2] - settings.classes
     if shapes[1][1] != boxes or shapes[2][0] != boxes or background not in {0, 1}:
         raise CannotRun(f"inputs of shapes {shapes} for {settings.classes} classes")
-    quantized = [t is not None and t.dtype != "float32" for t in call.inputs]
 
     def real(values: Values, position: int) -> Array:
-        x = required(values[position])
-        if not quantized[position]:
-            return x
-        scale, zero_point = scale_and_zero_point(call.input(position))
-        return (x.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+        return as_float32(call.input(position), required(values[position]))
 
     def run(values: Values) -> tuple[Array, ...]:
         encodings, anchors = real(values, 0)[0, :, :4], real(values, 2)

@@ -9,9 +9,9 @@ from harness.emulator.definitions import (
     NoDefinition,
     Run,
     Values,
+    as_float32,
     define,
     required,
-    scale_and_zero_point,
 )
 from harness.emulator.graph import Array
 from harness.emulator.ops.clamp import clamp_float, fused_activation
@@ -52,10 +52,7 @@ def _activation(call: Call) -> Callable[[Array], Array]:
 def _real(call: Call, place: int) -> Array | None:
     """A constant vector as floats."""
     found = constant(call, place)
-    if found is None or found.dtype == np.float32:
-        return found
-    scale, zero = scale_and_zero_point(call.input(place))
-    return np.asarray((found.astype(np.float32) - zero) * np.float32(scale), np.float32)
+    return None if found is None else as_float32(call.input(place), found)
 
 
 def _gate(call: Call, name: str, function: Callable[[Array], Array]) -> Gate:

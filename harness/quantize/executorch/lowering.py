@@ -15,19 +15,18 @@ import numpy as np
 
 from harness.artifact import (
     Artifact,
-    Manifest,
     Origin,
     Quantization,
     TensorSpec,
     load_artifact,
     save_manifest,
-    sha256_file,
 )
 from harness.emulator.formats.pte import SCALAR_TYPES, read_method
 from harness.errors import ModelError, UsageError
 from harness.host.extras import require_extra
 from harness.host.progress import Progress
 from harness.model import Model
+from harness.quantize.described import described
 from harness.quantize.executorch.groups import split_groups
 from harness.quantize.executorch.masks import masked_nodes
 from harness.quantize.executorch.moves import changes_in_place, keep_scales, slice_chunks
@@ -49,8 +48,6 @@ from harness.quantize.inspect_lowered import inspect_file
 from harness.quantize.plan import Plan, changes_of, plan_of
 from harness.quantize.reached import with_reached
 from harness.quantize.samples import model_batches
-from harness.quantize.techniques import say_steps
-from harness.quantize.tools import tool_versions
 from harness.quantize.trial import REFERENCE
 from harness.recipe import Recipe
 from harness.sources.models import load_float32, parse_model
@@ -340,28 +337,13 @@ def _described(
     meta = Runtime.get().load_program(path).metadata("forward")
     ins = [meta.input_tensor_meta(index) for index in range(meta.num_inputs())]
     outs = [meta.output_tensor_meta(index) for index in range(meta.num_outputs())]
-    manifest = Manifest(
-        sha256=sha256_file(path),
-        bytes=path.stat().st_size,
-        runtime="executorch",
-        target=request.target,
-        recipe=request.recipe.name if request.recipe else "",
-        model=request.model.reference,
-        inputs=tuple(
-            replace(_spec(f"in{i}", info, made.inputs.get(i)), batched=taken.batched)
-            for i, (info, taken) in enumerate(zip(ins, request.model.inputs, strict=True))
-        ),
-        outputs=tuple(_spec(f"out{i}", info, made.outputs.get(i)) for i, info in enumerate(outs)),
-        tool_versions=tool_versions(),
-        findings=inspect_file(path),
-        notes=(
-            *request.model.say_outputs([f"out{i}" for i in range(len(outs))]),
-            *say_steps(request.recipe),
-            *notes,
-        ),
-        origins=origins,
+    inputs = tuple(
+        replace(_spec(f"in{i}", info, made.inputs.get(i)), batched=taken.batched)
+        for i, (info, taken) in enumerate(zip(ins, request.model.inputs, strict=True))
     )
-    return Artifact(path, manifest)
+    outputs = tuple(_spec(f"out{i}", info, made.outputs.get(i)) for i, info in enumerate(outs))
+    known = {"findings": inspect_file(path), "origins": origins}
+    return described(request, path, "executorch", inputs, outputs, notes=notes, **known)
 
 
 def _spec(name: str, info: Any, quantization: Quantization | None) -> TensorSpec:  # noqa: ANN401

@@ -21,7 +21,6 @@ from harness.artifact import (
     TensorSpec,
     manifest_beside,
     save_manifest,
-    sha256_file,
 )
 from harness.emulator.formats.model_file import read_model
 from harness.emulator.graph import Graph
@@ -30,6 +29,7 @@ from harness.host.cache import Cache, content_key
 from harness.host.extras import require_extra
 from harness.host.progress import Progress
 from harness.model import Model
+from harness.quantize.described import described
 from harness.quantize.finite import refuse_undefined_weights
 from harness.quantize.inspect_lowered import inspect_file
 from harness.quantize.layers import op_of_litert
@@ -39,7 +39,6 @@ from harness.quantize.litert.reached import layers_of, path_of
 from harness.quantize.litert.rewriting import convertible
 from harness.quantize.plan import Changes, changes_of, plan_of
 from harness.quantize.reached import with_reached
-from harness.quantize.techniques import say_steps
 from harness.quantize.tools import own_sources, tool_versions
 from harness.recipe import Recipe
 from harness.sources.models import load_float32, parse_model
@@ -174,25 +173,14 @@ def _finish(
         )
     )
     outputs = read_specs(interpreter.get_output_details(), converted.outputs)
-    artifact = Artifact(
+    artifact = described(
+        request,
         path,
-        Manifest(
-            sha256=sha256_file(path),
-            bytes=path.stat().st_size,
-            runtime="litert",
-            target=request.target,
-            recipe=request.recipe.name if request.recipe else "",
-            model=request.model.reference,
-            inputs=inputs,
-            outputs=outputs,
-            tool_versions=tool_versions(),
-            findings=(*findings, *inspect_file(path)),
-            notes=(
-                *request.model.say_outputs([spec.name for spec in outputs]),
-                *say_steps(request.recipe),
-                *_boundary_notes(request.recipe, (*inputs, *outputs)),
-            ),
-        ),
+        "litert",
+        inputs,
+        outputs,
+        notes=_boundary_notes(request.recipe, (*inputs, *outputs)),
+        findings=(*findings, *inspect_file(path)),
     )
     artifact = replace(artifact, manifest=_read_back(artifact, request.recipe, converted.paths))
     save_manifest(artifact)

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from harness.artifact import Finding, Quantization, TensorSpec
 from harness.host.extras import require_extra
 from harness.host.progress import Progress
-from harness.on_device.slices import invocations
 from harness.quantize.histograms import chooser
 from harness.quantize.litert.choosing import choose_ranges, levels_of
 from harness.quantize.litert.mask_floors import Floors
@@ -33,7 +32,7 @@ from harness.quantize.litert.ranges import (
     widen_narrow,
 )
 from harness.quantize.litert.ruling import library_recipe
-from harness.quantize.trial import samples_for
+from harness.quantize.trial import batches_for
 from harness.recipe import Recipe
 from harness.sources.npz import read_npz
 
@@ -217,7 +216,7 @@ def _batches(
     specs = read_specs(interpreter.get_input_details(), converted.inputs)
     return [
         {names[index]: x for index, x in enumerate(taken)}
-        for taken in invocations(specs, samples_for(specs, read_npz(samples)))
+        for taken in batches_for(specs, read_npz(samples))
     ]
 
 
