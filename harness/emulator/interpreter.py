@@ -275,6 +275,8 @@ class Emulator:
             return 0
         try:
             values |= plan.run(inputs, self._node_ns[position : position + plan.length])
+        except core.Undefined:
+            return 0  # the nodes run one by one, and the one that it is says why
         except MemoryError as error:
             node = self._graph.nodes[position]
             raise ModelError(f"{where(self._graph, node)}: {error}") from error

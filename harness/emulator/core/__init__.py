@@ -27,6 +27,11 @@ except ImportError:  # not built
 else:
     _built = True
 
+
+class Undefined(Exception):
+    """A node of a plan has no definition for its values; run alone, it says why."""
+
+
 LEVELS = ("avx512-vnni", "avx2", "neon-dotprod", "portable")
 """Every level there is, best first."""
 

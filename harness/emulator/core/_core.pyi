@@ -7,10 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[Any]
+Floats = npt.NDArray[Any]
 Int32 = npt.NDArray[np.int32]
 
 def best_level() -> str: ...
 def has_level(name: str) -> bool: ...
+
+class Undefined(ArithmeticError): ...
 
 class Boundary:
     def __init__(self, input_unsigned: bool, input_zero: int, output_unsigned: bool) -> None: ...
@@ -38,6 +41,12 @@ class Depthwise(Kernel):
     @property
     def packed_bytes(self) -> int: ...
     def __call__(self, x: Bytes, out: Bytes, threads: int) -> None: ...
+
+class HybridConvolution(Kernel):
+    def __call__(self, x: Floats, out: Floats, threads: int) -> None: ...
+
+class HybridDepthwise(Kernel):
+    def __call__(self, x: Floats, out: Floats, threads: int) -> None: ...
 
 class MaxPool(Kernel):
     def __init__(self, window: Sequence[int], is_unsigned: bool) -> None: ...
@@ -96,4 +105,21 @@ def make_depthwise(
     boundary: Boundary,
     parameters: Parameters,
 ) -> Depthwise: ...
+def make_hybrid_convolution(
+    level: str,
+    window: Sequence[int],
+    groups: int,
+    weights: Bytes,
+    row: int,
+    rows: int,
+    terms: tuple[int, Sequence[float], Sequence[float], float, float],
+) -> HybridConvolution: ...
+def make_hybrid_depthwise(
+    level: str,
+    window: Sequence[int],
+    weights: Bytes,
+    row: int,
+    rows: int,
+    terms: tuple[int, Sequence[float], Sequence[float], float, float],
+) -> HybridDepthwise: ...
 def sum_pool(window: Sequence[int], x: Bytes, out: Int32, threads: int) -> None: ...

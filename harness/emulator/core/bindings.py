@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from harness.arithmetic.requantize import Requantization
+from harness.emulator.core import hybrid
 from harness.emulator.core.kernels import (
     Accumulation,
-    Elementwise,
     Kernel,
     Layer,
     Terms,
@@ -26,6 +26,7 @@ from harness.emulator.core.kernels import (
     make_max_pool,
     make_sum_pool,
 )
+from harness.emulator.core.nodes import ElementwiseRun, LayerRun, NotHere, require, window_of
 from harness.emulator.definitions import (
     DEFINITIONS,
     ELEMENTWISE,
@@ -50,16 +51,12 @@ from harness.emulator.ops.pool import (
     integer_clamp,
     pool_windows,
 )
-from harness.emulator.ops.windows import Windows, make_windows
+from harness.emulator.ops.windows import make_windows
 
 _BYTES = ("int8", "uint8")
 _ALL_BYTES = np.arange(256, dtype=np.uint8)
 
 Binding = Callable[[Call, str], Run]
-
-
-class _NotHere(Exception):
-    """The core does not run this node."""
 
 
 def bind(call: Call, level: str) -> Run | None:
@@ -77,15 +74,12 @@ def bind(call: Call, level: str) -> Run | None:
     binding = _bind_elementwise if elementwise else _BINDINGS.get(call.node.op)
     if call.node.op in {"ADD", "SUB"} and call.semantics == "xnnpack":
         binding = _bind_addition
+    if call.semantics in hybrid.SEMANTICS:
+        binding = hybrid.bind
     try:
         return binding(call, level) if binding else None
-    except (_NotHere, CannotRun, NoDefinition, ValueError, MemoryError):
+    except (NotHere, CannotRun, NoDefinition, ValueError, MemoryError):
         return None  # the definition computes it, or says better what is wrong with it
-
-
-def _require(holds: bool) -> None:
-    if not holds:
-        raise _NotHere
 
 
 def _run_images(kernel: Kernel) -> Run:
@@ -99,27 +93,6 @@ def _run_images(kernel: Kernel) -> Run:
     return run
 
 
-def _window(windows: Windows, channels: tuple[int, int]) -> Window:
-    """A definition's windows in the core's form; `channels` of the image and of the output."""
-    height, width = windows.height, windows.width
-    return Window(
-        in_h=height.size,
-        in_w=width.size,
-        in_c=channels[0],
-        out_h=height.output,
-        out_w=width.output,
-        out_c=channels[1],
-        kernel_h=height.window,
-        kernel_w=width.window,
-        stride_h=height.stride,
-        stride_w=width.stride,
-        dilation_h=height.dilation,
-        dilation_w=width.dilation,
-        pad_top=height.before,
-        pad_left=width.before,
-    )
-
-
 # Convolution, depthwise convolution, fully connected ---------------------------------------------
 
 
@@ -129,8 +102,8 @@ def _accumulation(call: Call, axis: int) -> Accumulation:
     check_bias(call, w.shape[axis])
     weights = w.data
     if weights is None or (bias is not None and bias.data is None):
-        raise _NotHere
-    _require(x.dtype in _BYTES and call.output.dtype in _BYTES and weights.dtype in _BYTES)
+        raise NotHere
+    require(x.dtype in _BYTES and call.output.dtype in _BYTES and weights.dtype in _BYTES)
     parameters: Requantization = requantization(call)
     return Accumulation(
         weights=weights,
@@ -143,53 +116,25 @@ def _accumulation(call: Call, axis: int) -> Accumulation:
     )
 
 
-class LayerRun:
-    """A kernel over images as a `Run`; several nodes that follow each other make a plan
-    (`core.plans`)."""
-
-    arity = 1
-
-    def __init__(self, kernel: Layer, shape: tuple[int, ...]) -> None:
-        self.kernel = kernel
-        self.shape = shape
-        """Of one step's output."""
-
-    def __call__(self, values: Values) -> tuple[Array]:
-        """As a `Run`."""
-        x = required(values[0])
-        return (self.kernel.run(x, (len(x), *self.shape)),)
-
-
-class ElementwiseRun:
-    """A kernel over arrays of one shape as a `Run`; likewise."""
-
-    def __init__(self, kernel: Elementwise, shape: tuple[int, ...], arity: int) -> None:
-        self.kernel, self.shape, self.arity = kernel, shape, arity
-
-    def __call__(self, values: Values) -> tuple[Array]:
-        """As a `Run`."""
-        return (self.kernel(*map(required, values)),)
-
-
 def _over_images(call: Call, layer: Layer) -> LayerRun:
     return LayerRun(layer, (call.input(0).shape[0], *layer.image))
 
 
 def _bind_convolution(call: Call, level: str) -> Run:
     weights, channels = call.input(1).shape, call.input(0).shape[-1]
-    _require(len(weights) == 4 and weights[3] > 0 and channels % weights[3] == 0)
+    require(len(weights) == 4 and weights[3] > 0 and channels % weights[3] == 0)
     windows = make_windows(call, (weights[1], weights[2]))
-    window = _window(windows, (channels, weights[0]))
+    window = window_of(windows, (channels, weights[0]))
     layer = _accumulation(call, axis=0)
     return _over_images(call, make_convolution(level, window, channels // weights[3], layer))
 
 
 def _bind_depthwise(call: Call, level: str) -> Run:
     weights, channels = call.input(1).shape, call.input(0).shape[-1]
-    _require(len(weights) == 4 and weights[0] == 1 and channels > 0 and weights[3] % channels == 0)
+    require(len(weights) == 4 and weights[0] == 1 and channels > 0 and weights[3] % channels == 0)
     multiplier = weights[3] // channels
     windows = make_windows(call, (weights[1], weights[2]))
-    window = _window(windows, (weights[3], weights[3]))
+    window = window_of(windows, (weights[3], weights[3]))
     blocks = call.semantics == BLOCKS_OF_8
     body, rest = (replace(call, semantics=f"{s}:double") if blocks else call for s in ("S2", "S1"))
     layer, cut = _accumulation(rest, axis=3), weights[3] // 8 * 8 if blocks else 0
@@ -212,10 +157,10 @@ def _bind_fully_connected(call: Call, level: str) -> Run:
 
 def _bind_max_pool(call: Call, _level: str) -> Run:
     x = call.input(0)
-    _require(x.dtype in _BYTES and call.output.dtype == x.dtype)
+    require(x.dtype in _BYTES and call.output.dtype == x.dtype)
     low, high = integer_clamp(call)
     limits = np.iinfo(x.dtype)
-    pool = make_max_pool(_window(pool_windows(call), (x.shape[-1], x.shape[-1])), x.dtype)
+    pool = make_max_pool(window_of(pool_windows(call), (x.shape[-1], x.shape[-1])), x.dtype)
     if (low, high) == (limits.min, limits.max):
         return _over_images(call, pool)
     return _run_images(lambda image: np.clip(pool(image), low, high))
@@ -223,11 +168,11 @@ def _bind_max_pool(call: Call, _level: str) -> Run:
 
 def _bind_average_pool(call: Call, _level: str) -> Run:
     x = call.input(0)
-    _require(call.semantics == "integer" and x.dtype in _BYTES and call.output.dtype == x.dtype)
+    require(call.semantics == "integer" and x.dtype in _BYTES and call.output.dtype == x.dtype)
     low, high = integer_clamp(call)
     windows = pool_windows(call)
     count = count_inside(windows).astype(np.int32)
-    sums = make_sum_pool(_window(windows, (x.shape[-1], x.shape[-1])))
+    sums = make_sum_pool(window_of(windows, (x.shape[-1], x.shape[-1])))
     return _run_images(
         lambda image: np.clip(divide_ties_away(sums(image), count), low, high).astype(x.dtype)
     )
@@ -236,9 +181,9 @@ def _bind_average_pool(call: Call, _level: str) -> Run:
 def _bind_mean(call: Call, _level: str) -> Run:
     """Sums over whole images here; the rest is the definition's."""
     x = call.input(0)
-    _require(call.semantics in FINISHES and x.dtype in _BYTES and len(x.shape) == 4)
+    require(call.semantics in FINISHES and x.dtype in _BYTES and len(x.shape) == 4)
     reduction, finish = make_reduction(call), FINISHES[call.semantics](call)
-    _require(reduction.axes == (1, 2))
+    require(reduction.axes == (1, 2))
     _, height, width, channels = x.shape
     sums = make_sum_pool(Window(height, width, channels, 1, 1, channels, height, width))
 
@@ -255,8 +200,8 @@ def _bind_mean(call: Call, _level: str) -> Run:
 
 def _bind_addition(call: Call, level: str) -> Run:
     a, b, y = call.input(0), call.input(1), call.output
-    _require(a.data is None and b.data is None and a.shape == b.shape and a.dtype == b.dtype)
-    _require(a.dtype in _BYTES and y.dtype in _BYTES)
+    require(a.data is None and b.data is None and a.shape == b.shape and a.dtype == b.dtype)
+    require(a.dtype in _BYTES and y.dtype in _BYTES)
     scale, zero_point = scale_and_zero_point(y)
     clamp = xnnpack_clamp(fused_activation(call), scale, zero_point, y.dtype)
     input_zeros = scale_and_zero_point(a)[1], scale_and_zero_point(b)[1]
@@ -270,32 +215,32 @@ def _bind_addition(call: Call, level: str) -> Run:
 
 def _bind_elementwise(call: Call, _level: str) -> Run:
     """A table over all 256 values, or all 65,536 pairs, that the definition itself fills."""
-    _require(call.output.dtype in _BYTES)
+    require(call.output.dtype in _BYTES)
     tensors = [t for t in call.inputs if t is not None]
-    _require(len(tensors) == len(call.inputs) <= 2)
-    _require(all(t.dtype in _BYTES for t in tensors))
+    require(len(tensors) == len(call.inputs) <= 2)
+    require(all(t.dtype in _BYTES for t in tensors))
     block = ELEMENTWISE[call.node.op, call.semantics]
     rest = math.prod(tensors[0].shape) % block
-    _require(len(_ALL_BYTES) % block == 0)
+    require(len(_ALL_BYTES) % block == 0)
     if len(tensors) == 1 and tensors[0].data is None and rest:
         return _bind_unary_with_rest(call, rest)
-    _require(not rest)
+    require(not rest)
     if len(tensors) == 1 and tensors[0].data is None:
         return _bind_unary(call)
     same = len(tensors) == 2 and tensors[0].shape == tensors[1].shape
-    _require(same and all(t.data is None for t in tensors))
+    require(same and all(t.data is None for t in tensors))
     return _bind_pair(call)
 
 
 def _bind_unary(call: Call) -> Run:
-    look_up = make_look_up(_fill(call, _ALL_BYTES.view(call.input(0).dtype)))
+    look_up = make_look_up(_fill(call, _ALL_BYTES.view(call.input(0).dtype)), call.input(0).dtype)
     return ElementwiseRun(look_up, call.input(0).shape, 1)
 
 
 def _bind_unary_with_rest(call: Call, rest: int) -> Run:
     """Whole blocks by one table; the elements behind them, by their place, by tables of theirs."""
     dtype = call.input(0).dtype
-    look_up = make_look_up(_fill(call, _ALL_BYTES.view(dtype)))
+    look_up = make_look_up(_fill(call, _ALL_BYTES.view(dtype)), dtype)
     alone = [_fill(call, np.full(rest, byte, np.uint8).view(dtype)) for byte in _ALL_BYTES]
     tables, places = np.stack(alone), np.arange(rest)  # (256, rest)
 
@@ -311,7 +256,7 @@ def _bind_unary_with_rest(call: Call, rest: int) -> Run:
 def _bind_pair(call: Call) -> Run:
     a = np.repeat(_ALL_BYTES, 256).view(call.input(0).dtype)
     b = np.tile(_ALL_BYTES, 256).view(call.input(1).dtype)
-    look_up = make_look_up_pair(_fill(call, a, b))
+    look_up = make_look_up_pair(_fill(call, a, b), call.input(0).dtype)
     return ElementwiseRun(look_up, call.input(0).shape, 2)
 
 

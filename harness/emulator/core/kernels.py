@@ -16,6 +16,14 @@ from harness.emulator.core import _core, threads
 
 Array = npt.NDArray[Any]
 Kernel = Callable[[Array], Array]
+LayerKernel = (
+    _core.Convolution
+    | _core.Depthwise
+    | _core.HybridConvolution
+    | _core.HybridDepthwise
+    | _core.MaxPool
+)
+"""Of one input and one output, each of a size of its own."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +69,13 @@ class Layer:
     Attributes:
         kernels: prepared; usually one.
         image: shape of an output image.
-        dtype: of the output.
+        input_dtype, dtype: of the input and the output.
         workers: how many threads.
     """
 
-    kernels: tuple[_core.Convolution | _core.Depthwise | _core.MaxPool, ...]
+    kernels: tuple[LayerKernel, ...]
     image: tuple[int, int, int]
+    input_dtype: str
     dtype: str
     workers: int
 
@@ -88,11 +97,12 @@ class Elementwise:
 
     Attributes:
         kernels: prepared; one.
-        dtype: of the output.
+        input_dtype, dtype: of the inputs and the output.
         workers: how many threads.
     """
 
     kernels: tuple[_core.Addition | _core.Table | _core.PairTable]
+    input_dtype: str
     dtype: str
     workers: int
 
@@ -186,7 +196,7 @@ def make_max_pool(window: Window, dtype: str) -> Layer:
     """MAX_POOL_2D of 8-bit images without its clamp: the largest value of each window, padding
     left out."""
     pool = _core.MaxPool(astuple(window), dtype == "uint8")
-    return Layer((pool,), (window.out_h, window.out_w, window.out_c), dtype, threads())
+    return Layer((pool,), (window.out_h, window.out_w, window.out_c), dtype, dtype, threads())
 
 
 def make_sum_pool(window: Window) -> Kernel:
@@ -214,24 +224,24 @@ def make_addition(level: str, terms: Terms, dtype: str, output_dtype: str) -> El
         ValueError: a sum may leave 32 bits, or a value its type.
     """
     prepared = _core.make_addition(level, astuple(terms), dtype == "uint8", output_dtype == "uint8")
-    return Elementwise((prepared,), output_dtype, threads())
+    return Elementwise((prepared,), dtype, output_dtype, threads())
 
 
-def make_look_up(table: Array) -> Elementwise:
-    """``table[x]`` for 8-bit x; `table` is ordered by x's bits read as unsigned."""
-    return Elementwise((_core.Table(table),), table.dtype.name, threads())
+def make_look_up(table: Array, dtype: str) -> Elementwise:
+    """``table[x]`` for 8-bit x of that dtype; `table` is ordered by x's bits read as unsigned."""
+    return Elementwise((_core.Table(table),), dtype, table.dtype.name, threads())
 
 
-def make_look_up_pair(table: Array) -> Elementwise:
-    """``table[256 * a + b]`` for 8-bit a and b of one shape, their bits read as unsigned."""
-    return Elementwise((_core.PairTable(table),), table.dtype.name, threads())
+def make_look_up_pair(table: Array, dtype: str) -> Elementwise:
+    """``table[256 * a + b]`` for 8-bit a and b of one shape, by their unsigned bits."""
+    return Elementwise((_core.PairTable(table),), dtype, table.dtype.name, threads())
 
 
 def _layer(
     kernels: tuple[_core.Convolution | _core.Depthwise, ...], window: Window, layer: Accumulation
 ) -> Layer:
     image = (window.out_h, window.out_w, window.out_c)
-    return Layer(kernels, image, layer.output_dtype, threads())
+    return Layer(kernels, image, layer.input_dtype, layer.output_dtype, threads())
 
 
 def _boundary(layer: Accumulation) -> _core.Boundary:

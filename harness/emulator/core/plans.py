@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness.emulator.core import _core, threads
-from harness.emulator.core.bindings import ElementwiseRun, LayerRun
+from harness.emulator.core import Undefined, _core, threads
+from harness.emulator.core.nodes import ElementwiseRun, LayerRun
 from harness.emulator.definitions import Run
 from harness.emulator.graph import Array, Graph, Node
 
@@ -19,6 +19,10 @@ Shapes = Sequence[tuple[int, ...]]
 Bound = Mapping[int, tuple[Shapes, Run]]
 
 _SAME_BYTES = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}
+
+
+def _bytes(shape: tuple[int, ...], dtype: str) -> int:
+    return math.prod(shape) * np.dtype(dtype).itemsize
 
 
 class Plan:
@@ -51,11 +55,18 @@ class Plan:
         Args:
             inputs: as `takes`, each with an axis for the steps.
             ns: int64, one for each node; the time it took is added.
+
+        Raises:
+            Undefined: some value has no definition.
         """
         steps = len(inputs[0])
         made = {i: np.empty((steps, *shape), dtype) for i, shape, dtype in self._gives}
         taken = np.zeros(len(self._positions), np.int64)
-        self._run([*map(np.ascontiguousarray, inputs)], [*made.values()], self._workers, taken)
+        arrays = [*map(np.ascontiguousarray, inputs)]
+        try:
+            self._run(arrays, [*made.values()], self._workers, taken)
+        except _core.Undefined:
+            raise Undefined from None
         ns[self._positions] += taken
         return made
 
@@ -111,16 +122,15 @@ class _Links:
             return False
         inputs = node.inputs[: run.arity]
         for index, shape in zip(inputs, shapes, strict=False):
-            size = math.prod(shape)
+            size = _bytes(shape, run.kernel.input_dtype)
             if index not in self.slots:
                 self.takes.append(index)
-                self._hold(index, shape, size)
+                self._hold(index, shape, run.kernel.input_dtype)
             elif self.sizes[self.slots[index]] != size:
                 return False
         output, dtype = node.outputs[0], run.kernel.dtype
         taken = [self.slots[index] for index in inputs]
-        self._hold(output, run.shape, math.prod(run.shape))
-        self.dtypes[output] = dtype
+        self._hold(output, run.shape, dtype)
         self.made.append(output)
         self.links.append((run.kernel.kernels, taken, self.slots[output]))
         self.positions.append(position - start)
@@ -129,16 +139,17 @@ class _Links:
     def _add_shape(self, node: Node, shape: tuple[int, ...]) -> bool:
         """The same bytes in another shape: only of a tensor that the plan makes itself."""
         x, output = node.inputs[0], node.outputs[0]
-        if x not in self.made or math.prod(shape) != self.sizes[self.slots[x]]:
+        if x not in self.made or _bytes(shape, self.dtypes[x]) != self.sizes[self.slots[x]]:
             return False
         self.slots[output], self.shapes[output] = self.slots[x], shape
         self.dtypes[output] = self.dtypes[x]
         self.made.append(output)
         return True
 
-    def _hold(self, index: int, shape: tuple[int, ...], size: int) -> None:
+    def _hold(self, index: int, shape: tuple[int, ...], dtype: str) -> None:
         self.slots[index], self.shapes[index] = len(self.sizes), shape
-        self.sizes.append(size)
+        self.dtypes[index] = dtype
+        self.sizes.append(_bytes(shape, dtype))
 
     def shares_a_slot(self, tensors: Sequence[int]) -> bool:
         """Whether two of the tensors are the same bytes."""

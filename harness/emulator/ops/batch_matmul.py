@@ -24,7 +24,8 @@ from harness.emulator.ops.hybrid import (
 )
 
 
-def _turned(call: Call, index: int) -> bool:
+def is_turned(call: Call, index: int) -> bool:
+    """Whether a factor is multiplied transposed."""
     return bool(call.node.options.get(("adj_x", "adj_y")[index], False))
 
 
@@ -36,7 +37,7 @@ def _matrices(call: Call) -> tuple[tuple[int, ...], tuple[int, ...]]:
         if len(shape) < 2:
             raise CannotRun(f"input {index} has shape {list(shape)}, allowed: 2 or more dimensions")
         *batches, rows, columns = shape
-        shapes.append((*batches, columns, rows) if _turned(call, index) else shape)
+        shapes.append((*batches, columns, rows) if is_turned(call, index) else shape)
     return shapes[0], shapes[1]
 
 
@@ -51,7 +52,7 @@ def output_shape(call: Call) -> tuple[int, ...]:
 def bind_batch_matmul(call: Call) -> Products:
     """Products of BATCH_MATMUL: weights (…, depth, columns), or turned with ``adj_y``."""
     output_shape(call)
-    turn_x, turn_y = _turned(call, 0), _turned(call, 1)
+    turn_x, turn_y = is_turned(call, 0), is_turned(call, 1)
 
     def products(x: Array, w: Array) -> Array:
         left = np.swapaxes(x, -1, -2) if turn_x else x
@@ -75,9 +76,9 @@ def bind_sums(call: Call) -> Run:
     return run
 
 
-def _columns(call: Call) -> int:
+def columns_axis(call: Call) -> int:
     """Axis of the output's columns in the second factor."""
-    return len(call.input(1).shape) - (2 if _turned(call, 1) else 1)
+    return len(call.input(1).shape) - (2 if is_turned(call, 1) else 1)
 
 
 @define(["BATCH_MATMUL"], [f"hybrid:{rows}:{scaling}" for rows in ROWS for scaling in EXPRESSIONS])
@@ -89,8 +90,8 @@ def bind_delegated(call: Call) -> Run:
     """
     _, rows_name, scaling = call.semantics.split(":")
     quantize, expression = ROWS[rows_name](asks_for_zero_points(call)), EXPRESSIONS[scaling]
-    shape, scales = output_shape(call), symmetric_scales(call.input(1), _columns(call))
-    turn_x, turn_y = _turned(call, 0), _turned(call, 1)
+    shape, scales = output_shape(call), symmetric_scales(call.input(1), columns_axis(call))
+    turn_x, turn_y = is_turned(call, 0), is_turned(call, 1)
 
     def run(values: Values) -> tuple[Array]:
         x, w = required(values[0]), required(values[1]).astype(np.float64)
@@ -119,8 +120,8 @@ def bind_built_in(call: Call) -> Run:
     """
     rows_name = call.semantics.partition(":")[2]
     quantize = ROWS[rows_name](asks_for_zero_points(call))
-    shape, scales = output_shape(call), symmetric_scales(call.input(1), _columns(call))
-    turn_x, turn_y = _turned(call, 0), _turned(call, 1)
+    shape, scales = output_shape(call), symmetric_scales(call.input(1), columns_axis(call))
+    turn_x, turn_y = is_turned(call, 0), is_turned(call, 1)
     fused = rows_name == "away"
 
     def run(values: Values) -> tuple[Array]:

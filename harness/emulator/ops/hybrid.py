@@ -51,6 +51,12 @@ EXPRESSIONS = {
 }
 """What becomes of an accumulator, by name."""
 
+OUT_OF_DOMAIN = (
+    "a row of its input holds NaN or infinities, or is too wide or too narrow "
+    "for a scale in float32"
+)
+"""Why rows have no definition."""
+
 SEMANTICS = tuple(f"hybrid:{rows}:{scaling}" for rows, scaling in product(ROWS, EXPRESSIONS))
 
 
@@ -68,10 +74,7 @@ def within_domain(quantize: QuantizeRows) -> QuantizeRows:
             width = rows.max(axis=1, initial=0) - rows.min(axis=1, initial=0)
             inverse = np.float32(255) / width
         if not (np.isfinite(width) & ((width == 0) | np.isfinite(inverse))).all():
-            raise NoDefinition(
-                "a row of its input holds NaN or infinities, or is too wide or too narrow "
-                "for a scale in float32"
-            )
+            raise NoDefinition(OUT_OF_DOMAIN)
         return quantize(rows)
 
     return run
@@ -165,7 +168,7 @@ def symmetric_scales(weights: Tensor, axis: int) -> Float32:
     return found.scales
 
 
-def _image(call: Call) -> int:
+def image_row(call: Call) -> int:
     """Elements of a row of a convolution: an image; XNNPACK makes a 1 x 1 convolution, but of one
     channel to one, a fully connected layer, whose rows are pixels.
 
@@ -186,7 +189,7 @@ def asks_for_zero_points(call: Call) -> bool:
     return bool(call.node.options.get("asymmetric_quantize_inputs", False))
 
 
-def _takes_per_channel(call: Call) -> bool:
+def takes_per_channel(call: Call) -> bool:
     """Scales that differ, or groups: LiteRT's kernel per channel, which is asymmetric.
 
     Source: LiteRT kernels/conv.cc, Prepare and EvalImpl.
@@ -202,8 +205,13 @@ define_hybrid(
     lambda call: call.input(1).shape[1],
     asks_for_zero_points,
 )
-define_hybrid("CONV_2D", bind_conv, 0, _image, _takes_per_channel)
-define_hybrid("DEPTHWISE_CONV_2D", bind_depthwise, 3, _image, lambda _call: True)
+define_hybrid("CONV_2D", bind_conv, 0, image_row, takes_per_channel)
+define_hybrid("DEPTHWISE_CONV_2D", bind_depthwise, 3, image_row, lambda _call: True)
 define_hybrid(
-    "TRANSPOSE_CONV", transpose_conv.bind_products, 0, _image, lambda _call: True, places=(2, 1, 3)
+    "TRANSPOSE_CONV",
+    transpose_conv.bind_products,
+    0,
+    image_row,
+    lambda _call: True,
+    places=(2, 1, 3),
 )

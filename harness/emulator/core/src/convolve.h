@@ -69,7 +69,7 @@ struct ConvolutionKernels {
   // One row of the matrix: the window's bytes under an output pixel, widened. Padding is the
   // input's zero point, which contributes nothing.
   static void pack_row(const Convolution& layer, const uint8_t* image, int y, int x, int group,
-                       Activation* to) {
+                       Activation zero, Activation* to) {
     const Window& w = layer.window;
     const int channel = group * layer.group_in;
     const int top = y * w.stride_h - w.pad_top, left = x * w.stride_w - w.pad_left;
@@ -80,7 +80,7 @@ struct ConvolutionKernels {
       const int iy = top + ky * w.dilation_h;
       const int line = w.kernel_w * layer.group_in;
       if (iy < 0 || iy >= w.in_h) {
-        fill(to, line, layer);
+        fill(to, line, zero);
       } else if (whole_lines && inside) {
         V::widen(to, image + ((int64_t)iy * w.in_w + left) * w.in_c, line, flip);
       } else {
@@ -88,7 +88,7 @@ struct ConvolutionKernels {
           const int ix = left + kx * w.dilation_w;
           Activation* tap = to + kx * layer.group_in;
           if (ix < 0 || ix >= w.in_w) {
-            fill(tap, layer.group_in, layer);
+            fill(tap, layer.group_in, zero);
           } else {
             V::widen(tap, image + ((int64_t)iy * w.in_w + ix) * w.in_c + channel, layer.group_in,
                      flip);
@@ -100,12 +100,11 @@ struct ConvolutionKernels {
     for (int k = layer.depth; k < layer.padded_depth; ++k) *to++ = 0;
   }
 
-  static void fill(Activation* to, int count, const Convolution& layer) {
-    const Activation zero = (Activation)activation_zero(layer);
+  static void fill(Activation* to, int count, Activation zero) {
     for (int i = 0; i < count; ++i) to[i] = zero;
   }
-  static int32_t activation_zero(const Convolution& layer) {
-    return layer.input_zero + (V::kActivationFlip ? 128 : 0);
+  static Activation activation_of(int32_t signed_byte) {
+    return (Activation)(signed_byte + (V::kActivationFlip ? 128 : 0));
   }
 
   static bool is_pointwise(const Convolution& layer) {
@@ -114,8 +113,10 @@ struct ConvolutionKernels {
            w.stride_w == 1 && w.out_h == w.in_h && w.out_w == w.in_w;
   }
 
+  // `zero_of`: the zero point of an image, as a signed byte.
+  template <class F>
   static void pack_rows(const Convolution& layer, const uint8_t* in, int64_t first, int64_t last,
-                        int group, Activation* to) {
+                        int group, Activation* to, F zero_of) {
     const Window& w = layer.window;
     if (is_pointwise(layer) && layer.depth == layer.padded_depth) {
       V::widen(to, in + first * layer.depth, (last - first) * layer.depth,
@@ -125,7 +126,7 @@ struct ConvolutionKernels {
     int64_t image = first / ((int64_t)w.out_h * w.out_w);
     int y = (int)(first / w.out_w % w.out_h), x = (int)(first % w.out_w);
     for (int64_t row = first; row < last; ++row) {
-      pack_row(layer, in + image * w.in_size(), y, x, group, to);
+      pack_row(layer, in + image * w.in_size(), y, x, group, activation_of(zero_of(image)), to);
       to += layer.padded_depth;
       if (++x == w.out_w) {
         x = 0;
@@ -163,7 +164,8 @@ struct ConvolutionKernels {
     for (int panel = first_panel; panel < last_panel;) {
       const int group = panel / layer.panels;
       if (group != packed_group) {
-        pack_rows(layer, in, first_row, last_row, group, a);
+        pack_rows(layer, in, first_row, last_row, group, a,
+                  [&](int64_t) { return layer.input_zero; });
         sum_rows(layer, a, rows, correction);
         packed_group = group;
       }

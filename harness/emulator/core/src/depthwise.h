@@ -51,12 +51,11 @@ struct DepthwiseKernels {
     if (w.kernel_h * w.kernel_w % 2 != 0) *taps = padding;
   }
 
-  // One block of channels of one pixel.
-  template <Rounding R, int kPairs>
-  static void depthwise_block(const Depthwise& layer, const uint8_t* const* taps, int64_t channel,
-                              int64_t lane, const int16_t* weights,
-                              const typename V::Output& output, float cap, uint8_t* __restrict out,
-                              int width) {
+  // One block of channels of one pixel, which `finish` brings to the output.
+  template <int kPairs, class Out, class F>
+  static inline __attribute__((always_inline)) void depthwise_block(
+      const Depthwise& layer, const uint8_t* const* taps, int64_t channel, int64_t lane,
+      const int16_t* weights, const F& finish, Out* __restrict out, int width) {
     const int pairs = kPairs ? kPairs : (layer.window.kernel_h * layer.window.kernel_w + 1) / 2;
     I32 acc[V::kVectors];
     for (int v = 0; v < V::kVectors; ++v) {
@@ -66,17 +65,13 @@ struct DepthwiseKernels {
       V::accumulate_taps(acc, taps[2 * t] + channel, taps[2 * t + 1] + channel,
                          weights + t * V::kChannels * 2, layer.input_flip);
     }
-    for (int v = 0; v < V::kVectors; ++v) {
-      acc[v] =
-          Finish::template requantize<R>(acc[v], layer.requantization, lane + v * V::kLanes, cap);
-    }
-    V::store_block(acc, output, out, width);
+    finish(acc, lane, out, width);
   }
 
-  template <Rounding R, int kPairs>
+  template <int kPairs, class Out, class F>
   static void depthwise_pixels(const Depthwise& layer, const uint8_t* const* taps, int pixels,
-                               const typename V::Output& output, float cap, bool may_read_on,
-                               uint8_t* narrow, uint8_t* __restrict out) {
+                               const F& finish, bool may_read_on, uint8_t* narrow,
+                               Out* __restrict out) {
     const Window& w = layer.window;
     const int pairs = (w.kernel_h * w.kernel_w + 1) / 2;
     for (int block = 0; block < layer.blocks; ++block) {
@@ -86,10 +81,10 @@ struct DepthwiseKernels {
       const int left = layer.last_channel - channel;
       for (int x = 0; x < pixels; ++x) {
         const uint8_t* const* own = taps + (int64_t)x * 2 * pairs;
-        uint8_t* to = out + (int64_t)x * w.out_c + channel;
+        Out* to = out + (int64_t)x * w.out_c + channel;
         if (left >= V::kChannels || may_read_on) {
-          depthwise_block<R, kPairs>(layer, own, channel, lane, weights, output, cap, to,
-                                     left < V::kChannels ? left : V::kChannels);
+          depthwise_block<kPairs>(layer, own, channel, lane, weights, finish, to,
+                                  left < V::kChannels ? left : V::kChannels);
         } else {
           // Narrower than the vectors, at the end of the image: the taps are copied to where
           // reading on is harmless.
@@ -99,15 +94,17 @@ struct DepthwiseKernels {
             std::memcpy(bytes, own[t] + channel, (size_t)left);
             copies[t] = bytes;
           }
-          depthwise_block<R, kPairs>(layer, copies, 0, lane, weights, output, cap, to, left);
+          depthwise_block<kPairs>(layer, copies, 0, lane, weights, finish, to, left);
         }
       }
     }
   }
 
-  template <Rounding R>
-  static void depthwise_as(const Depthwise& layer, const uint8_t* in, uint8_t* out,
-                           int64_t first_row, int64_t last_row, Scratch& scratch) {
+  // `zero_of`: the zero point of an image as a stored byte; `finish_of`: what finishes its pixels.
+  template <class Out, class Zero, class Finishes>
+  static void depthwise_lines(const Depthwise& layer, const uint8_t* in, Out* out,
+                              int64_t first_row, int64_t last_row, Scratch& scratch, Zero zero_of,
+                              Finishes finish_of) {
     const Window& w = layer.window;
     const int pairs = (w.kernel_h * w.kernel_w + 1) / 2;
     const int64_t pointers = (int64_t)2 * pairs * sizeof(uint8_t*);
@@ -118,16 +115,20 @@ struct DepthwiseKernels {
     auto* steps = (int64_t*)(memory + kPixels * pointers);
     uint8_t* copies = memory + (kPixels + 1) * pointers;
     uint8_t* padding = copies + narrow;
-    std::memset(padding, (uint8_t)layer.input_zero ^ layer.input_flip,
-                (size_t)(w.in_c + V::kChannels));
-    const typename V::Output output = Finish::output_of(layer.requantization, layer.output_flip);
-    const float cap = Finish::cap_of(layer.requantization);
-    // The usual windows, 3 x 3 and 5 x 5, are unrolled.
-    const auto run = pairs == 5    ? &depthwise_pixels<R, 5>
-                     : pairs == 13 ? &depthwise_pixels<R, 13>
-                                   : &depthwise_pixels<R, 0>;
+    int64_t padded = -1;  // the image whose zero point the padding holds
     for (int64_t row = first_row; row < last_row; ++row) {
-      const uint8_t* image = in + row / w.out_h * w.in_size();
+      const int64_t index = row / w.out_h;
+      if (index != padded) {
+        std::memset(padding, zero_of(index), (size_t)(w.in_c + V::kChannels));
+        padded = index;
+      }
+      const uint8_t* image = in + index * w.in_size();
+      const auto finish = finish_of(index);
+      using F = decltype(finish_of(index));
+      // The usual windows, 3 x 3 and 5 x 5, are unrolled.
+      const auto run = pairs == 5    ? &depthwise_pixels<5, Out, F>
+                       : pairs == 13 ? &depthwise_pixels<13, Out, F>
+                                     : &depthwise_pixels<0, Out, F>;
       // Whether what a vector reads behind its channels is still of this image.
       const int64_t bottom = row % w.out_h * w.stride_h - w.pad_top +
                              (int64_t)(w.kernel_h - 1) * w.dilation_h;
@@ -136,10 +137,28 @@ struct DepthwiseKernels {
       for (int x = 0; x < w.out_w; x += kPixels) {
         const int last_x = x + kPixels < w.out_w ? x + kPixels : w.out_w;
         find_taps(w, image, (int)(row % w.out_h), x, last_x, padding, taps, steps);
-        run(layer, taps, last_x - x, output, cap, may_read_on, copies,
+        run(layer, taps, last_x - x, finish, may_read_on, copies,
             out + (row * w.out_w + x) * w.out_c);
       }
     }
+  }
+
+  template <Rounding R>
+  static void depthwise_as(const Depthwise& layer, const uint8_t* in, uint8_t* out,
+                           int64_t first_row, int64_t last_row, Scratch& scratch) {
+    const Requantization& q = layer.requantization;
+    const typename V::Output output = Finish::output_of(q, layer.output_flip);
+    const float cap = Finish::cap_of(q);
+    const auto finish = [&](I32(&acc)[V::kVectors], int64_t lane, uint8_t* to, int width) {
+      for (int v = 0; v < V::kVectors; ++v) {
+        acc[v] = Finish::template requantize<R>(acc[v], q, lane + v * V::kLanes, cap);
+      }
+      V::store_block(acc, output, to, width);
+    };
+    const auto zero = (uint8_t)((uint8_t)layer.input_zero ^ layer.input_flip);
+    depthwise_lines(
+        layer, in, out, first_row, last_row, scratch, [=](int64_t) { return zero; },
+        [&](int64_t) { return finish; });
   }
 
   static void depthwise(const Depthwise& layer, const uint8_t* in, uint8_t* out, int64_t first_row,

@@ -7,8 +7,10 @@
 
 #include "convolve.h"
 #include "depthwise.h"
+#include "hybrid_kernels.h"
 #include "layer.h"
 #include "requantize.h"
+#include "rows.h"
 
 namespace edgefarm {
 
@@ -57,7 +59,11 @@ struct Kernels {
             &Convolve::row_block,
             &Convolve::convolve,
             &DepthwiseKernels<V>::depthwise,
-            &add};
+            &add,
+            &RowKernels<V>::find_range,
+            &RowKernels<V>::quantize,
+            &HybridKernels<V>::convolve,
+            &HybridKernels<V>::depthwise};
   }
 };
 

@@ -88,6 +88,12 @@ struct Scratch {
   }
 };
 
+struct HybridConvolution;  // hybrid.h, as the two below
+struct HybridDepthwise;
+struct RowRange;
+struct RowParameters;
+enum class Rows;
+
 // One dispatch level: how it packs and what it runs. Rows of a convolution are output pixels, all
 // images of the batch in sequence; rows of a depthwise are output lines.
 struct Level {
@@ -103,6 +109,13 @@ struct Level {
   void (*depthwise)(const Depthwise&, const uint8_t* in, uint8_t* out, int64_t first_row,
                     int64_t last_row, Scratch&);
   void (*add)(const Addition&, const uint8_t* x1, const uint8_t* x2, uint8_t* out, int64_t size);
+  RowRange (*find_range)(const float* x, int64_t count);
+  void (*quantize)(Rows, const float* x, int64_t count, const RowParameters&, int8_t* to);
+  void (*hybrid_convolve)(const HybridConvolution&, const int8_t* in, const RowParameters*,
+                          float* out, int64_t first_row, int64_t last_row, int first_panel,
+                          int last_panel, Scratch&);
+  void (*hybrid_depthwise)(const HybridDepthwise&, const int8_t* in, const RowParameters*,
+                           float* out, int64_t first_row, int64_t last_row, Scratch&);
 };
 
 // The best level that this processor runs; `name` forces one, null if it cannot run here.

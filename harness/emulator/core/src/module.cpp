@@ -1,103 +1,13 @@
 // The Python binding. Everything that crosses it is checked here: a wrong shape or dtype ends in an
 // exception, never in a read outside an array.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/tuple.h>
-#include <nanobind/stl/vector.h>
+#include "binding.h"
 
 #include <algorithm>
-#include <array>
-#include <optional>
-#include <stdexcept>
-#include <string>
 #include <tuple>
-#include <utility>
-#include <vector>
 
-#include "pack.h"
-#include "plan.h"
-#include "run.h"
-
-namespace nb = nanobind;
-using namespace nb::literals;
 using namespace edgefarm;
 
 namespace {
-
-using Source = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
-using Target = nb::ndarray<nb::c_contig, nb::device::cpu>;
-using Times = nb::ndarray<int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Bias = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-
-// Sizes in the order of Window's members.
-using WindowSizes = std::vector<int>;
-
-Window window_of(const WindowSizes& sizes) {
-  if (sizes.size() != 14) throw std::invalid_argument("a window has 14 sizes");
-  Window w;
-  int* const members[] = {&w.in_h,       &w.in_w,       &w.in_c,     &w.out_h,    &w.out_w,
-                          &w.out_c,      &w.kernel_h,   &w.kernel_w, &w.stride_h, &w.stride_w,
-                          &w.dilation_h, &w.dilation_w, &w.pad_top,  &w.pad_left};
-  for (size_t i = 0; i < sizes.size(); ++i) *members[i] = sizes[i];
-  return w;
-}
-
-template <class A>
-bool is_unsigned(const A& array) {
-  if (array.dtype() == nb::dtype<uint8_t>()) return true;
-  if (array.dtype() == nb::dtype<int8_t>()) return false;
-  throw std::invalid_argument("an array is neither int8 nor uint8");
-}
-
-void require_bytes(const Source& array, bool wants_unsigned, const char* what) {
-  if (is_unsigned(array) != wants_unsigned) {
-    throw std::invalid_argument(std::string(what) + " has the wrong signedness");
-  }
-}
-
-// Elements per item of a batch must match; gives the batch.
-int64_t batch_of(const Source& in, int64_t in_size, size_t out_count, int64_t out_size) {
-  const int64_t count = (int64_t)in.size();
-  if (count % in_size != 0 || (int64_t)out_count != count / in_size * out_size) {
-    throw std::invalid_argument("input and output do not hold the same number of images");
-  }
-  return count / in_size;
-}
-
-int checked_threads(int threads) {
-  if (threads < 1 || threads > 256) throw std::invalid_argument("threads: allowed 1 to 256");
-  return threads;
-}
-
-Weights weights_of(const Source& weights, int32_t zero_point, int64_t expected) {
-  if ((int64_t)weights.size() != expected) {
-    throw std::invalid_argument("the weights do not fit the window");
-  }
-  return {(const uint8_t*)weights.data(), is_unsigned(weights), zero_point};
-}
-
-const int32_t* bias_of(const std::optional<Bias>& bias, int channels) {
-  if (!bias) return nullptr;
-  if ((int64_t)bias->size() != channels) {
-    throw std::invalid_argument("the bias needs one value for each output channel");
-  }
-  return bias->data();
-}
-
-const Level& level_named(const std::string& name) {
-  const Level* level = find_level(name.c_str());
-  if (!level) throw std::invalid_argument("level " + name + " does not run here");
-  return *level;
-}
-
-Window pool_window(const WindowSizes& sizes) {
-  const Window w = window_of(sizes);
-  check_window(w);
-  if (w.in_c != w.out_c) throw std::invalid_argument("a pool keeps the number of channels");
-  return w;
-}
 
 // A packed layer with the level it is packed for.
 template <class Layer>
@@ -114,25 +24,15 @@ struct Prepared final : Kernel {
 
   int64_t in_size() const override { return layer.window.in_size(); }
   int64_t out_size() const override { return layer.window.out_size(); }
-  std::optional<bool> input_unsigned() const override { return from_unsigned; }
-  bool output_unsigned() const override { return to_unsigned; }
+  Type input_type() const override { return byte_type(from_unsigned); }
+  Type output_type() const override { return byte_type(to_unsigned); }
   int64_t work(int64_t out_size) const override {
     return out_size * (int64_t)layer.weights.size() / std::max(1, layer.window.out_c);
   }
-  void run(const uint8_t* const* in, uint8_t* out, int64_t items, int64_t,
+  bool run(const uint8_t* const* in, uint8_t* out, int64_t items, int64_t,
            int threads) const override {
     edgefarm::run(level, layer, in[0], out, items, threads);
-  }
-
-  void operator()(const Source& in, const Target& out, int threads) const {
-    require_bytes(in, from_unsigned, "the input");
-    require_bytes(Source(out), to_unsigned, "the output");
-    const int64_t batch = batch_of(in, in_size(), out.size(), out_size());
-    const auto* from = (const uint8_t*)in.data();
-    auto* to = (uint8_t*)out.data();
-    checked_threads(threads);
-    nb::gil_scoped_release release;
-    run(&from, to, batch, out_size(), threads);
+    return true;
   }
   size_t packed_bytes() const {
     const Requantization& q = layer.requantization;
@@ -154,14 +54,12 @@ struct Elementwise : Kernel {
   void call(const std::array<const Source*, kInputs>& in, const Target& out, int threads) const {
     std::array<const uint8_t*, kInputs> from;
     for (int i = 0; i < kInputs; ++i) {
-      const auto wants = input_unsigned();
-      if (is_unsigned(*in[i]) != wants.value_or(is_unsigned(*in[i]))) {
-        throw std::invalid_argument("an input has the wrong signedness");
-      }
+      require_type(*in[i], input_type(), "an input");
+      is_unsigned(*in[i]);  // or throws
       if (in[i]->size() != out.size()) throw std::invalid_argument("all arrays need one size");
       from[i] = (const uint8_t*)in[i]->data();
     }
-    require_bytes(Source(out), output_unsigned(), "the output");
+    require_type(Source(out), output_type(), "the output");
     auto* to = (uint8_t*)out.data();
     const auto size = (int64_t)out.size();
     checked_threads(threads);
@@ -179,11 +77,12 @@ struct PreparedAddition final : Elementwise<2> {
                    bool to_unsigned)
       : level(level), layer(layer), inputs_unsigned(inputs_unsigned), to_unsigned(to_unsigned) {}
 
-  std::optional<bool> input_unsigned() const override { return inputs_unsigned; }
-  bool output_unsigned() const override { return to_unsigned; }
-  void run(const uint8_t* const* in, uint8_t* out, int64_t items, int64_t size,
+  Type input_type() const override { return byte_type(inputs_unsigned); }
+  Type output_type() const override { return byte_type(to_unsigned); }
+  bool run(const uint8_t* const* in, uint8_t* out, int64_t items, int64_t size,
            int threads) const override {
     edgefarm::run(level, layer, in[0], in[1], out, items * size, threads);
+    return true;
   }
 };
 
@@ -200,14 +99,15 @@ struct Table final : Elementwise<kInputs> {
     const auto* first = (const uint8_t*)table.data();
     entries.assign(first, first + table.size());
   }
-  bool output_unsigned() const override { return to_unsigned; }
-  void run(const uint8_t* const* in, uint8_t* out, int64_t items, int64_t size,
+  Type output_type() const override { return byte_type(to_unsigned); }
+  bool run(const uint8_t* const* in, uint8_t* out, int64_t items, int64_t size,
            int threads) const override {
     if constexpr (kInputs == 1) {
       look_up(entries.data(), in[0], out, items * size, threads);
     } else {
       look_up_pair(entries.data(), in[0], in[1], out, items * size, threads);
     }
+    return true;
   }
 };
 
@@ -220,24 +120,15 @@ struct MaxPool final : Kernel {
 
   int64_t in_size() const override { return window.in_size(); }
   int64_t out_size() const override { return window.out_size(); }
-  std::optional<bool> input_unsigned() const override { return bytes_unsigned; }
-  bool output_unsigned() const override { return bytes_unsigned; }
+  Type input_type() const override { return byte_type(bytes_unsigned); }
+  Type output_type() const override { return byte_type(bytes_unsigned); }
   int64_t work(int64_t out_size) const override {
     return out_size * window.kernel_h * window.kernel_w;
   }
-  void run(const uint8_t* const* in, uint8_t* out, int64_t items, int64_t,
+  bool run(const uint8_t* const* in, uint8_t* out, int64_t items, int64_t,
            int threads) const override {
     max_pool(window, !bytes_unsigned, in[0], out, items, threads);
-  }
-  void operator()(const Source& in, const Target& out, int threads) const {
-    require_bytes(in, bytes_unsigned, "the input");
-    require_bytes(Source(out), bytes_unsigned, "the output");
-    const int64_t batch = batch_of(in, in_size(), out.size(), out_size());
-    const auto* from = (const uint8_t*)in.data();
-    auto* to = (uint8_t*)out.data();
-    checked_threads(threads);
-    nb::gil_scoped_release release;
-    run(&from, to, batch, out_size(), threads);
+    return true;
   }
 };
 
@@ -274,8 +165,12 @@ class BoundPlan {
     }
     checked_threads(threads);
     int64_t* const time = ns.data();
-    nb::gil_scoped_release release;
-    plan_.run(from, to, items, threads, time);
+    bool defined;
+    {
+      nb::gil_scoped_release release;
+      defined = plan_.run(from, to, items, threads, time);
+    }
+    if (!defined) throw Undefined("a value that an op does not define");
   }
   int64_t arena_bytes() const { return plan_.arena_bytes(); }
 
@@ -294,11 +189,8 @@ class BoundPlan {
     return found;
   }
   void check(const Source& array, int slot, int64_t& items) const {
-    const bool has = is_unsigned(array);
-    if (plan_.is_unsigned(slot).value_or(has) != has) {
-      throw std::invalid_argument("an array has the wrong signedness");
-    }
-    const int64_t size = plan_.sizes()[(size_t)slot], count = (int64_t)array.size();
+    require_type(array, plan_.type_of(slot), "an array");
+    const int64_t size = plan_.sizes()[(size_t)slot], count = (int64_t)array.nbytes();
     if (count % size != 0 || (items >= 0 && count / size != items)) {
       throw std::invalid_argument("the arrays do not hold the same number of items");
     }
@@ -349,7 +241,8 @@ void sum_pool_checked(const WindowSizes& sizes, const Source& in, const Target& 
   const Window w = pool_window(sizes);
   const bool is_signed = !is_unsigned(in);
   if (out.dtype() != nb::dtype<int32_t>()) throw std::invalid_argument("sums are int32");
-  const int64_t batch = batch_of(in, w.in_size(), out.size(), w.out_size());
+  const int64_t batch =
+      batch_of((int64_t)in.size(), w.in_size(), (int64_t)out.size(), w.out_size());
   const auto* from = (const uint8_t*)in.data();
   auto* to = (int32_t*)out.data();
   checked_threads(threads);
@@ -385,18 +278,19 @@ NB_MODULE(_core, m) {
           },
           "number"_a, "multiplier"_a, "shift"_a, "scale"_a, "zero_point"_a, "low"_a, "high"_a);
 
+  nb::exception<Undefined>(m, "Undefined", PyExc_ArithmeticError);
   nb::class_<Kernel>(m, "Kernel");
   nb::class_<PreparedConvolution, Kernel>(m, "Convolution")
-      .def("__call__", &PreparedConvolution::operator(), "x"_a.noconvert(), "out"_a.noconvert(),
+      .def("__call__", &call_kernel, "x"_a.noconvert(), "out"_a.noconvert(),
            "threads"_a)
       .def_prop_ro("packed_bytes", &PreparedConvolution::packed_bytes);
   nb::class_<PreparedDepthwise, Kernel>(m, "Depthwise")
-      .def("__call__", &PreparedDepthwise::operator(), "x"_a.noconvert(), "out"_a.noconvert(),
+      .def("__call__", &call_kernel, "x"_a.noconvert(), "out"_a.noconvert(),
            "threads"_a)
       .def_prop_ro("packed_bytes", &PreparedDepthwise::packed_bytes);
   nb::class_<MaxPool, Kernel>(m, "MaxPool")
       .def(nb::init<const WindowSizes&, bool>(), "window"_a, "is_unsigned"_a)
-      .def("__call__", &MaxPool::operator(), "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
+      .def("__call__", &call_kernel, "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
   nb::class_<Table<1>, Kernel>(m, "Table")
       .def(nb::init<const Source&>(), "table"_a.noconvert())
       .def(
@@ -436,4 +330,5 @@ NB_MODULE(_core, m) {
 
   m.def("sum_pool", &sum_pool_checked, "window"_a, "x"_a.noconvert(), "out"_a.noconvert(),
         "threads"_a);
+  bind_hybrid(m);
 }

@@ -1,6 +1,7 @@
 #include "plan.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <mutex>
 #include <stdexcept>
@@ -50,7 +51,9 @@ Plan::Plan(std::vector<Link> links, std::vector<int64_t> sizes, std::vector<int>
   check();
   place();
   for (const Link& link : links_) {
-    for (const Kernel* kernel : link.kernels) work_ += kernel->work(sizes_[link.output]);
+    const int64_t size = sizes_[(size_t)link.output], own = link.kernels.front()->out_size();
+    factors_.push_back(own ? size / own : 1);
+    for (const Kernel* kernel : link.kernels) work_ += kernel->work(size);
   }
 }
 
@@ -73,20 +76,7 @@ void Plan::check() const {
     for (int slot : link.inputs) {
       require(exists(slot) && filled[(size_t)slot], "a link takes what is filled before it");
     }
-    for (const Kernel* kernel : link.kernels) {
-      require(kernel != nullptr, "a link has a kernel that is none");
-      require(kernel->inputs() == (int)link.inputs.size(), "a kernel has another number of inputs");
-      const int64_t out_size = sizes_[(size_t)link.output];
-      require(kernel->out_size() == 0 || kernel->out_size() == out_size,
-              "a link does not give what its slot holds");
-      for (int slot : link.inputs) {
-        const int64_t wanted = kernel->in_size() ? kernel->in_size() : out_size;
-        require(wanted == sizes_[(size_t)slot],
-                "a link does not take what the one before it gives");
-        const auto has = is_unsigned(slot), wants = kernel->input_unsigned();
-        require(!has || !wants || *has == *wants, "a link has the wrong signedness");
-      }
-    }
+    for (const Kernel* kernel : link.kernels) check(link, kernel);
     filled[(size_t)link.output] = 1;
   }
   std::vector<char> given((size_t)slots, 0);
@@ -97,15 +87,33 @@ void Plan::check() const {
   }
 }
 
-std::optional<bool> Plan::is_unsigned(int slot) const {
+// A kernel's own items: as many in the output's slot as in those that it takes.
+void Plan::check(const Link& link, const Kernel* kernel) const {
+  require(kernel != nullptr, "a link has a kernel that is none");
+  require(kernel->inputs() == (int)link.inputs.size(), "a kernel has another number of inputs");
+  require(kernel->output_type() == link.kernels.front()->output_type() &&
+              kernel->out_size() == link.kernels.front()->out_size(),
+          "the kernels of a link give different things");
+  const int64_t out_size = sizes_[(size_t)link.output], own = kernel->out_size();
+  require(own == 0 || out_size % own == 0, "a link does not give what its slot holds");
+  for (int slot : link.inputs) {
+    const int64_t wanted = own ? out_size / own * kernel->in_size() : out_size;
+    require(wanted == sizes_[(size_t)slot], "a link does not take what the one before it gives");
+    const Type has = type_of(slot), wants = kernel->input_type();
+    require(has == Type::kAny || wants == Type::kAny || has == wants,
+            "a link takes elements of another type");
+  }
+}
+
+Type Plan::type_of(int slot) const {
   for (const Link& link : links_) {
-    if (link.output == slot) return link.kernels.front()->output_unsigned();
+    if (link.output == slot) return link.kernels.front()->output_type();
   }
   for (const Link& link : links_) {
     if (std::count(link.inputs.begin(), link.inputs.end(), slot) == 0) continue;
-    if (const auto wants = link.kernels.front()->input_unsigned()) return wants;
+    if (const Type wants = link.kernels.front()->input_type(); wants != Type::kAny) return wants;
   }
-  return std::nullopt;
+  return Type::kAny;
 }
 
 // Greedy by size: the largest first, each at the lowest offset that is free while it lives.
@@ -144,7 +152,7 @@ void Plan::place() {
   }
 }
 
-void Plan::run_group(const std::vector<const uint8_t*>& in, const std::vector<uint8_t*>& out,
+bool Plan::run_group(const std::vector<const uint8_t*>& in, const std::vector<uint8_t*>& out,
                      int64_t first, int64_t items, int threads, int64_t* ns) const {
   uint8_t* const memory = arena(arena_bytes_ * items);
   std::vector<uint8_t*> at(sizes_.size(), nullptr);
@@ -165,35 +173,41 @@ void Plan::run_group(const std::vector<const uint8_t*>& in, const std::vector<ui
     from.clear();
     for (int slot : link.inputs) from.push_back(at[(size_t)slot]);
     for (const Kernel* kernel : link.kernels) {
-      kernel->run(from.data(), at[(size_t)link.output], items, sizes_[(size_t)link.output],
-                  threads);
+      if (!kernel->run(from.data(), at[(size_t)link.output], items * factors_[i],
+                       sizes_[(size_t)link.output] / factors_[i], threads)) {
+        return false;
+      }
     }
     const auto ended = std::chrono::steady_clock::now();
     ns[i] += std::chrono::nanoseconds(ended - started).count();
     started = ended;
   }
+  return true;
 }
 
-void Plan::run(const std::vector<const uint8_t*>& in, const std::vector<uint8_t*>& out,
+bool Plan::run(const std::vector<const uint8_t*>& in, const std::vector<uint8_t*>& out,
                int64_t items, int threads, int64_t* ns) const {
-  if (items == 0) return;
+  if (items == 0) return true;
   if (work_ * items < kWorthAThread) threads = 1;
   const int64_t fits = std::max<int64_t>(1, kGroupBytes / std::max<int64_t>(1, arena_bytes_));
   if (items < threads) {  // threads share each layer
-    run_group(in, out, 0, items, threads, ns);
-    return;
+    return run_group(in, out, 0, items, threads, ns);
   }
   const int64_t group = std::min(fits, (items + threads - 1) / threads);
   const int64_t groups = (items + group - 1) / group;
   const int64_t workers = std::min<int64_t>(threads, groups);
   std::mutex adding;
+  std::atomic<bool> defined{true};
   auto task = [&](int64_t i, Scratch&) {
     std::vector<int64_t> own(links_.size(), 0);
-    run_group(in, out, i * group, std::min(group, items - i * group), 1, own.data());
+    if (!run_group(in, out, i * group, std::min(group, items - i * group), 1, own.data())) {
+      defined = false;
+    }
     std::lock_guard<std::mutex> hold(adding);
     for (size_t k = 0; k < own.size(); ++k) ns[k] += (own[k] + workers - 1) / workers;
   };
   parallel_for((int)workers, groups, task);
+  return defined;
 }
 
 }  // namespace edgefarm

@@ -3,30 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "threads.h"
+#include "slices.h"
 
 namespace edgefarm {
 namespace {
-
-constexpr int64_t kTasksPerThread = 4;  // so that a thread held up elsewhere is made up for
-constexpr int64_t kSmall = 1 << 14;     // elements below which a second thread does not pay
-
-int64_t divide_up(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
-
-// Calls work(first, last) for slices of `size`, in parallel when that pays.
-template <class F>
-void for_slices(int64_t size, int64_t slice, int threads, F work) {
-  auto task = [&](int64_t i, Scratch& scratch) {
-    work(i * slice, std::min(size, (i + 1) * slice), scratch);
-  };
-  parallel_for(threads, divide_up(size, slice), task);
-}
-
-int64_t slice_of(int64_t size, int threads) {
-  return std::max(kSmall, divide_up(size, threads * kTasksPerThread));
-}
 
 // The part of a window that lies on the image, along one dimension.
 struct Part {
@@ -72,38 +52,17 @@ void pool(const Window& w, const Byte* in, Out* out, int64_t batch, int threads,
 
 void run(const Level& level, const Convolution& layer, const uint8_t* in, uint8_t* out,
          int64_t batch, int threads) {
-  const int64_t rows = batch * layer.window.out_h * layer.window.out_w;
-  if (rows == 0) return;
-  const int panels = layer.groups * layer.panels;
-  const int64_t work = rows * layer.padded_depth * layer.group_out * layer.groups;
-  if (work < 8 * kSmall) threads = 1;
-  const int64_t wanted = threads == 1 ? 1 : threads * kTasksPerThread;
-  const int64_t most = level.row_block(layer);
-  // Few rows: the threads share the panels instead, and each packs the rows for itself.
-  const int64_t block = std::min(most, std::max<int64_t>(divide_up(rows, wanted), 48));
-  const int64_t row_blocks = divide_up(rows, block);
-  const int64_t panel_blocks =
-      row_blocks >= wanted ? 1 : std::min<int64_t>(panels, divide_up(wanted, row_blocks));
-  const int64_t panel_block = divide_up(panels, panel_blocks);
-  auto task = [&](int64_t i, Scratch& scratch) {
-    const int64_t row = i / panel_blocks * block, panel = i % panel_blocks * panel_block;
-    if (panel >= panels) return;
-    level.convolve(layer, in, out, row, std::min(rows, row + block), (int)panel,
-                   (int)std::min<int64_t>(panels, panel + panel_block), scratch);
-  };
-  parallel_for(threads, row_blocks * panel_blocks, task);
+  for_blocks(level, layer, batch, threads, [&](int64_t first, int64_t last, int first_panel,
+                                               int last_panel, Scratch& scratch) {
+    level.convolve(layer, in, out, first, last, first_panel, last_panel, scratch);
+  });
 }
 
 void run(const Level& level, const Depthwise& layer, const uint8_t* in, uint8_t* out, int64_t batch,
          int threads) {
-  const int64_t lines = batch * layer.window.out_h;
-  const int64_t work = lines * layer.window.out_w * layer.window.out_c * layer.window.kernel_h *
-                       layer.window.kernel_w;
-  if (work < 2 * kSmall) threads = 1;
-  for_slices(lines, std::max<int64_t>(1, divide_up(lines, threads * kTasksPerThread)), threads,
-             [&](int64_t first, int64_t last, Scratch& scratch) {
-               level.depthwise(layer, in, out, first, last, scratch);
-             });
+  for_lines(layer, batch, threads, [&](int64_t first, int64_t last, Scratch& scratch) {
+    level.depthwise(layer, in, out, first, last, scratch);
+  });
 }
 
 void run(const Level& level, const Addition& layer, const uint8_t* x1, const uint8_t* x2,

@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "hybrid.h"
 #include "pack.h"
 #include "run.h"
 
@@ -166,6 +167,41 @@ void compare_addition(const Level& level, const Level& portable, int64_t& bytes,
   bytes += (int64_t)got.size();
 }
 
+// The layer of a case as a hybrid one, on rows on ties and others: floats and, of them, those that
+// differ.
+void compare_hybrid(const Level& level, const Level& portable, const Case& c, int threads,
+                    int64_t& bytes, int64_t& differing) {
+  const Window& w = c.window;
+  const Weights weights{c.weight_bytes.data(), false, 0};
+  ScalingTerms terms{between(0, 5), {}, {}, -20.0f, 30.0f};
+  for (int channel = 0; channel < w.out_c; ++channel) {
+    terms.scale.push_back((float)between(1, 1 << 20) / 67108864.0f);
+    terms.bias.push_back((float)between(-1000, 1000) / 64.0f);
+  }
+  std::vector<float> x((size_t)(c.batch * w.in_size()));
+  const bool ties = between(0, 1) == 1;
+  for (float& value : x) {
+    value = ties ? ((float)between(-128, 127) + 0.5f) / 16.0f : (float)between(-9999, 9999) / 777.0f;
+  }
+  const int rows = between(0, 5);
+  const auto run_as = [&](const Level& on, int workers) {
+    std::vector<float> y((size_t)(c.batch * w.out_size()));
+    if (c.depthwise) {
+      run(on, pack_hybrid_depthwise(on, w, weights, w.in_size(), rows, terms), x.data(), y.data(),
+          c.batch, workers);
+    } else {
+      run(on, pack_hybrid_convolution(on, w, c.groups, weights, w.in_size(), rows, terms),
+          x.data(), y.data(), c.batch, workers);
+    }
+    return y;
+  };
+  const auto expected = run_as(portable, 1), got = run_as(level, threads);
+  for (size_t i = 0; i < got.size(); ++i) {
+    differing += std::memcmp(&got[i], &expected[i], sizeof(float)) != 0;
+  }
+  bytes += (int64_t)(got.size() * sizeof(float));
+}
+
 // Tables of every size that leaves a tail, and of none.
 bool tables_agree() {
   const std::vector<uint8_t> table = random_bytes(256);
@@ -201,6 +237,7 @@ int main(int argc, char** argv) {
       for (size_t i = 0; i < got.size(); ++i) differing += got[i] != expected[i];
       bytes += (int64_t)got.size();
       compare_addition(*level, portable, bytes, differing);
+      compare_hybrid(*level, portable, c, 1 + trial % 2, bytes, differing);
     }
     std::printf("%s: %d layers, %lld bytes, %lld differing\n", name, trials, (long long)bytes,
                 (long long)differing);

@@ -12,7 +12,7 @@ from harness.emulator import core
 
 HERE = Path(__file__).parent
 SOURCES = Path(core.__file__).parent / "src"
-SHARED = ("levels", "look_up", "pack", "run", "threads", "level_portable")
+SHARED = ("hybrid", "levels", "look_up", "pack", "run", "threads", "level_portable")
 FLAGS = ("-O1", "-std=c++17", "-ffp-contract=off", f"-I{SOURCES}")
 ARM_COMPILER, ARM_EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64-static"
 
@@ -61,7 +61,7 @@ def test_neon_equals_portable_on_an_emulated_cortex_a76(tmp_path: Path) -> None:
 def test_avx512_equals_portable_on_intrinsics_by_definition(tmp_path: Path) -> None:
     objects = [compile_object("g++", SOURCES / f"{name}.cpp", tmp_path) for name in SHARED]
     objects += [
-        compile_object("g++", SOURCES / "level_avx2.cpp", tmp_path, flags=["-mavx2"]),
+        compile_object("g++", SOURCES / "level_avx2.cpp", tmp_path, flags=["-mavx2", "-mfma"]),
         compile_object(
             "g++",
             SOURCES / "level_avx512.cpp",

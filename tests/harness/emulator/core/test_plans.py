@@ -75,6 +75,20 @@ def residual_network() -> Graph:
     return read_tflite(net.builder.finish([x], [y])).main
 
 
+def rows_network(dtype: str = "int8") -> Graph:
+    """Two fully connected layers on six rows of a step, which two images' pixels are."""
+    net = Network()
+    quantized = SCALE if dtype == "int8" else None
+    x, middle, y = (
+        net.builder.tensor(shape, dtype, quantized) for shape in ([2, 3, 7], [2, 3, 33], [2, 3, 5])
+    )
+    keeps = options("FullyConnected", keepNumDims=True)
+    for source, target, shape in ((x, middle, [33, 7]), (middle, y, [5, 33])):
+        w = net.builder.constant(net.rng.integers(-127, 128, shape), "int8", per_tensor(0.01))
+        net.builder.op("FULLY_CONNECTED", [source, w, -1], [target], keeps, version=9)
+    return read_tflite(net.builder.finish([x], [y])).main
+
+
 def samples(graph: Graph, count: int) -> list[Array]:
     shape = graph.tensors[graph.inputs[0]].shape
     drawn = np.random.default_rng(count).integers(-128, 128, (count, *shape[1:]))
@@ -123,6 +137,41 @@ def test_threads_and_groups_change_no_bit(
     everything = emulator.run(samples(graph, count), all_tensors=True).tensors
     for index, x in everything.items():
         np.testing.assert_array_equal(x, alone[index])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_layers_on_several_rows_of_a_step_are_a_plan(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, threads: str, steps: int
+) -> None:
+    graph = rows_network(dtype)
+    shape = (2 * steps, 3, 7)
+    x = np.random.default_rng(1).integers(-128, 128, shape).astype(dtype)
+    monkeypatch.setenv("EDGEFARM_THREADS", threads)
+    emulator = emulator_of(graph)
+    emulator.run([x])
+    assert find_plans(graph, emulator._bound, set(graph.outputs))[0].length == 2
+    got = emulator.run([x]).outputs[0]
+    monkeypatch.setenv("EDGEFARM_CORE", "none")
+    np.testing.assert_array_equal(got, emulator_of(graph).run([x]).outputs[0])
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_value_that_a_plan_does_not_define_leaves_its_node_unknown(
+    monkeypatch: pytest.MonkeyPatch, threads: str
+) -> None:
+    monkeypatch.setenv("EDGEFARM_THREADS", threads)
+    graph = rows_network("float32")
+    emulator, x = emulator_of(graph), np.ones((8, 3, 7), np.float32)
+    whole = emulator.run([x]).outputs[0]
+    x[5, 1, 2] = np.nan
+    emulation = emulator.run([x])
+    assert emulation.outputs == (None,)
+    assert [u.node for u in emulation.unknown] == [0]
+    assert "NaN" in emulation.unknown[0].reason
+    x[5, 1, 2] = 1
+    np.testing.assert_array_equal(emulator_of(graph).run([x]).outputs[0], whole)
 
 
 def test_outputs_are_not_overwritten_by_the_next_run() -> None:
@@ -209,5 +258,5 @@ def test_the_border_refuses_what_does_not_fit() -> None:
         ([x, x], [y], ns),
         ([x[:, :107].copy()], [y], ns),
     ):
-        with pytest.raises(ValueError, match=r"items|signedness|time|each slot"):
+        with pytest.raises(ValueError, match=r"items|another type|time|each slot"):
             plan(inputs, outputs, 1, times)
