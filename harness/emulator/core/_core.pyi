@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 Bytes = npt.NDArray[Any]
 Floats = npt.NDArray[Any]
+Words = npt.NDArray[Any]
 Int32 = npt.NDArray[np.int32]
 
 def best_level() -> str: ...
@@ -47,6 +48,19 @@ class HybridConvolution(Kernel):
 
 class HybridDepthwise(Kernel):
     def __call__(self, x: Floats, out: Floats, threads: int) -> None: ...
+
+class Gelu(Kernel):
+    def __call__(self, x: Floats, out: Floats, threads: int) -> None: ...
+
+class WideConvolution(Kernel):
+    def __call__(self, x: Words, out: Words, threads: int) -> None: ...
+
+class WideDepthwise(Kernel):
+    def __call__(self, x: Words, out: Words, threads: int) -> None: ...
+
+class WideAddition(Kernel):
+    def __init__(self, terms: Sequence[int]) -> None: ...
+    def __call__(self, a: Words, b: Words, out: Words, threads: int) -> None: ...
 
 class MaxPool(Kernel):
     def __init__(self, window: Sequence[int], is_unsigned: bool) -> None: ...
@@ -122,4 +136,19 @@ def make_hybrid_depthwise(
     rows: int,
     terms: tuple[int, Sequence[float], Sequence[float], float, float],
 ) -> HybridDepthwise: ...
+def make_wide_convolution(
+    level: str,
+    window: Sequence[int],
+    groups: int,
+    weights: Bytes,
+    bias: npt.NDArray[np.int64] | None,
+    parameters: Parameters,
+) -> WideConvolution: ...
+def make_wide_depthwise(
+    level: str,
+    window: Sequence[int],
+    weights: Bytes,
+    bias: npt.NDArray[np.int64] | None,
+    parameters: Parameters,
+) -> WideDepthwise: ...
 def sum_pool(window: Sequence[int], x: Bytes, out: Int32, threads: int) -> None: ...

@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from harness.arithmetic.requantize import Requantization
-from harness.emulator.core import hybrid
+from harness.emulator.core import hybrid, wide
 from harness.emulator.core.kernels import (
     Accumulation,
+    Elementwise,
     Kernel,
     Layer,
     Terms,
@@ -41,6 +42,7 @@ from harness.emulator.definitions import (
 from harness.emulator.graph import Array
 from harness.emulator.ops.accumulate import check_bias, requantization, weight_zero_point
 from harness.emulator.ops.add import xnnpack_multipliers
+from harness.emulator.ops.broadcast import walk
 from harness.emulator.ops.clamp import fused_activation, xnnpack_clamp
 from harness.emulator.ops.conv_blocks import BLOCKS_OF_8
 from harness.emulator.ops.fully_connected import of_any_bits, output_shape
@@ -72,10 +74,14 @@ def bind(call: Call, level: str) -> Run | None:
     """
     elementwise = (call.node.op, call.semantics) in ELEMENTWISE
     binding = _bind_elementwise if elementwise else _BINDINGS.get(call.node.op)
-    if call.node.op in {"ADD", "SUB"} and call.semantics == "xnnpack":
+    if call.node.op in {"ADD", "SUB"} and call.semantics == "xnnpack" and _is_sum(call):
         binding = _bind_addition
     if call.semantics in hybrid.SEMANTICS:
         binding = hybrid.bind
+    elif call.node.op == "GELU" and call.semantics == "float":
+        binding = wide.bind_gelu
+    elif not elementwise and call.inputs and call.inputs[0] and call.inputs[0].dtype == "int16":
+        binding = wide.bind
     try:
         return binding(call, level) if binding else None
     except (NotHere, CannotRun, NoDefinition, ValueError, MemoryError):
@@ -198,9 +204,14 @@ def _bind_mean(call: Call, _level: str) -> Run:
 # Additions ---------------------------------------------------------------------------------------
 
 
+def _is_sum(call: Call) -> bool:
+    """Of two arrays that the kernel takes; others are pairs of a table."""
+    a, b = call.input(0), call.input(1)
+    return a.data is None and b.data is None and a.shape == b.shape and a.dtype == b.dtype
+
+
 def _bind_addition(call: Call, level: str) -> Run:
     a, b, y = call.input(0), call.input(1), call.output
-    require(a.data is None and b.data is None and a.shape == b.shape and a.dtype == b.dtype)
     require(a.dtype in _BYTES and y.dtype in _BYTES)
     scale, zero_point = scale_and_zero_point(y)
     clamp = xnnpack_clamp(fused_activation(call), scale, zero_point, y.dtype)
@@ -213,23 +224,25 @@ def _bind_addition(call: Call, level: str) -> Run:
 # Element-wise ops as tables of their definitions -------------------------------------------------
 
 
-def _bind_elementwise(call: Call, _level: str) -> Run:
+def _bind_elementwise(call: Call, level: str) -> Run:
     """A table over all 256 values, or all 65,536 pairs, that the definition itself fills."""
+    if call.node.op in {"ADD", "SUB"} and call.input(0).dtype == "int16":
+        return wide.bind(call, level)
     require(call.output.dtype in _BYTES)
     tensors = [t for t in call.inputs if t is not None]
     require(len(tensors) == len(call.inputs) <= 2)
     require(all(t.dtype in _BYTES for t in tensors))
     block = ELEMENTWISE[call.node.op, call.semantics]
-    rest = math.prod(tensors[0].shape) % block
     require(len(_ALL_BYTES) % block == 0)
-    if len(tensors) == 1 and tensors[0].data is None and rest:
-        return _bind_unary_with_rest(call, rest)
-    require(not rest)
-    if len(tensors) == 1 and tensors[0].data is None:
-        return _bind_unary(call)
-    same = len(tensors) == 2 and tensors[0].shape == tensors[1].shape
-    require(same and all(t.data is None for t in tensors))
-    return _bind_pair(call)
+    if len(tensors) == 1:
+        require(tensors[0].data is None)
+        rest = math.prod(tensors[0].shape) % block
+        return _bind_unary_with_rest(call, rest) if rest else _bind_unary(call)
+    first, second = tensors
+    require(block == 1 or walk(first.shape, second.shape).run % block == 0)
+    if first.shape == second.shape and first.data is None and second.data is None:
+        return _bind_pair(call)
+    return _bind_broadcast(call)
 
 
 def _bind_unary(call: Call) -> Run:
@@ -253,18 +266,41 @@ def _bind_unary_with_rest(call: Call, rest: int) -> Run:
     return run
 
 
-def _bind_pair(call: Call) -> Run:
+def _pair_table(call: Call) -> Elementwise:
     a = np.repeat(_ALL_BYTES, 256).view(call.input(0).dtype)
     b = np.tile(_ALL_BYTES, 256).view(call.input(1).dtype)
-    look_up = make_look_up_pair(_fill(call, a, b), call.input(0).dtype)
-    return ElementwiseRun(look_up, call.input(0).shape, 2)
+    return make_look_up_pair(_fill(call, a, b), call.input(0).dtype)
+
+
+def _bind_pair(call: Call) -> Run:
+    return ElementwiseRun(_pair_table(call), call.input(0).shape, 2)
+
+
+def _bind_broadcast(call: Call) -> Run:
+    """Pairs of arrays that are brought to one shape first, constants among them."""
+    look_up = _pair_table(call)
+    tensors = (call.input(0), call.input(1))
+    shape = np.broadcast_shapes(tensors[0].shape, tensors[1].shape)
+    require(any(t.data is None for t in tensors) and math.prod(shape) > 0)
+
+    def run(values: Values) -> tuple[Array]:
+        arrays = [required(value) for value in values]
+        steps = next(len(x) for x, t in zip(arrays, tensors, strict=True) if t.data is None)
+        spread = []
+        for x, tensor in zip(arrays, tensors, strict=True):
+            own = (1,) * (len(shape) - len(tensor.shape)) + tensor.shape
+            stacked = x.reshape(1 if tensor.data is not None else steps, *own)
+            spread.append(np.broadcast_to(stacked, (steps, *shape)))
+        return (look_up(*spread),)
+
+    return run
 
 
 def _fill(call: Call, *domain: Array) -> Array:
     flat = replace(
         call,
         inputs=tuple(
-            replace(t, shape=x.shape)
+            replace(t, shape=x.shape, data=None)
             for t, x in zip(call.inputs, domain, strict=True)
             if t is not None
         ),

@@ -19,9 +19,12 @@ Kernel = Callable[[Array], Array]
 LayerKernel = (
     _core.Convolution
     | _core.Depthwise
+    | _core.Gelu
     | _core.HybridConvolution
     | _core.HybridDepthwise
     | _core.MaxPool
+    | _core.WideConvolution
+    | _core.WideDepthwise
 )
 """Of one input and one output, each of a size of its own."""
 
@@ -93,7 +96,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Elementwise:
-    """A kernel over 8-bit arrays of one shape, element by element.
+    """A kernel over arrays of one shape, element by element.
 
     Attributes:
         kernels: prepared; one.
@@ -101,7 +104,7 @@ class Elementwise:
         workers: how many threads.
     """
 
-    kernels: tuple[_core.Addition | _core.Table | _core.PairTable]
+    kernels: tuple[_core.Addition | _core.Table | _core.PairTable | _core.WideAddition]
     input_dtype: str
     dtype: str
     workers: int
@@ -152,7 +155,7 @@ def make_convolution(level: str, window: Window, groups: int, layer: Accumulatio
         layer.weight_zero,
         None if layer.bias is None else np.ascontiguousarray(layer.bias),
         _boundary(layer),
-        _parameters(layer.requantization, window.out_c),
+        parameters_of(layer.requantization, window.out_c),
     )
     return _layer((prepared,), window, layer)
 
@@ -185,7 +188,7 @@ def make_depthwise(
             layer.weight_zero,
             None if layer.bias is None else np.ascontiguousarray(layer.bias),
             _boundary(layer),
-            _parameters(requantization, window.out_c),
+            parameters_of(requantization, window.out_c),
         )
         for first, last, requantization in parts or ((0, window.in_c, layer.requantization),)
     )
@@ -250,8 +253,8 @@ def _boundary(layer: Accumulation) -> _core.Boundary:
     )
 
 
-def _parameters(requantization: Requantization, channels: int) -> _core.Parameters:
-    """The same for C++, one value for each channel."""
+def parameters_of(requantization: Requantization, channels: int) -> _core.Parameters:
+    """Requantization for C++, one value for each channel."""
     multiplier = np.broadcast_to(requantization.multiplier, (channels,))
     real = requantization.rounding in ("S4", "S5")
     return _core.Parameters(

@@ -129,7 +129,8 @@ inline void call_kernel(const Kernel& kernel, const Source& in, const Target& ou
   if (!defined) throw Undefined("a value that the op does not define");
 }
 
-// Adds the kernels of hybrid ops to the module.
+// Add the kernels of hybrid ops, and those of int16 and float32 tensors, to the module.
 void bind_hybrid(nb::module_& m);
+void bind_wide(nb::module_& m);
 
 }  // namespace edgefarm

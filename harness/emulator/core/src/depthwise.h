@@ -100,7 +100,7 @@ struct DepthwiseKernels {
     }
   }
 
-  // `zero_of`: the zero point of an image as a stored byte; `finish_of`: what finishes its pixels.
+  // `out`: where the first row goes. `zero_of`: the zero point of an image as a stored byte; `finish_of`: what finishes its pixels.
   template <class Out, class Zero, class Finishes>
   static void depthwise_lines(const Depthwise& layer, const uint8_t* in, Out* out,
                               int64_t first_row, int64_t last_row, Scratch& scratch, Zero zero_of,
@@ -138,7 +138,7 @@ struct DepthwiseKernels {
         const int last_x = x + kPixels < w.out_w ? x + kPixels : w.out_w;
         find_taps(w, image, (int)(row % w.out_h), x, last_x, padding, taps, steps);
         run(layer, taps, last_x - x, finish, may_read_on, copies,
-            out + (row * w.out_w + x) * w.out_c);
+            out + ((row - first_row) * w.out_w + x) * w.out_c);
       }
     }
   }
@@ -157,7 +157,8 @@ struct DepthwiseKernels {
     };
     const auto zero = (uint8_t)((uint8_t)layer.input_zero ^ layer.input_flip);
     depthwise_lines(
-        layer, in, out, first_row, last_row, scratch, [=](int64_t) { return zero; },
+        layer, in, out + first_row * layer.window.out_w * layer.window.out_c, first_row, last_row,
+        scratch, [=](int64_t) { return zero; },
         [&](int64_t) { return finish; });
   }
 

@@ -89,7 +89,8 @@ struct HybridKernels {
   static void depthwise(const HybridDepthwise& layer, const int8_t* in,
                         const RowParameters* parameters, float* out, int64_t first_row,
                         int64_t last_row, Scratch& scratch) {
-    const int channels = layer.product.window.out_c;
+    const Window& w = layer.product.window;
+    const int channels = w.out_c;
     const auto finish_of = [&](int64_t image) {
       const RowParameters& p = parameters[image];
       return [&layer, &p, channels](I32(&acc)[V::kVectors], int64_t lane, float* to, int width) {
@@ -103,7 +104,8 @@ struct HybridKernels {
       };
     };
     DepthwiseKernels<V>::depthwise_lines(
-        layer.product, (const uint8_t*)in, out, first_row, last_row, scratch,
+        layer.product, (const uint8_t*)in, out + first_row * w.out_w * w.out_c, first_row,
+        last_row, scratch,
         [&](int64_t image) { return (uint8_t)parameters[image].zero; }, finish_of);
   }
 };

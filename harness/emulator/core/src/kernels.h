@@ -11,6 +11,7 @@
 #include "layer.h"
 #include "requantize.h"
 #include "rows.h"
+#include "wide_kernels.h"
 
 namespace edgefarm {
 
@@ -63,7 +64,9 @@ struct Kernels {
             &RowKernels<V>::find_range,
             &RowKernels<V>::quantize,
             &HybridKernels<V>::convolve,
-            &HybridKernels<V>::depthwise};
+            &HybridKernels<V>::depthwise,
+            &WideKernels<V>::convolve,
+            &WideKernels<V>::depthwise};
   }
 };
 

@@ -93,6 +93,9 @@ struct HybridDepthwise;
 struct RowRange;
 struct RowParameters;
 enum class Rows;
+struct WideConvolution;  // wide.h, as the two below
+struct WideDepthwise;
+struct Halves;
 
 // One dispatch level: how it packs and what it runs. Rows of a convolution are output pixels, all
 // images of the batch in sequence; rows of a depthwise are output lines.
@@ -116,6 +119,11 @@ struct Level {
                           int last_panel, Scratch&);
   void (*hybrid_depthwise)(const HybridDepthwise&, const int8_t* in, const RowParameters*,
                            float* out, int64_t first_row, int64_t last_row, Scratch&);
+  void (*wide_convolve)(const WideConvolution&, const Halves& in, int16_t* out, int64_t first_row,
+                        int64_t last_row, int first_panel, int last_panel, Scratch&);
+  // `out`: where the first row goes.
+  void (*wide_depthwise)(const WideDepthwise&, const Halves& in, int16_t* out, int64_t first_row,
+                         int64_t last_row, Scratch&);
 };
 
 // The best level that this processor runs; `name` forces one, null if it cannot run here.

@@ -331,4 +331,5 @@ NB_MODULE(_core, m) {
   m.def("sum_pool", &sum_pool_checked, "window"_a, "x"_a.noconvert(), "out"_a.noconvert(),
         "threads"_a);
   bind_hybrid(m);
+  bind_wide(m);
 }

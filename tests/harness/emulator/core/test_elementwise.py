@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from harness.emulator.core import available_levels
 from harness.emulator.core.bindings import bind
 from harness.emulator.definitions import ELEMENTWISE
+from harness.emulator.ops.broadcast import walk
 from harness.emulator.ops.mean import FINISHES
 from tests.harness.emulator.core.calls import (
     define_each,
@@ -64,9 +65,39 @@ def test_additions_of_any_length(level: str, size: int) -> None:
     np.testing.assert_array_equal(run_core(call, level, steps), define_each(call, steps))
 
 
-def test_a_broadcast_pair_is_left_to_the_definition() -> None:
-    a, b = make_tensor((2, 8), "int8", 0.1), make_tensor((1, 8), "int8", 0.1)
-    assert bind(make_call("ADD", "shifted-S1", (a, b), make_tensor((2, 8), "int8")), LEVEL) is None
+SHAPES = [
+    ((3, 4, 16), (16,)),
+    ((1, 4, 1), (3, 1, 16)),
+    ((16,), (2, 3, 16)),
+    ((2, 16), (1, 1)),
+    ((2, 16), ()),
+]
+
+
+@pytest.mark.parametrize(("op", "semantics"), BINARY)
+@pytest.mark.parametrize("shapes", SHAPES)
+@pytest.mark.parametrize("constant", [None, 0, 1])
+def test_pairs_that_are_broadcast(
+    op: str, semantics: str, shapes: tuple[tuple[int, ...], tuple[int, ...]], constant: int | None
+) -> None:
+    rng = np.random.default_rng(5)
+    whole = np.broadcast_shapes(*shapes)
+    tensors, steps = [], []
+    for place, shape in enumerate(shapes):
+        data = random_bytes(rng, shape, "int8") if place == constant else None
+        tensors.append(make_tensor(shape, "int8", (0.1, 0.07)[place], 5, data=data))
+        if data is None:
+            steps.append(random_bytes(rng, (3, *shape), "int8"))
+    call = make_call(op, semantics, tuple(tensors), make_tensor(whole, "int8", 0.13, 2))
+    run = bind(call, LEVEL)
+    block = ELEMENTWISE[op, semantics]
+    found = walk(*shapes)
+    if block > 1 and (found.kind == "generic" or found.run % block):
+        assert run is None
+    else:
+        np.testing.assert_array_equal(
+            run_core(call, LEVEL, tuple(steps)), define_each(call, tuple(steps))
+        )
 
 
 @pytest.mark.parametrize("size", [5, 15, 16, 31, 16 * 17 + 9])
