@@ -24,8 +24,11 @@ Flags = npt.NDArray[np.bool_]
 _MOST_ASKED = 10
 _LEAST_SHARE = 0.01
 """Of the total loss: what costs less is not asked why."""
-_HELPS = 2.5
-"""A form lacks the cause when it divides the noise by so much."""
+_HELPS, _HELPS_WHERE_SEEN = 2.5, 1.5
+"""A form lacks the cause when it divides the noise by so much; less will do where ranges show the
+cause, too."""
+_WIDE = 3.0
+"""Ranges show it where the widest is so many times the median."""
 _FAR = 4.0
 """A channel is far out at so many times the median range."""
 _MOST_CHANNELS = 8
@@ -116,12 +119,13 @@ def _of_weights(
     simulation: Simulation, one: Measured, number: int, noise: dict[Form, float]
 ) -> tuple[Cause, str, tuple[int, ...]]:
     plain = noise[WEIGHTS_ONLY]
-    each_output = _gain(plain, noise.get(_EACH_OUTPUT))
-    each_input = _gain(plain, noise.get(_EACH_INPUT))
-    apart, corrected = _gain(plain, noise.get(_APART)), _gain(plain, noise.get(_CORRECTED))
     ranges = _weight_ranges(simulation, number)
+    inputs = _weight_ranges(simulation, number, inputs=True)
+    each_output = _seen(ranges, _gain(plain, noise.get(_EACH_OUTPUT)))
+    each_input = _seen(inputs, _gain(plain, noise.get(_EACH_INPUT)))
+    apart, corrected = _gain(plain, noise.get(_APART)), _gain(plain, noise.get(_CORRECTED))
     best = max(each_output, each_input, apart, corrected)
-    if best < _HELPS:
+    if best < _HELPS and max(each_output, each_input) < _HELPS_WHERE_SEEN:
         return "few-bits", _bits_of_weights(simulation), _by_error(one)
     if best == each_output:
         return (
@@ -137,7 +141,6 @@ def _of_weights(
             _lone(simulation, number),
         )
     if best == each_input:
-        inputs = _weight_ranges(simulation, number, inputs=True)
         return (
             "weight-range-ratio",
             f"its widest input channel is {_ratio(inputs):.3g} times the median",
@@ -154,14 +157,14 @@ def _of_activations(
     simulation: Simulation, one: Measured, number: int, noise: dict[Form, float]
 ) -> tuple[Cause, str, tuple[int, ...]]:
     plain = noise[ACTIVATIONS_ONLY]
-    each = _gain(plain, noise.get(_EACH_CHANNEL))
     whole = _gain(plain, noise.get(_WHOLE)) if simulation.recipe.mode == "static" else 1.0
     narrow = max(_gain(plain, noise.get(_QUARTER)), _gain(plain, noise.get(_SIXTEENTH)))
     clipped, saturated = shares_of_counts(one)
     found = _activation_ranges(simulation, number)
     ranges = None if found is None else found[0]
+    each = _seen(ranges, _gain(plain, noise.get(_EACH_CHANNEL)))
     best = max(each, whole, narrow)
-    if best < _HELPS:
+    if best < _HELPS and each < _HELPS_WHERE_SEEN:
         return "few-bits", _bits_of_activations(simulation), _by_error(one)
     if best == whole:
         return (
@@ -203,6 +206,12 @@ def _gain(plain: float, noise: float | None) -> float:
     if noise is None:
         return 1.0
     return plain / noise if noise > 0 else float("inf")
+
+
+def _seen(ranges: Ratios | None, gain: float) -> float:
+    """What a scale for each channel gains, where their ranges differ; else 1: it also rounds less
+    by chance."""
+    return gain if (_ratio(ranges) or 0.0) >= _WIDE else 1.0
 
 
 def _bits_of_weights(simulation: Simulation) -> str:

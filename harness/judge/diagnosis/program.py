@@ -86,6 +86,8 @@ def export_program(
     graph = exported.run_decompositions(table).module(check_guards=False)
     names = _parameter_names(graph)
     _fold_normalizations(graph, _constants(graph))
+    if in_parts:
+        _fold_factors(graph, _constants(graph))
     constants = _constants(graph)
     (output,) = (node for node in graph.graph.nodes if node.op == "output")
     steps = [n for n in graph.graph.nodes if n.op == "call_function" and n not in constants]
@@ -187,6 +189,38 @@ def _fold_normalizations(graph: "GraphModule", constants: "Mapping[Node, Any]") 
     graph.recompile()
 
 
+def _fold_factors(graph: "GraphModule", constants: "Mapping[Node, Any]") -> None:
+    """Products and sums with a constant for each channel, into the linear operator that alone takes
+    them, as LiteRT's converter does: those of a normalization are no tensors there."""
+    import torch
+
+    aten = torch.ops.aten
+    for head in [n for n in graph.graph.nodes if n.target == aten.linear.default]:
+        while head.args[1] in constants:
+            before = head.args[0]
+            factor = constants.get(before.args[1]) if before.target == aten.mul.Tensor else None
+            shift = constants.get(before.args[1]) if before.target == aten.add.Tensor else None
+            given = factor if factor is not None else shift
+            weight = constants[head.args[1]]
+            if given is None or len(before.users) > 1 or before.kwargs:
+                break
+            if not isinstance(given, torch.Tensor) or given.shape != weight.shape[1:]:
+                break
+            bias = constants.get(head.args[2]) if len(head.args) > 2 else None
+            bias = torch.zeros(len(weight)) if bias is None else bias
+            with torch.no_grad():
+                made = (
+                    [weight * factor, bias]
+                    if factor is not None
+                    else [weight, bias + weight @ given]
+                )
+            _give(graph, head, made)
+            head.args = (before.args[0], *head.args[1:])
+            graph.graph.erase_node(before)
+            constants = _constants(graph)
+    graph.recompile()
+
+
 def _groups(head: "Node") -> int:
     return int(head.args[6]) if len(head.args) > 6 else 1
 
@@ -195,7 +229,7 @@ def _give(graph: "GraphModule", head: "Node", made: "list[torch.Tensor]") -> Non
     """New weight and bias for an operator."""
     nodes = []
     for word, x in zip(("weight", "bias"), made, strict=True):
-        name = f"folded_{head.name}_{word}"
+        name = f"folded_{head.name}_{word}_{len(graph.graph.nodes)}"
         graph.register_buffer(name, x)
         with graph.graph.inserting_before(head):
             node = graph.graph.get_attr(name)
@@ -211,11 +245,11 @@ def _parts() -> "dict[Any, Callable[..., Any]]":
 
     aten = torch.ops.aten
     defaults = default_decompositions()
-    return {
+    own = {
         aten.layer_norm.default: _layer_norm,
         aten.scaled_dot_product_attention.default: _attention,
-        aten.silu.default: defaults[aten.silu.default],
     }
+    return own | {op: defaults[op] for op in (aten.silu.default, aten.rms_norm.default)}
 
 
 def _layer_norm(
@@ -226,9 +260,14 @@ def _layer_norm(
     eps: float = 1e-5,
     _cudnn: bool = True,
 ) -> "torch.Tensor":
+    """With the tensors that LiteRT has: the square of the difference is one operator there."""
+    import torch
+
     axes = list(range(-len(shape), 0))
-    apart = x - x.mean(axes, keepdim=True)
-    y = apart * (apart * apart).mean(axes, keepdim=True).add(eps).rsqrt()
+    mean = x.mean(axes, keepdim=True)
+    square = torch.nn.functional.mse_loss(x, mean.expand_as(x), reduction="none")
+    factor = square.mean(axes, keepdim=True).add(eps).rsqrt()
+    y = x * factor - mean * factor
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 

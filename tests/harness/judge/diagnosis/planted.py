@@ -1,7 +1,7 @@
 """Small networks with a fault planted in one layer, which the float model does not feel."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -140,7 +140,7 @@ def _seeded(make: Callable[[], nn.Module]) -> nn.Module:
 
 def _rescale(
     first: torch.Tensor, bias: torch.Tensor | None, second: torch.Tensor, by: dict[int, float]
-) -> None:
+) -> None:  # noqa: E501
     """Output channels of one layer times a factor, input channels of the next by it."""
     with torch.no_grad():
         for channel, factor in by.items():
@@ -157,9 +157,11 @@ def outlier_channels() -> nn.Module:
 
 
 def range_ratio() -> nn.Module:
+    """Channels that are wide and, behind the clamp, always zero."""
     net = _seeded(Convolutions)
-    by = {channel: 40.0 ** (channel / 15 - 0.5) for channel in range(16)}
-    _rescale(net.one.conv.weight, net.one.conv.bias, net.two.conv.weight, by)
+    with torch.no_grad():
+        net.one.conv.weight[[5, 12]] *= 60.0
+        net.one.conv.bias[[5, 12]] = -1000.0
     return net
 
 
@@ -195,8 +197,8 @@ def outlier_after_norm() -> nn.Module:
     return net
 
 
-def huge_linear_weight() -> nn.Module:
-    """In channels that the next layer does not look at much."""
+def wide_input() -> nn.Module:
+    """An input channel that is always zero, with wide weights."""
     net = _seeded(Transformer)
     with torch.no_grad():
         net.layers[2].fc2.weight[:, 7] *= 40.0
@@ -206,7 +208,7 @@ def huge_linear_weight() -> nn.Module:
 
 
 def shifted_bias() -> nn.Module:
-    """Values far from zero, which the next layer takes back."""
+    """Values far from zero, whose rounded weights in the next layer add up."""
     net = _seeded(lambda: Convolutions(nn.Identity))
     net.two.conv.padding = (0, 0)
     with torch.no_grad():
@@ -218,8 +220,7 @@ def shifted_bias() -> nn.Module:
 def saturating() -> nn.Module:
     net = _seeded(Gated)
     with torch.no_grad():
-        net.gate.weight *= 0.2
-        net.gate.weight[3:5] *= 5000.0
+        net.gate.weight *= 300.0
     return net
 
 
@@ -243,7 +244,8 @@ CASES = {
         range_ratio,
         (3, 12, 12),
         "one.conv",
-        causes=frozenset({"weight-range-ratio"}),
+        frozenset({5, 12}),
+        frozenset({"weight-range-ratio"}),
         recipe="static_wi8_ai8_per_tensor",
     ),
     "huge-weight": Planted(
@@ -264,15 +266,18 @@ CASES = {
         frozenset({4}),
         frozenset({"activation-outlier"}),
     ),
-    "huge-linear-weight": Planted(
-        huge_linear_weight, (9, 8), "layers.2.fc2", causes=frozenset({"weight-outlier"})
+    "wide-input": Planted(
+        wide_input,
+        (9, 8),
+        "layers.2.fc2",
+        frozenset({7}),
+        frozenset({"weight-range-ratio", "weight-outlier"}),
     ),
     "shifted-bias": Planted(
         shifted_bias,
         (3, 12, 12),
-        "one.conv",
-        frozenset({8}),
-        frozenset({"activation-outlier"}),
+        "two.conv",
+        causes=frozenset({"bias-shift"}),
     ),
     "saturating": Planted(saturating, (3, 12, 12), "gate", causes=frozenset({"saturated"})),
 }
