@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.judge.diagnosis.integers import Integers
-from harness.judge.diagnosis.layers import Layers
+from harness.judge.diagnosis.layers import FLAT, Layers
 from harness.judge.diagnosis.program import CONVOLUTIONS, Program
 from harness.judge.diagnosis.ranges import Ranges
 from harness.judge.diagnosis.rounding import round_activations, round_rows, round_weights
@@ -146,7 +146,8 @@ class Simulation:
         if form.span is None:
             low, high = (torch.tensor(bound) for bound in self.spans[node.name])
         else:
-            low, high = seen.low.min() * form.span, seen.high.max() * form.span
+            span = 1.0 if str(node.target) in FLAT else form.span  # what it gives has its bounds
+            low, high = seen.low.min() * span, seen.high.max() * span
         return round_activations(x, low, high, bits)
 
     def _rounds(self, node: "Node", active: Set[int], form: Form) -> bool:
