@@ -11,6 +11,7 @@ from rich.text import Text
 from harness.placement import Placement
 from harness.records import Accuracy, Latency, Outcome, Run, TensorComparison
 from reports import words
+from reports.beside_float import Beside, said_of_speed
 from reports.regressions import Series
 
 STYLES = {
@@ -66,6 +67,52 @@ def nights_table(series: Sequence[Series]) -> Table:
             Text(words.latency_change(one.change), style=_CHANGE_STYLES[one.change.verdict]),
         )
     return table
+
+
+def recipes_table(group: Sequence[Beside]) -> Table:
+    """Recipes beside each other, one row each; right at 80 columns."""
+    labelled = any(one.run.accuracy and one.run.accuracy.top1 for one in group)
+    # Without padding on the left the longest named recipe has room for its name.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("Recipe", overflow="fold")
+    for header in ("Top-1" if labelled else "As float", "Drop", "Size", "Latency", "Memory"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for one in group:
+        name = Text(one.called.replace(" + ", "\n+ "))
+        drop = one.run.accuracy.drop if one.run.accuracy else None
+        time = one.run.latency
+        latency = [] if time is None else [words.duration(time.median_ns)]
+        if time is not None and not time.representative:
+            latency.append(f"({words.mark_word(time)})")
+        if one.ratio is not None:
+            latency.append(f"{one.ratio:.3g}x float")
+        table.add_row(
+            Text("\n").join([name, outcome_text(one.run.outcome)]),
+            "-" if one.accuracy is None else words.percent(one.accuracy.value),
+            "-" if drop is None or one.in_float is None else f"{100 * drop.value:+.1f} pts",
+            words.size(one.run.manifest.bytes if one.run.manifest else None),
+            Text("\n".join(latency) or "-", style="red" if one.slower else ""),
+            words.size(one.peak_bytes),
+        )
+    return table
+
+
+def recipes_detail(group: Sequence[Beside]) -> RenderableType:
+    """The table, what is slower than float and why, and why a run is not PASS."""
+    first = group[0].run
+    where = f"on {words.device(first)}" if first.on_device else words.device(first)
+    head = Text(words.printable(words.model_name(first)), style="bold")
+    head.append(f"  {where} ({words.printable(first.target)})", style="not bold")
+    parts: list[RenderableType] = [head, recipes_table(group)]
+    parts += [_bullet(told, "yellow") for told in said_of_speed(group)]
+    for one in group:
+        reasons = words.reasons(one.run)
+        failure = one.run.failure
+        told = [*reasons, *([f"{failure.kind}: {failure.message}"] if failure else [])]
+        style = STYLES[one.run.outcome]
+        parts += [_bullet(f"{one.called}: {one.run.outcome}: {reason}", style) for reason in told]
+    notes = dict.fromkeys(note for one in group for note in one.run.notes)
+    return Group(*parts, *(_bullet(note, "dim") for note in notes))
 
 
 def outcome_text(outcome: Outcome) -> Text:

@@ -9,10 +9,12 @@ from farm.desk import at_the_desk
 from farm.inventory import host_device, inventory_path, load_inventory
 from farm.transports import connect
 from harness.artifact import manifest_path, save_artifact
+from harness.cli.comparing import compare, several
 from harness.cli.options import (
     DataOption,
     ModelArgument,
     RecipeOption,
+    RecipesOption,
     RequireFullDelegation,
     ShapeOption,
     SocOption,
@@ -61,7 +63,7 @@ def run(
     model: ModelArgument,
     target: TargetOption,
     data: DataOption = None,
-    recipe: RecipeOption = None,
+    recipe: RecipesOption = None,
     device: Annotated[
         str | None,
         typer.Option(
@@ -97,17 +99,22 @@ def run(
 
     Example: edgefarm run zoo:digits-cnn --target host-litert --recipe static_wi8_ai8 --quick
 
+    With --recipe several times, or with --recipe all, the recipes are run one after another and
+    shown beside each other and beside float, with what makes one slower than float; the exit code
+    is the worst of them, and --json prints a list.
+
     Exit code 0 when the run passes, 4 when no limit fails but something looks wrong (WARN), 1 when
     the numbers or the model fail, 3 when the machine does.
     """
     from harness.evaluate import evaluate
 
     check_folder(out)
+    recipes = recipe or []
     request = Request(
         model=model,
         data=data_of(model, data),
         target=get_target(target),
-        recipe=load_recipe(recipe) if recipe else None,
+        recipe=load_recipe(recipes[0]) if recipes and not several(recipes) else None,
         device=_device(device, target),
         host=host_device(),
         limits=_limits(limits, full_delegation=require_full_delegation),
@@ -119,6 +126,8 @@ def run(
         soc=soc,
         shapes=tuple(shape or ()),
     )
+    if several(recipes):
+        compare(request, recipes, out, as_json=as_json)
     with (
         progress_bar() as progress,
         at_the_desk(request.device, connect, what="run") as opened,

@@ -27,7 +27,14 @@ RecipeOption = Annotated[
     str | None,
     typer.Option(help="One of `edgefarm recipes`, or a .json file; none for a quantized .tflite."),
 ]
-
+RecipesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipe",
+        help="One of `edgefarm recipes`, a .json file, or either with steps; none for a quantized "
+        ".tflite. Given several times, or `all`: every one, beside float.",
+    ),
+]
 ShapeOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -18,6 +18,7 @@ from harness.errors import UsageError
 from harness.protocol import MachineState, OpTime
 from harness.records import Outcome, Run, TensorComparison, TensorCost
 from reports import plots, words
+from reports.beside_float import comparisons, said_of_speed
 from reports.regressions import latest_changes
 
 _HERE = Path(__file__).parent
@@ -84,6 +85,7 @@ def render(runs: Sequence[Run]) -> str:
     environment.filters.update(shown=words.printable, fastest=_fastest_mhz, hottest=_hottest)
     environment.globals.update(series=latest_changes(runs), draws=plots.available())
     environment.globals.update(recipe_of=words.recipes(runs))
+    environment.globals.update(groups=comparisons(runs), said_of_speed=said_of_speed)
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     counts = Counter(run.outcome for run in runs)
     return environment.get_template("report.html.j2").render(
