@@ -217,6 +217,7 @@ class Target:
             it needs none.
         trial: runs what `lower` made once, on this host, before anybody trusts it; None where the
             runtime cannot run here.
+        takes_steps: whether `lower` applies steps and rules of a recipe.
     """
 
     name: str
@@ -240,3 +241,4 @@ class Target:
     needs: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     trial: RunOnHost | None = None
+    takes_steps: bool = True

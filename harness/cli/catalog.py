@@ -9,11 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.cli.output import JsonOption, print_json, print_rows, stdout
+from harness.cli.recipes import recipes_app
 from harness.errors import UsageError
-from harness.recipe import RECIPES
 
 if TYPE_CHECKING:
-    from harness.quantize.technique import Technique
     from harness.target import Target
 
 _PANEL = "What there is"
@@ -22,7 +21,7 @@ _PANEL = "What there is"
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command(rich_help_panel=_PANEL)(targets)
-    app.command(rich_help_panel=_PANEL)(recipes)
+    app.add_typer(recipes_app, name="recipes", rich_help_panel=_PANEL)
     app.add_typer(profiles_app, name="profiles", rich_help_panel=_PANEL)
 
 
@@ -71,34 +70,6 @@ def _emulator(target: "Target") -> str:
     if name is None:
         return "by what runs on the device: see `edgefarm profiles`"
     return f"{name}: `edgefarm profiles show {name}` has its evidence"
-
-
-def recipes(as_json: JsonOption = False) -> None:
-    """List the named recipes, and the steps that can be added to one.
-
-    A .json file of the same fields is a recipe too.
-
-    Example: edgefarm run MODEL --recipe "static_wi8_ai8 + percentile(upper=99.9)" …
-    """
-    if as_json:
-        print_json(list(RECIPES.values()))
-        return
-    from harness.quantize.techniques import all_techniques
-
-    rows = [{"recipe": one.name, "what it makes": one.summary} for one in RECIPES.values()]
-    print_rows("Recipes", rows, as_json=False)
-    steps = [
-        {"step": _with_defaults(one), "what it does": one.summary, "from": one.reference}
-        for one in all_techniques().values()
-    ]
-    print_rows("Steps: RECIPE + STEP(OPTION=VALUE) + …", steps, as_json=False)
-
-
-def _with_defaults(technique: "Technique") -> str:
-    """As a recipe has it, each option with its default."""
-    options = technique.options.model_fields.items()
-    given = ", ".join(f"{name}={field.default!r}" for name, field in options)
-    return f"{technique.name}({given})" if given else technique.name
 
 
 profiles_app = typer.Typer(

@@ -152,6 +152,9 @@ def check_listed(target: Target, recipe: Recipe) -> None:
             f"{target.name} does not take recipe {recipe.name}; "
             f"it takes: {', '.join(target.recipes)}"
         )
+    if (recipe.steps or recipe.rules) and not target.takes_steps:
+        what = f"step {recipe.steps[0]}" if recipe.steps else "rules"
+        raise UsageError(f"{target.name} takes no steps and no rules; leave out {what}")
     check_steps(recipe, target.runtime)
     _check_scheme(target, recipe.name, recipe.scheme)
     for rule in (*recipe.rules, *rules_of_steps(recipe)):

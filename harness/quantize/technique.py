@@ -90,6 +90,7 @@ class Technique:
             ``ranges`` ``(histogram, options)``, which gives (low, high). A function of a module.
         summary: one line for ``edgefarm recipes``.
         reference: the paper.
+        helps: when it helps and when it does not, for ``edgefarm recipes explain``.
         refuses: of (recipe, runtime) the reason why it cannot be used, or "".
         keeps_values: whether tensors inside the float model keep their values.
         needs_module: whether it takes PyTorch models only.
@@ -104,3 +105,4 @@ class Technique:
     refuses: Callable[[Recipe, str], str] = takes_all
     keeps_values: bool = True
     needs_module: bool = True
+    helps: str = ""

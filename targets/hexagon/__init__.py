@@ -72,6 +72,7 @@ HEXAGON_EXECUTORCH = Target(
     machine="aarch64",
     suffix=".pte",
     recipes=("static_wi8_ai8",),
+    takes_steps=False,
     lower=ByName("targets.hexagon.executorch:lower_qnn"),
     needs=executorch.NEEDS,
     packages=executorch.PACKAGES,

@@ -71,6 +71,12 @@ def remedy(
     return "", ""
 
 
+def causes_for(technique: str) -> tuple[Cause, ...]:
+    """The causes that a technique is named for, in no layer or another."""
+    found = [cause for (cause, _kind), names in _STEPS.items() if technique in names]
+    return tuple(dict.fromkeys(found))
+
+
 def command(model: str, target: str, recipe: str, data: str) -> str:
     """The call that tries a recipe; "" for no recipe."""
     if not recipe:

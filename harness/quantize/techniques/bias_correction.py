@@ -106,4 +106,9 @@ TECHNIQUE = Technique(
     reference="Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and Bias "
     "Correction, section 4.2",
     refuses=_refuses,
+    helps=(
+        "Where rounded weights move the mean of a channel: few bits, depthwise convolutions, "
+        "one scale for a tensor. Costs nothing on the device; behind a step that rounds "
+        "weights well there is little left to correct."
+    ),
 )

@@ -57,4 +57,8 @@ TECHNIQUE = Technique(
     reference="Wang et al. 2019, HAQ: Hardware-Aware Automated Quantization with Mixed Precision",
     refuses=_refuses,
     needs_module=False,
+    helps=(
+        "Where a few layers lose most of the accuracy (16-bit activations for them), or where "
+        "the large ones bear 4-bit weights. `edgefarm diagnose` names the layers."
+    ),
 )

@@ -162,4 +162,9 @@ TECHNIQUE = Technique(
     "Correction",
     refuses=_refuses,
     keeps_values=False,
+    helps=(
+        "Where the channels of a convolution differ much in range and one scale serves the "
+        "whole tensor: networks of depthwise convolutions. With one scale for each channel it "
+        "helps less. ReLU6 and other activations that a factor cannot pass stop it."
+    ),
 )

@@ -33,4 +33,9 @@ TECHNIQUE = Technique(
     reference="Nagel et al. 2021, A White Paper on Neural Network Quantization, section 3.7",
     refuses=_refuses,
     needs_module=False,
+    helps=(
+        "Where a few layers lose most of the accuracy and a few conversions are cheaper than "
+        "that: the first, the last, a softmax. On an accelerator floats run on the CPU, if at "
+        "all."
+    ),
 )

@@ -41,4 +41,8 @@ TECHNIQUE = Technique(
     summary="ranges with the least mean squared error of each activation",
     reference="Nagel et al. 2021, A White Paper on Neural Network Quantization, section 3.1",
     refuses=static_only,
+    helps=(
+        "Where activations have long tails: small values gain resolution, the largest are "
+        "clipped. Outputs whose largest value matters may lose by it."
+    ),
 )

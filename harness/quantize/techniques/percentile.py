@@ -41,4 +41,8 @@ TECHNIQUE = Technique(
     summary="ranges without the rarest values of each activation",
     reference="Wu et al. 2020, Integer Quantization for Deep Learning Inference, section 3.3",
     refuses=static_only,
+    helps=(
+        "Where rare outliers take the resolution of an activation. Too low a percentile clips "
+        "what matters: a run says when it does."
+    ),
 )
