@@ -116,6 +116,7 @@ def _diagnosed(
     finding = one.finding
     step, tried = remedy(
         finding.cause,
+        module=one.module if one.named else "",
         convolution=one.convolution,
         of_weights=finding.of_weights,
         recipe=recipe,

@@ -10,7 +10,14 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.judge.diagnosis.layers import CLAMPS, Layers, is_move, only_user, root
+from harness.judge.diagnosis.layers import (
+    CLAMPS,
+    Layers,
+    is_move,
+    only_user,
+    root,
+    scheme_of,
+)
 from harness.judge.diagnosis.program import Program, is_float
 from harness.quantize.executorch.lowering import pt2e_config
 from harness.quantize.executorch.masks import masked_nodes
@@ -57,8 +64,13 @@ def places(
         seen: least and greatest value of each node, by name.
         in_float: layers that the artifact leaves in float, by the names of its manifest.
     """
+    ruled_out = {
+        node for node in program.steps if scheme_of(node, recipe, program, layers).mode == "float"
+    }
     weighted = {
-        node for node in program.weights if layers.names[layers.owner[node]] not in in_float
+        node
+        for node in program.weights
+        if layers.names[layers.owner[node]] not in in_float and node not in ruled_out
     }
     if recipe.mode == "weight_only":
         return Integers(frozenset(), {}, weights=weighted)
@@ -72,6 +84,7 @@ def places(
         if not is_move(node)
         and is_float(node)
         and node.name not in masked
+        and node not in ruled_out
         and (node not in program.weights or node in weighted)
     }
     if runtime == "executorch":

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.judge.diagnosis.program import NORMALIZATION, Program
+from harness.quantize.executorch.ruling import op_of
 from harness.quantize.provenance import module_path
+from harness.recipe import Recipe, Scheme
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -116,6 +118,13 @@ def root(node: "Node", program: Program) -> "Node":
     while is_move(node):
         node = next(x for x in node.all_input_nodes if x not in program.constants)
     return node
+
+
+def scheme_of(node: "Node", recipe: Recipe, program: Program, layers: Layers) -> Scheme:
+    """The scheme of a node: that of its layer's operator with weights, if it has one."""
+    own = layers.nodes[layers.owner[node]]
+    head = next((n for n in own if n in program.weights), node)
+    return recipe.scheme_of(module_path(head), op_of(head))
 
 
 def only_user(node: "Node") -> "Node | None":

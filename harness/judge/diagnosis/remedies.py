@@ -41,6 +41,7 @@ _WIDER = "static_wi8_ai16"
 def remedy(
     cause: Cause,
     *,
+    module: str,
     convolution: bool,
     of_weights: float,
     recipe: Recipe,
@@ -51,6 +52,7 @@ def remedy(
     where the target takes none that is known.
 
     Args:
+        module: path of the layer in the user's source; "" where it has none.
         convolution: whether the layer is one; what helps others is another thing.
         of_weights: share of the loss that weights make.
         spelled: the recipe as it was given.
@@ -68,7 +70,15 @@ def remedy(
                 return name, _spelled(recipe, tried, spelled, name)
     if of_weights < 0.5 and recipe.activation_bits == 8 and _takes(target, RECIPES[_WIDER]):
         return _WIDER, _WIDER
-    return "", ""
+    return _in_float(module, recipe, target, spelled)
+
+
+def _in_float(module: str, recipe: Recipe, target: Target, spelled: str) -> tuple[str, str]:
+    """Leave the layer in float, where it is one of the user's modules."""
+    step = Step("keep_float", (("names", module),))
+    if not module or not _takes(target, replace(recipe, steps=(*recipe.steps, step))):
+        return "", ""
+    return step.technique, f"{spelled} + {step}"
 
 
 def causes_for(technique: str) -> tuple[Cause, ...]:

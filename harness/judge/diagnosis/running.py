@@ -7,13 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.judge.diagnosis.integers import Integers
-from harness.judge.diagnosis.layers import FLAT, Layers
+from harness.judge.diagnosis.layers import FLAT, Layers, scheme_of
 from harness.judge.diagnosis.program import CONVOLUTIONS, Program
 from harness.judge.diagnosis.ranges import Ranges
 from harness.judge.diagnosis.rounding import round_activations, round_rows, round_weights
-from harness.quantize.executorch.ruling import op_of
 from harness.quantize.finite import Spans
-from harness.quantize.provenance import module_path
 from harness.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -133,7 +131,7 @@ class Simulation:
         """A node's value as integers hold it."""
         import torch
 
-        bits = self.recipe.activation_bits or 8
+        bits = self._bits(node)
         if not x.numel() or node not in self.ranges:
             return x
         if self.recipe.mode == "dynamic" and form.scales == "tensor" and form.span is None:
@@ -150,6 +148,9 @@ class Simulation:
             low, high = seen.low.min() * span, seen.high.max() * span
         return round_activations(x, low, high, bits)
 
+    def _bits(self, node: "Node") -> int:
+        return scheme_of(node, self.recipe, self.program, self.layers).activation_bits or 8
+
     def _rounds(self, node: "Node", active: Set[int], form: Form) -> bool:
         return form.activations and self.layers.owner[node] in active
 
@@ -165,7 +166,7 @@ class Simulation:
                 return self._weights(node, form) if on else constants[x]
             if x in self.integers.constants.get(node, ()) and self._rounds(node, active, form):
                 value = constants[x]
-                bits = self.recipe.activation_bits or 8
+                bits = self._bits(node)
                 return round_activations(value, value.min(), value.max(), bits)
             return constants[x]
         if x in self.integers.taken.get(node, ()) and self._rounds(x, active, form):
@@ -178,7 +179,7 @@ class Simulation:
         if key not in self._rounded:
             held = self.program.weights[node]
             x = self.program.constants[held.node]
-            scheme = self.recipe.scheme_of(module_path(node), op_of(node))
+            scheme = scheme_of(node, self.recipe, self.program, self.layers)
             kept = (held.axis,) if scheme.weight_granularity == "channel" else ()
             if form.weight_scales == "output":
                 kept = (held.axis,)

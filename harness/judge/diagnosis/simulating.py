@@ -26,6 +26,7 @@ from harness.judge.diagnosis.records import Channels, Loss
 from harness.judge.diagnosis.running import Simulation
 from harness.quantize.histograms import chooser
 from harness.quantize.plan import Plan, changes_of
+from harness.quantize.provenance import module_path
 from harness.quantize.samples import model_batches
 from harness.recipe import Recipe
 from harness.sources.models import load_float32, parse_model
@@ -45,12 +46,14 @@ class SimulatedLayer:
 
     Attributes:
         convolution: whether it is one.
+        named: whether `module` is a path in the user's source.
         others: as of `harness.judge.diagnosis.records.LayerDiagnosis`.
     """
 
     module: str
     ops: tuple[str, ...]
     convolution: bool
+    named: bool
     share: float
     alone: Loss
     in_place: Loss
@@ -149,6 +152,7 @@ def simulate_module(
         SimulatedLayer(
             module=name,
             ops=tuple(operator(n) for n in nodes if n.op == "call_function"),
+            named=any(module_path(n) for n in nodes),
             convolution=any(str(n.target) in CONVOLUTIONS for n in nodes),
             share=shares[number],
             alone=one.alone.loss(),
