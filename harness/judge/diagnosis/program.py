@@ -245,7 +245,7 @@ def _parts() -> "dict[Any, Callable[..., Any]]":
 
     aten = torch.ops.aten
     defaults = default_decompositions()
-    own = {
+    own: dict[Any, Callable[..., Any]] = {
         aten.layer_norm.default: _layer_norm,
         aten.scaled_dot_product_attention.default: _attention,
     }

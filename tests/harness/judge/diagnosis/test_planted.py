@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from harness.judge.diagnosis.simulating import Simulated, SimulatedLayer, simulate_module
-from harness.recipe import RECIPES, Step, load_recipe
+from harness.recipe import RECIPES, Rule, Step, load_recipe
 from tests.harness.judge.diagnosis.planted import (
     CASES,
     Block,
@@ -90,9 +90,17 @@ def _clean() -> nn.Module:
 
 
 def test_a_layer_that_the_artifact_leaves_in_float_costs_nothing() -> None:
-    kept = diagnosed(outlier_channels(), in_float=frozenset({"one.conv", "two.conv"}))
+    kept = diagnosed(_clean(), recipe="weight_only_wi8_afp32", in_float=frozenset({"two.conv"}))
     assert layer_of(kept, "two.conv").alone.sqnr_db == float("inf")
-    assert layer_of(kept, "one.conv").finding.of_weights < 0.5  # its values are, its weights not
+    assert layer_of(kept, "one.conv").alone.sqnr_db < 100
+
+
+def test_a_layer_that_a_rule_leaves_in_float_costs_nothing() -> None:
+    recipe = replace(RECIPES["weight_only_wi8_afp32"], rules=(Rule(None, ("two",)),), name="ruled")
+    wrapped, batches = Wrapped(_clean()), batches_of(IMAGE)
+    found = simulate_module(wrapped, wrapped, batches[0], recipe, batches, runtime="litert")
+    assert layer_of(found, "two.conv").alone.sqnr_db == float("inf")
+    assert layer_of(found, "one.conv").alone.sqnr_db < 100
 
 
 def test_a_range_that_clips_is_the_recipes_fault() -> None:
