@@ -25,20 +25,29 @@ from harness.target import Target
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
-    """A request, ready for a device.
+class Opened:
+    """A request before anything is made of it.
 
     Attributes:
         model: as it was opened.
         dataset: all of the data.
-        samples: for calibration and for evaluation.
-        lowered: the artifact in the target's own format.
-        artifact: what runs: `lowered`, or what the accelerator's compiler made of it.
+        samples: for calibration, for tuning where that was asked for, and for evaluation.
     """
 
     model: Model
     dataset: Dataset
     samples: Split
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared(Opened):
+    """A request, ready for a device.
+
+    Attributes:
+        lowered: the artifact in the target's own format.
+        artifact: what runs: `lowered`, or what the accelerator's compiler made of it.
+    """
+
     lowered: Artifact
     artifact: Artifact
 
@@ -78,20 +87,56 @@ def prepared(
     check_labels(dataset, model, request.limits, request.data_name)
     samples = _limited(_parts(request.recipe, dataset), request.samples)
     when_opened(model, samples)
+    opened = Opened(model, dataset, samples)
+    return lowered_by(request, opened, kept, compiled=compiled, progress=progress)
+
+
+def open_for_tuning(request: Request, progress: Progress = no_progress) -> Opened:
+    """Open model and data for a search for a recipe; the samples for tuning are for nothing else.
+
+    Raises:
+        UsageError: a reference is wrong, or there are too few samples.
+        ModelError: the model cannot be opened.
+    """
+    check_choices(
+        request.target,
+        request.model,
+        request.data if isinstance(request.data, str) else None,
+        None,
+        soc=request.soc,
+        device=request.device,
+    )
+    model, dataset = open_request(request, progress, any_recipe=True)
+    return Opened(model, dataset, split(dataset, tuning=True))
+
+
+def lowered_by(
+    request: Request,
+    opened: Opened,
+    cache: Cache,
+    *,
+    compiled: bool = True,
+    progress: Progress = no_progress,
+) -> Prepared:
+    """Lower what was opened by the request's recipe, and compile it.
+
+    Raises:
+        UsageError, ModelError: as `prepared` does.
+    """
     target, soc = request.target, request.soc
     lowered = lower(
         target,
-        model,
+        opened.model,
         request.recipe,
-        samples.calibration,
+        opened.samples.calibration,
         soc=soc,
-        cache=kept,
+        cache=cache,
         progress=progress,
     )
     artifact = lowered
     if compiled:
-        artifact = compile_for(target, lowered, soc, cache=kept, progress=progress)
-    return Prepared(model, dataset, samples, lowered, artifact)
+        artifact = compile_for(target, lowered, soc, cache=cache, progress=progress)
+    return Prepared(opened.model, opened.dataset, opened.samples, lowered, artifact)
 
 
 def open_request(

@@ -24,7 +24,7 @@ ROOMS = [
     "errors", "arithmetic", "host", "facts", "device", "placement", "artifact", "protocol", "model",
     "recipe", "records", "target", "emulator", "sources", "on_device", "quantize",
     "judge", "verify", "request", "preflight", "prepare", "emulated", "recording",
-    "evaluate", "streaming",
+    "evaluate", "streaming", "tune",
 ]
 # fmt: on
 """Of harness, from the ground up: each imports only those before it."""

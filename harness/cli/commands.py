@@ -19,6 +19,10 @@ COMMANDS: dict[str, dict[str, dict[str, str]]] = {
             "diagnose": "Say which layers lose how much by quantization, why, and which step "
             "helps.",
         },
+        "tuning": {
+            "tune": "Find the recipe that keeps a model within a budget: from cheap to dear, "
+            "judged bit for bit.",
+        },
         "demo": {
             "demo": "Evaluate EfficientNet-Lite0, float and int8, on a virtual Cortex-A76 board "
             "and on this host.",
