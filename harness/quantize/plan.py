@@ -111,7 +111,7 @@ def changes_of(plan: Plan, progress: Progress, stages: tuple[Stage, ...] = IN_MO
     steps = [(stage, *one) for stage in stages for one in staged(plan.recipe, stage)]
     if not steps:
         return made
-    draft = _draft(plan, steps)
+    draft = _draft(plan, steps, progress)
     before = content_key(
         {
             "model": plan.model.sha256,
@@ -153,12 +153,16 @@ _TENSORS, _RULES = "tensors.npz", "rules.json"
 _Rules = TypeAdapter(tuple[Rule, ...])
 
 
-def _draft(plan: Plan, steps: Sequence[tuple[Stage, Step, Technique, BaseModel]]) -> Draft:
+def _draft(
+    plan: Plan,
+    steps: Sequence[tuple[Stage, Step, Technique, BaseModel]],
+    progress: Progress,
+) -> Draft:
     recipe = replace(plan.recipe, name="", summary="", steps=())
     if not plan.model.resolved.endswith(".tflite"):
         module, examples = load_float32(parse_model(plan.model.resolved))
         batches = model_batches(plan.model, read_npz(plan.calibration), examples)
-        return Draft(module, examples, tuple(batches), recipe)
+        return Draft(module, examples, tuple(batches), recipe, progress)
     for _, step, technique, _ in steps:
         if technique.needs_module:
             raise ModelError(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from harness.host.progress import Progress, no_progress
 from harness.recipe import Recipe
 
 Stage = Literal["graph", "rules", "weights", "ranges"]
@@ -55,17 +56,24 @@ class Draft:
         examples: that it takes.
         batches: of calibration samples, as the module takes them.
         recipe: that is being applied: its scheme, and the rules as they stand.
+        progress: told what a technique is at, where it takes long.
     """
 
     module: Any
     examples: tuple[Any, ...]
     batches: tuple[tuple[Any, ...], ...]
     recipe: Recipe
+    progress: Progress = no_progress
 
 
 def takes_all(_recipe: Recipe, _runtime: str) -> str:
     """A `Technique.refuses` that refuses nothing."""
     return ""
+
+
+def integer_weights_only(recipe: Recipe, _runtime: str) -> str:
+    """A `Technique.refuses` of what serves the integers of weights."""
+    return "" if recipe.has_integer_weights() else "the recipe leaves weights in float"
 
 
 def static_only(recipe: Recipe, _runtime: str) -> str:
@@ -94,6 +102,8 @@ class Technique:
         refuses: of (recipe, runtime) the reason why it cannot be used, or "".
         keeps_values: whether tensors inside the float model keep their values.
         needs_module: whether it takes PyTorch models only.
+        chooses: of ``weights`` and ``ranges``, whether it chooses what its stage is for: a second
+            one would undo what the first did, and is refused.
     """
 
     name: str
@@ -106,3 +116,4 @@ class Technique:
     keeps_values: bool = True
     needs_module: bool = True
     helps: str = ""
+    chooses: bool = True

@@ -169,8 +169,14 @@ class Recipe:
 
     def needs_calibration(self) -> bool:
         """Whether the ranges of activations must be observed on data before lowering."""
-        schemes = [self.scheme, *(rule.scheme for rule in self.rules if rule.scheme)]
-        return any(scheme.mode == "static" for scheme in schemes)
+        return any(scheme.mode == "static" for scheme in self._schemes())
+
+    def has_integer_weights(self) -> bool:
+        """Whether weights of any layer become integers."""
+        return any(scheme.weight_bits for scheme in self._schemes())
+
+    def _schemes(self) -> list[Scheme]:
+        return [self.scheme, *(rule.scheme for rule in self.rules if rule.scheme)]
 
 
 def _without_defaults(value: object) -> object:

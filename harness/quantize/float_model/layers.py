@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.quantize.executorch.moves import changes_in_place
 from harness.quantize.technique import Draft
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def exported(draft: Draft) -> "torch.fx.GraphModule":
 
     program = torch.export.export(draft.module, draft.examples)
     graph: torch.fx.GraphModule = program.module(check_guards=False)
+    if changes_in_place(graph):
+        graph = program.run_decompositions({}).module(check_guards=False)
     return graph
 
 

@@ -15,6 +15,10 @@ from harness.recipe import Recipe, Rule, Scheme
 
 _ALL = "*"
 _FLOAT = "no_quantize"
+_FEW_BITS = 4
+_TABLES = {"static": (), "dynamic": ("EMBEDDING_LOOKUP",), "weight_only": ("EMBEDDING_LOOKUP",)}
+"""Ops beside convolutions and linear layers that a mode has with weights of four bits. All others
+get eight: without a rule of theirs they would stay float."""
 _LONGEST = 10_000
 """Where the library cuts the names of an op's outputs."""
 
@@ -71,10 +75,14 @@ def _of_scheme(regex: str, scheme: Scheme) -> list[dict[str, Any]]:
         else library.static_wi8_ai8,
     }[scheme.mode]
     rules: list[dict[str, Any]] = base()
+    if scheme.weight_bits == _FEW_BITS:
+        few = ("CONV_2D", "FULLY_CONNECTED", *_TABLES[scheme.mode])
+        rules += [{**rule, "operation": op} for op in few for rule in base()]
     for rule in rules:
         rule["regex"] = regex
         weights = rule["op_config"]["weight_tensor_config"]
-        weights["num_bits"] = scheme.weight_bits
+        if rule["operation"] != _ALL:
+            weights["num_bits"] = scheme.weight_bits
         if scheme.weight_granularity == "tensor":
             weights["granularity"] = "TENSORWISE"
     return rules

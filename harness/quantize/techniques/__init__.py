@@ -21,12 +21,16 @@ from harness.recipe import Recipe, Rule, Step
 
 GROUP = "edgefarm.techniques"
 
+_CHOSEN = {"weights": "the integers of weights", "ranges": "the ranges of activations"}
 _FILES = (
+    "adaround",
     "bias_correction",
     "bits",
     "cross_layer_equalization",
+    "gptq",
     "keep_float",
     "mse",
+    "mse_weights",
     "percentile",
 )
 
@@ -92,10 +96,11 @@ def check_steps(recipe: Recipe, runtime: str) -> None:
     """Raise UsageError for a step that does not exist, or that does nothing good here."""
     for stage in STAGES:
         taken = list(staged(recipe, stage))
-        if stage == "ranges" and len(taken) > 1:
+        choosing = [step for step, technique, _ in taken if technique.chooses]
+        if stage in _CHOSEN and len(choosing) > 1:
             raise UsageError(
-                f"recipe {recipe.name}: {taken[0][0]} and {taken[1][0]} both choose the ranges of "
-                "activations; leave one out"
+                f"recipe {recipe.name}: {choosing[0]} and {choosing[1]} both choose "
+                f"{_CHOSEN[stage]}; leave one out"
             )
         for step, technique, _ in taken:
             if reason := technique.refuses(recipe, runtime):

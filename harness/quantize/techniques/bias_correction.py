@@ -111,4 +111,5 @@ TECHNIQUE = Technique(
         "one scale for a tensor. Costs nothing on the device; behind a step that rounds "
         "weights well there is little left to correct."
     ),
+    chooses=False,
 )
