@@ -140,4 +140,8 @@ TECHNIQUE = Technique(
     summary="rounds each weight down or up so that its layer gives what it gave",
     reference="Nagel et al. 2020, Up or Down? Adaptive Rounding for Post-Training Quantization",
     refuses=integer_weights_only,
+    helps=(
+        "At four bits, most of all with rectifications behind the layers. Minutes for a network of "
+        "fifty layers. At eight bits most layers are left alone: see the option worth."
+    ),
 )

@@ -8,7 +8,7 @@ from harness.errors import ModelError
 from harness.quantize.float_model.fake_quantization import fake_quantized
 from harness.quantize.float_model.layers import Layer, exported, layers_of
 from harness.quantize.float_model.side_by_side import correct_in_order
-from harness.quantize.technique import Draft, Options, Technique
+from harness.quantize.technique import Draft, Options, Technique, integer_weights_only
 from harness.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -93,10 +93,6 @@ def _takes_bias(layer: Layer, module: "torch.nn.Module") -> bool:
     return name == "weight" and isinstance(owner, kinds) and owner.bias is None
 
 
-def _refuses(recipe: Recipe, _runtime: str) -> str:
-    return "" if recipe.weight_bits else "the recipe leaves weights in float"
-
-
 TECHNIQUE = Technique(
     name="bias_correction",
     stage="weights",
@@ -105,7 +101,7 @@ TECHNIQUE = Technique(
     summary="takes what rounding the weights adds to each channel's mean off its bias",
     reference="Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and Bias "
     "Correction, section 4.2",
-    refuses=_refuses,
+    refuses=integer_weights_only,
     helps=(
         "Where rounded weights move the mean of a channel: few bits, depthwise convolutions, "
         "one scale for a tensor. Costs nothing on the device; behind a step that rounds "

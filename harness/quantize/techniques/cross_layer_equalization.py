@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
 
-from harness.quantize.technique import Draft, Options, Technique
-from harness.recipe import Recipe
+from harness.quantize.technique import Draft, Options, Technique, integer_weights_only
 
 if TYPE_CHECKING:
     import torch
@@ -148,10 +147,6 @@ def _only_user(node: "torch.fx.Node") -> "torch.fx.Node | None":
     return users[0] if len(users) == 1 else None
 
 
-def _refuses(recipe: Recipe, _runtime: str) -> str:
-    return "" if recipe.weight_bits else "the recipe leaves weights in float"
-
-
 TECHNIQUE = Technique(
     name="cross_layer_equalization",
     stage="graph",
@@ -160,7 +155,7 @@ TECHNIQUE = Technique(
     summary="moves scales between convolutions, so that their channels are alike",
     reference="Nagel et al. 2019, Data-Free Quantization Through Weight Equalization and Bias "
     "Correction",
-    refuses=_refuses,
+    refuses=integer_weights_only,
     keeps_values=False,
     helps=(
         "Where the channels of a convolution differ much in range and one scale serves the "
