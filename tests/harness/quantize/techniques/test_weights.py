@@ -142,11 +142,12 @@ def test_the_file_holds_the_chosen_numbers(
         if x.ndim < 2:
             continue
         bits = 8 if "depthwise" in name else recipe.weight_bits or 8
-        wanted = codes(x.detach().numpy(), bits, recipe.weight_granularity)
-        if "first" in name:  # the normalization behind it turns some channels round
-            wanted = (
-                wanted * np.sign(module.model.norm.weight.detach().numpy())[:, None, None, None]
-            )
+        weight = x.detach().numpy()
+        if "first" in name:  # what is quantized has the normalization folded in
+            norm = module.model.norm
+            slope = norm.weight / (norm.running_var + norm.eps).sqrt()
+            weight = weight * slope.detach().numpy()[:, None, None, None]
+        wanted = codes(weight, bits, recipe.weight_granularity)
         if wanted.ndim == 4:
             wanted = np.moveaxis(wanted, 0 if "depthwise" in name else 1, -1)
         assert any(np.array_equal(np.ravel(one), np.ravel(wanted)) for one in found), name
