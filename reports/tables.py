@@ -100,7 +100,7 @@ def recipes_table(group: Sequence[Beside]) -> Table:
 def recipes_detail(group: Sequence[Beside]) -> RenderableType:
     """The table, what is slower than float and why, and why a run is not PASS."""
     first = group[0].run
-    where = f"on {words.device(first)}" if first.on_device else words.device(first)
+    where = f"on {words.device(first)}" if first.on_device else "no device, emulated"
     head = Text(words.printable(words.model_name(first)), style="bold")
     head.append(f"  {where} ({words.printable(first.target)})", style="not bold")
     parts: list[RenderableType] = [head, recipes_table(group)]
