@@ -1,11 +1,11 @@
 """JobRequest: what a submitter asks of the farm. The command, the server and nightly fill it in."""
 
 import hashlib
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from farm.selection import Selector, parse_selector
 from harness.artifact import sha256_file
@@ -17,7 +17,7 @@ from harness.judge.limits import Limits
 from harness.on_device.deploy import QUICK, STANDARD
 from harness.protocol import Kernels
 from harness.quantize.placing import check_soc
-from harness.recipe import Recipe
+from harness.recipe import Recipe, Scheme
 from harness.request import Request
 from harness.target import RunnerName
 from targets import get_target
@@ -26,6 +26,15 @@ STORED = "stored:"
 """What a reference to a file in the farm's database begins with, see `farm.job_files`."""
 
 _NOT_CONTENT = {"priority", "depends_on", "attempts", "named"}
+
+
+def _with_scheme(recipe: object) -> object:
+    """A recipe as jobs of before had it, with what is the scheme's now beside the rest."""
+    if not isinstance(recipe, dict) or "scheme" in recipe:
+        return recipe
+    keys = {one.name for one in fields(Scheme)}
+    scheme = {key: value for key, value in recipe.items() if key in keys}
+    return {key: value for key, value in recipe.items() if key not in keys} | {"scheme": scheme}
 
 
 class JobRequest(BaseModel):
@@ -52,7 +61,7 @@ class JobRequest(BaseModel):
     model: Annotated[str, Field(min_length=1, max_length=4096)]
     data: Annotated[str, Field(min_length=1, max_length=4096)]
     target: Annotated[str, Field(max_length=200)]
-    recipe: Recipe | None = None
+    recipe: Annotated[Recipe | None, BeforeValidator(_with_scheme)] = None
     soc: Annotated[str, Field(max_length=200)] | None = None
     limits: Limits = Limits()
     measure: Literal["standard", "quick"] = "standard"
