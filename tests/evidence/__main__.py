@@ -11,21 +11,24 @@ from rich.console import Console
 
 from farm.transports import connect
 from farm.virtual.boards import create_board, destroy_board, device_of, start_board
+from farm.virtual.cpuinfo import Core
+from farm.virtual.rootfs import RuntimeKind
 from harness.device import Transport
 from harness.host.home import home
 from tests.evidence import record
 from tests.evidence.cases import MODELS, cases_of
-from tests.evidence.machines import MACHINES, Machine
-from tests.evidence.measure import Tally, measure_all
+from tests.evidence.machines import MACHINES, PROGRAM_MACHINES, Machine, ProgramMachine
+from tests.evidence.measure import Measured, Tally, measure_all
+from tests.evidence.programs import all_programs, measure_programs
 
 
 @contextlib.contextmanager
-def reach(machine: Machine) -> Iterator[Transport | None]:
+def reach(board: tuple[Core, RuntimeKind] | None) -> Iterator[Transport | None]:
     """A transport to a board made for the run; None for this host."""
-    if machine.board is None:
+    if board is None:
         yield None
         return
-    core, runtime = machine.board
+    core, runtime = board
     name = f"evidence-{core}-{os.getpid()}"
     create_board(name, core=core, runtime=runtime, home=home())
     try:
@@ -54,20 +57,34 @@ def show(console: Console, profile: str, family: str, tally: Tally) -> None:
     )
 
 
+def of_models(machine: Machine, options: argparse.Namespace) -> dict[str, Measured]:
+    """What LiteRT's kernels there gave, by profile."""
+    profiles = {n: k for n, k in machine.profiles.items() if options.profile in (None, n)}
+    with reach(machine.board) as transport:
+        return measure_all(profiles, cases_of(options.families, options.models), transport)
+
+
+def of_programs(machine: ProgramMachine, patterns: list[str]) -> dict[str, Measured]:
+    """What ExecuTorch gave there, by profile."""
+    cases = [*all_programs(patterns)]
+    with reach((machine.core, "none") if machine.core else None) as transport:
+        return {machine.profile: measure_programs(machine.profile, cases, transport, machine.under)}
+
+
 def main() -> int:
     """Run; 1 when something that is declared exact differs."""
     parser = argparse.ArgumentParser(prog="python -m tests.evidence", description=__doc__)
-    parser.add_argument("machine", choices=MACHINES)
+    parser.add_argument("machine", choices=(*MACHINES, *PROGRAM_MACHINES))
     parser.add_argument("--families", nargs="+", default=["*"], help="patterns, e.g. 'CONV_2D-*'")
     parser.add_argument("--models", type=int, default=MODELS, help="of each family, at least")
     parser.add_argument("--profile", help="one of the machine's profiles alone")
     parser.add_argument("--record", action="store_true", help="write tests/golden/measured")
     options = parser.parse_args()
-    console, machine = Console(), MACHINES[options.machine]
-    began = time.monotonic()
-    profiles = {n: k for n, k in machine.profiles.items() if options.profile in (None, n)}
-    with reach(machine) as transport:
-        found = measure_all(profiles, cases_of(options.families, options.models), transport)
+    console, began = Console(), time.monotonic()
+    if options.machine in MACHINES:
+        found = of_models(MACHINES[options.machine], options)
+    else:
+        found = of_programs(PROGRAM_MACHINES[options.machine], options.families)
     for name, measured in found.items():
         for family, tally in measured.families.items():
             show(console, name, family, tally)

@@ -20,6 +20,21 @@ class Machine:
     profiles: dict[str, Kernels]
 
 
+@dataclass(frozen=True)
+class ProgramMachine:
+    """Where ExecuTorch's programs run, and the profile that stands for it.
+
+    Attributes:
+        profile: its name.
+        core: of a virtual board without Python; None for this host.
+        under: on this host, the emulator of another processor; empty for its own.
+    """
+
+    profile: str
+    core: Core | None = None
+    under: tuple[str, ...] = ()
+
+
 def _arm(core: Core) -> Machine:
     return Machine(
         (core, "ai-edge-litert"),
@@ -45,4 +60,13 @@ MACHINES = {
     "tflite-runtime": Machine(
         ("cortex-a76", "tflite-runtime"), {"tflite-runtime-2.14-arm": "builtin"}
     ),
+}
+
+PROGRAM_MACHINES = {
+    "executorch-host": ProgramMachine("executorch-xnnpack-x86"),
+    "executorch-without-vnni": ProgramMachine(
+        "executorch-xnnpack-x86", under=("qemu-x86_64-static", "-cpu", "Haswell")
+    ),
+    "executorch-cortex-a53": ProgramMachine("executorch-xnnpack-arm@cortex-a53", "cortex-a53"),
+    "executorch-cortex-a76": ProgramMachine("executorch-xnnpack-arm@cortex-a76", "cortex-a76"),
 }

@@ -102,6 +102,8 @@ def _picked(v: Values, dtype: str) -> Iterator[Call]:
     yield "aten.select_scatter.default", x, y[:, 0], 1, 3
     yield "aten.slice_scatter.default", x, y[:, :2], 1, 1, 4, 2
     yield "aten.masked_fill.Scalar", x, mask[:1], number
+    yield "aten.masked_scatter.default", x, mask, y
+    yield "aten.narrow_copy.default", x, 1, 2, 3
     yield "aten.where.self", mask, x, y[:, :1]
     yield "aten.full_like.default", x, number
     yield "aten.embedding.default", x[0], v.indices((2, 3), 5)
@@ -117,18 +119,24 @@ def _images(v: Values, dtype: str) -> Iterator[Call]:
     yield "aten.constant_pad_nd.default", x, [1, 2, 0, 3], _number(x)
     yield "aten.pixel_shuffle.default", image, 2
     yield "aten.pixel_unshuffle.default", image, 2
-    if dtype in {"float32", "uint8"}:
+    if dtype in {"float32", "uint8", "float64", "float16"}:
         yield "aten.upsample_nearest2d.vec", image, [7, 3], None
         yield "aten.upsample_nearest2d.vec", image, None, [1.5, 2.25]
     if dtype != "bool":
         yield "aten.reflection_pad1d.default", x, [2, 1]
         yield "aten.reflection_pad2d.default", image, [2, 1, 0, 3]
+        yield "aten.reflection_pad3d.default", image[None], [2, 1, 0, 3, 1, 1]
+        yield "aten.replication_pad1d.default", x, [1, 2]
         yield "aten.replication_pad2d.default", image, [1, 0, 2, 2]
         yield "aten.replication_pad3d.default", image[None], [1, 0, 2, 2, 1, 1]
 
 
-def made_from_numbers(_v: Values) -> Iterator[Call]:
-    """What makes values: numbers are not tensors."""
+def made_from_numbers(v: Values) -> Iterator[Call]:
+    """What makes values: numbers are not tensors. A call that takes one, for a program without
+    inputs has no sample."""
+    for dtype in DTYPES:
+        x = v.drawn((2, 3), dtype)
+        yield "aten.fill.Scalar", x, _number(x)
     yield "aten.full.default", [2, 3], 1.5
     yield "aten.full.default", [2, 3], 7
     yield "aten.full.default", [4], True
@@ -187,6 +195,10 @@ def choices(v: Values) -> Iterator[Call]:
     yield "aten.min.dim", x, 0
     yield "aten.argmax.default", x, 1
     yield "aten.clamp.default", x, -1, 1
+    for dtype in DTYPES:
+        if dtype != "bool":
+            image = v.drawn((1, 2, 7, 6), dtype)
+            yield "aten.max_pool2d_with_indices.default", image, [3, 2], [2, 2], [1, 1]
     image = v.drawn((1, 2, 7, 6), "float32")
     yield "aten.max_pool2d_with_indices.default", image, [3, 2], [2, 2], [1, 1]
     yield "aten.max_pool2d_with_indices.default", image, [2, 2], [2, 2], [0, 0], [2, 1], True
@@ -228,6 +240,7 @@ def integers(v: Values) -> Iterator[Call]:
         yield "aten.prod.dim_int", x, 1
         yield "aten.prod.default", x[:, 0]
         yield "aten.cumsum.default", x, 1
+        yield "aten.index_put.default", x, [v.indices((5,), 2)], x[0], True
         yield "aten.scatter_add.default", x, 2, v.indices((2, 3, 4), 4), v.drawn((2, 3, 4), first)
     yield "aten.cumsum.default", v.drawn((3, 50), "float32"), 1
     yield "aten.cumsum.default", v.drawn((3, 50), "bool"), 0
@@ -246,6 +259,18 @@ def casts(v: Values) -> Iterator[Call]:
         for target in DTYPES:
             dtype = getattr(torch, target)
             yield "dim_order_ops._to_dim_order_copy.default", x, {"dtype": dtype}
+
+
+def quantized(v: Values) -> Iterator[Call]:
+    """From floats to 8 bits and back, beside the delegate."""
+    import executorch.kernels.quantized  # noqa: F401  registers them
+
+    library = "quantized_decomposed"
+    for dtype in ("int8", "uint8"):
+        x, y, limits = v.drawn((40,), "float32"), v.drawn((40,), dtype), np.iinfo(dtype)
+        ends = int(limits.min), int(limits.max), _torch(dtype)
+        yield f"{library}.quantize_per_tensor.default", x, 0.37, 3, *ends
+        yield f"{library}.dequantize_per_tensor.default", y, 0.37, 3, *ends
 
 
 def floats(v: Values) -> Iterator[Call]:
@@ -357,6 +382,7 @@ EXACT: dict[str, Callable[[Values], Iterator[Call]]] = {
     "choices": choices,
     "integers": integers,
     "casts": casts,
+    "quantized": quantized,
 }
 
 

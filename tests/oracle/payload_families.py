@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -232,12 +233,16 @@ def _convert(source: str, target: str) -> Family:
     return add
 
 
-def pad(b: PayloadBuilder, draw: Draw) -> None:
+def _quant_of(draw: Draw, dtype: str) -> Quant | None:
+    return quant(draw) if dtype == "int8" else None
+
+
+def pad(b: PayloadBuilder, draw: Draw, dtype: str = "int8") -> None:
     """With a value that is rounded to the tensor's scale."""
-    shape, q = image(draw), quant(draw)
+    shape, q = image(draw), _quant_of(draw, dtype)
     before, after = ([int(n) for n in draw.rng.integers(0, 3, 4)] for _ in range(2))
     made = tuple(n + p + a for n, p, a in zip(shape, before, after, strict=True))
-    x, y = b.value(shape, "int8", q, INPUT), b.value(made, "int8", q, OUTPUT)
+    x, y = b.value(shape, dtype, q, INPUT), b.value(made, dtype, q, OUTPUT)
     b.node(
         "XNNStaticConstantPad",
         pre_paddings=before,
@@ -248,9 +253,9 @@ def pad(b: PayloadBuilder, draw: Draw) -> None:
     )
 
 
-def concatenate(b: PayloadBuilder, draw: Draw) -> None:
+def concatenate(b: PayloadBuilder, draw: Draw, dtype: str = "int8") -> None:
     """Two to five tensors of one quantization."""
-    shape, q = image(draw), quant(draw)
+    shape, q = image(draw), _quant_of(draw, dtype)
     count, axis = int(draw.rng.integers(2, 6)), int(draw.rng.integers(4))
     inputs = []
     total = 0
@@ -258,46 +263,50 @@ def concatenate(b: PayloadBuilder, draw: Draw) -> None:
         part = list(shape)
         part[axis] = int(draw.rng.integers(1, 6))
         total += part[axis]
-        inputs.append(b.value(part, "int8", q, INPUT))
+        inputs.append(b.value(part, dtype, q, INPUT))
     made = [*shape[:axis], total, *shape[axis + 1 :]]
-    y = b.value(made, "int8", q, OUTPUT)
+    y = b.value(made, dtype, q, OUTPUT)
     names = {f"input{n + 1}_id": (inputs[n] if n < count else ABSENT) for n in range(5)}
     b.node(f"XNNConcatenate{count}", axis=axis, output_id=y, **names)
 
 
-def transpose(b: PayloadBuilder, draw: Draw) -> None:
+def transpose(b: PayloadBuilder, draw: Draw, dtype: str = "int8") -> None:
     """Any order of the axes."""
-    shape, q = image(draw), quant(draw)
+    shape, q = image(draw), _quant_of(draw, dtype)
     order = [int(n) for n in draw.rng.permutation(4)]
-    x = b.value(shape, "int8", q, INPUT)
-    y = b.value([shape[n] for n in order], "int8", q, OUTPUT)
+    x = b.value(shape, dtype, q, INPUT)
+    y = b.value([shape[n] for n in order], dtype, q, OUTPUT)
     b.node("XNNStaticTranspose", num_dims=4, perm=order, input_id=x, output_id=y)
 
 
-def reshape(b: PayloadBuilder, draw: Draw) -> None:
+def reshape(b: PayloadBuilder, draw: Draw, dtype: str = "int8") -> None:
     """To a matrix."""
-    shape, q = image(draw), quant(draw)
+    shape, q = image(draw), _quant_of(draw, dtype)
     made = [shape[0] * shape[1], shape[2] * shape[3]]
-    x, y = b.value(shape, "int8", q, INPUT), b.value(made, "int8", q, OUTPUT)
+    x, y = b.value(shape, dtype, q, INPUT), b.value(made, dtype, q, OUTPUT)
     b.node("XNNStaticReshape", num_dims=2, new_shape=made, input_id=x, output_id=y)
 
 
-def cut(b: PayloadBuilder, draw: Draw) -> None:
+def cut(b: PayloadBuilder, draw: Draw, dtype: str = "int8") -> None:
     """A box of the input."""
-    shape, q = image(draw), quant(draw)
+    shape, q = image(draw), _quant_of(draw, dtype)
     offsets = [int(draw.rng.integers(0, n)) for n in shape]
     sizes = [int(draw.rng.integers(1, n - o + 1)) for n, o in zip(shape, offsets, strict=True)]
-    x, y = b.value(shape, "int8", q, INPUT), b.value(sizes, "int8", q, OUTPUT)
+    x, y = b.value(shape, dtype, q, INPUT), b.value(sizes, dtype, q, OUTPUT)
     fields = {"num_dims": 4, "offsets": offsets, "sizes": sizes}
     b.node("XNNStaticSlice", input_id=x, output_id=y, **fields)
 
 
-def elu(b: PayloadBuilder, draw: Draw) -> None:
-    """The one function of int8 values that ExecuTorch gives to XNNPACK as such."""
-    shape, x_q = image(draw), quant(draw)
-    x = b.value(shape, "int8", x_q, INPUT)
-    y = b.value(shape, "int8", quant(draw, draw.near(x_q.scale[0])), OUTPUT)
-    b.node("XNNELU", alpha=1.0, input_id=x, output_id=y)
+def _function(kind: str, **fields: float) -> Family:
+    """A function of int8 values. ExecuTorch's own quantizer gives XNNPACK none but ELU as such."""
+
+    def add(b: PayloadBuilder, draw: Draw) -> None:
+        shape, x_q = image(draw), quant(draw)
+        x = b.value(shape, "int8", x_q, INPUT)
+        y = b.value(shape, "int8", quant(draw, draw.near(x_q.scale[0])), OUTPUT)
+        b.node(kind, input_id=x, output_id=y, **fields)
+
+    return add
 
 
 def dynamic(b: PayloadBuilder, draw: Draw) -> None:
@@ -340,7 +349,15 @@ FAMILIES: dict[str, Family] = {
     "transpose": transpose,
     "reshape": reshape,
     "slice": cut,
-    "elu": elu,
+    "pad-float": partial(pad, dtype="float32"),
+    "concatenate-float": partial(concatenate, dtype="float32"),
+    "transpose-float": partial(transpose, dtype="float32"),
+    "reshape-float": partial(reshape, dtype="float32"),
+    "slice-float": partial(cut, dtype="float32"),
+    "elu": _function("XNNELU", alpha=1.0),
+    "leaky-relu": _function("XNNLeakyReLU", negative_slope=0.3),
+    "sigmoid": _function("XNNSigmoid"),
+    "tanh": _function("XNNTanh"),
 }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.arithmetic.fixed_point import Int64, round_half_away, to_int64, wrap_int32
+from harness.arithmetic.fixed_point import Int64, to_int64, wrap_int32
 from harness.arithmetic.float_steps import fused_multiply_add
 from harness.arithmetic.requantize import quantize_multiplier, round_s1, round_s2
 from harness.emulator.definitions import (
@@ -165,8 +165,7 @@ def finish_xnnpack(call: Call) -> Finish:
     ``t = s_x / s_y``.
 
     Every operation rounds to float32, in the order written; "fused" where the compiler makes one
-    rounding of a product and its sum (aarch64). "fused-away": as the library in ExecuTorch 1.1.0
-    has it, where the second parenthesis is not fused, and ties are rounded away from zero.
+    rounding of a product and its sum (LiteRT on aarch64).
 
     Source: XNNPACK src/operators/reduce-nd.c, reshape_reduce_nd;
     src/reference/unary-elementwise.cc, unary_ukernel_quantized_output.
@@ -179,17 +178,14 @@ def finish_xnnpack(call: Call) -> Finish:
     per_element = np.float32(1) / np.float32(share)
     scale = np.float32(s_x) / np.float32(s_y) * per_element
     multiply_add = fused_multiply_add if "fused" in call.semantics else _multiply_then_add
-    older = call.semantics.endswith("away")
-    rounded = round_half_away if older else np.rint
-    offset_of = _multiply_then_add if older else multiply_add
     shifted = np.float32(reduction.elements) * np.float32(z_x)
-    offset = offset_of(-np.atleast_1d(shifted), np.atleast_1d(scale), np.atleast_1d(z_y_float))
+    offset = multiply_add(-np.atleast_1d(shifted), np.atleast_1d(scale), np.atleast_1d(z_y_float))
     dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)
 
     def finish(total: Int64) -> Array:
         real = multiply_add(total.astype(np.float32), np.atleast_1d(scale), offset)
-        y = np.asarray(rounded(real))
+        y = np.rint(real)
         return np.asarray(np.clip(y, limits.min, limits.max).astype(dtype))
 
     return finish
@@ -201,7 +197,6 @@ FINISHES: dict[str, Callable[[Call], Finish]] = {
     **{in_parts(threads): finish_blocks for threads in range(2, MOST_THREADS + 1)},
     "xnnpack": finish_xnnpack,
     "xnnpack-fused": finish_xnnpack,
-    "xnnpack-fused-away": finish_xnnpack,
 }
 
 

@@ -10,6 +10,7 @@ from harness.emulator.definitions import Call, CannotRun
 from harness.emulator.graph import Array
 from harness.emulator.ops.float_functions import erf, gelu, gelu_approximate
 from harness.emulator.ops.portable_nodes import (
+    as_integers,
     broadcast,
     cast,
     compute_dtype,
@@ -106,15 +107,15 @@ def divide(call: Call, x: Array, other: Array | None = None) -> Array:
         _refuse_zero(y)
         if x.dtype.kind == "f":
             return np.trunc(x / y)
-        return _through_double(np.floor_divide(x - np.fmod(x, y), y))
+        return _through_double(call, np.floor_divide(x - np.fmod(x, y), y))
     if x.dtype.kind != "f":
         x, y = x.astype(np.float32), y.astype(np.float32)
     return np.divide(x, y)
 
 
-def _through_double(x: Array) -> Array:
-    """int64 as it comes back from a function of doubles. Domain: below 2^63 - 512."""
-    return x.astype(np.float64).astype(np.int64) if x.dtype == np.int64 else x
+def _through_double(call: Call, x: Array) -> Array:
+    """int64 as it comes back from a function of doubles."""
+    return as_integers(call, x.astype(np.float64), x.dtype) if x.dtype == np.int64 else x
 
 
 @portable("remainder", "fmod")
@@ -130,7 +131,7 @@ def remainder(call: Call, x: Array, other: Array | None = None) -> Array:
     if call.node.op == "aten::remainder":
         return np.remainder(x, y) if x.dtype.kind == "f" else np.fmod(x, y)
     if x.dtype == np.int64:
-        return np.fmod(x.astype(np.float64), y.astype(np.float64)).astype(np.int64)
+        return as_integers(call, np.fmod(x.astype(np.float64), y.astype(np.float64)), x.dtype)
     return np.fmod(x, y)
 
 

@@ -6,7 +6,15 @@ import numpy as np
 
 from harness.emulator.definitions import Call, CannotRun, Run, Values, define, required
 from harness.emulator.graph import Array
-from harness.emulator.ops.portable_nodes import EXACT, axis_of, broadcast, option, portable
+from harness.emulator.ops.portable_nodes import (
+    EXACT,
+    SATURATING,
+    as_integers,
+    axis_of,
+    broadcast,
+    option,
+    portable,
+)
 from harness.emulator.ops.shape import output_dtype
 
 
@@ -374,13 +382,11 @@ def scale_of(call: Call, number: int, size: int, made: int) -> np.float32:
     return np.float32(size) / np.float32(made)
 
 
-@define(["CAST"], [EXACT])
+@define(["CAST"], [EXACT, SATURATING])
 def bind_cast(call: Call) -> Run:
-    """As C casts: integers wrap; floats are cut towards zero, to 64 bits or else to 32 that wrap,
-    and the lowest such integer stands for what these do not hold.
+    """As C casts: integers wrap; floats are cut towards zero (`as_integers`).
 
-    Source: executorch kernels/portable/cpu/op__to_dim_order_copy.cpp, _to_dim_order_copy_impl; the
-    instruction cvttss2si.
+    Source: executorch kernels/portable/cpu/op__to_dim_order_copy.cpp, _to_dim_order_copy_impl.
     """
     dtype = output_dtype(call.output)
 
@@ -388,9 +394,6 @@ def bind_cast(call: Call) -> Run:
         x = required(values[0])
         if x.dtype.kind != "f" or dtype.kind not in "iu":
             return (x.astype(dtype),)
-        limits = np.iinfo(np.int64 if dtype.itemsize == 8 else np.int32)
-        whole = np.trunc(x.astype(np.float64))
-        inside = (whole >= limits.min) & (whole < -float(limits.min))
-        return (np.where(inside, whole, limits.min).astype(np.int64).astype(dtype),)
+        return (as_integers(call, x, dtype),)
 
     return run

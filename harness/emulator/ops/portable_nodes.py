@@ -16,6 +16,9 @@ from harness.emulator.ops.shape import output_dtype
 EXACT = "portable"
 """Semantics of what is exact; the same function stands under ``float`` for what is not."""
 
+SATURATING = "portable-saturating"
+"""As `EXACT`, on processors whose floats out of range become the nearest integer (aarch64)."""
+
 Function = Callable[..., Any]
 
 
@@ -43,7 +46,7 @@ def portable(*names: str) -> Callable[[Function], Function]:
 
             return run
 
-        define([f"aten::{name}" for name in names], [EXACT, "float"])(bind)
+        define([f"aten::{name}" for name in names], [EXACT, SATURATING, "float"])(bind)
         return function
 
     return enter
@@ -54,6 +57,27 @@ def _fitted(y: object, tensor: Tensor, dtype: np.dtype[Any]) -> Array:
     if made.shape != tensor.shape:
         raise CannotRun(f"makes shape {list(made.shape)}, the file says {list(tensor.shape)}")
     return np.ascontiguousarray(made.astype(dtype, copy=False)).reshape(made.shape)
+
+
+def as_integers(call: Call, x: Array, dtype: np.dtype[Any]) -> Array:
+    """Floats cut towards zero, by the processor's instruction for 64 bits or else for 32 that wrap.
+
+    On x86-64 (cvttss2si) the lowest such integer stands for what these do not hold. Saturating,
+    aarch64 (fcvtzs, fcvtzu): the nearest one, and 0 for NaN.
+    """
+    wide = dtype.itemsize == 8
+    saturating = call.semantics == SATURATING
+    unsigned = saturating and dtype.kind == "u"
+    limits = np.iinfo(
+        (np.uint64 if wide else np.uint32) if unsigned else np.int64 if wide else np.int32
+    )
+    whole = np.trunc(x.astype(np.float64))
+    inside = (whole >= limits.min) & (whole < float(limits.max) + 1)
+    kept = np.where(inside, whole, 0).astype(np.uint64 if unsigned else np.int64)
+    if not saturating:
+        return np.where(inside, kept, limits.min).astype(dtype)
+    kept = np.where(whole >= float(limits.max) + 1, np.asarray(limits.max, kept.dtype), kept)
+    return np.where(whole < limits.min, np.asarray(limits.min, kept.dtype), kept).astype(dtype)
 
 
 def option(call: Call, name: str) -> Any:  # noqa: ANN401  a number, a list, a string

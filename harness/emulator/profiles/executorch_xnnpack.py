@@ -3,7 +3,7 @@
 The reader of `.pte` files marks the nodes of portable kernels with the option ``portable``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from harness.arithmetic.profile import ArithmeticProfile, Entry, Evidence, Signature
@@ -98,21 +98,30 @@ _MOVES: tuple[Entry, ...] = tuple(
 )
 
 
+def _int8_alone(entries: tuple[Entry, ...]) -> Iterator[Entry]:
+    """ExecuTorch has no uint8 in the delegate."""
+    for entry in entries:
+        yield replace(entry, dtypes=("int8",))
+
+
+def _as_run(entries: tuple[Entry, ...]) -> Iterator[Entry]:
+    """Of what is quantized while it runs, linear layers by int8 weights were run here; the rest is
+    what the same kernels compute for LiteRT."""
+    for entry in entries:
+        run = entry.ops == ("FULLY_CONNECTED",) and entry.weights == ("int8",)
+        measured = entry.evidence is Evidence.MEASURED
+        yield replace(entry, evidence=Evidence.SOURCE) if measured and not run else entry
+
+
 def _entries(
-    elementwise: tuple[Entry, ...],
-    mean: str,
-    hybrid: tuple[Entry, ...],
-    portable: tuple[Entry, ...],
-    deconvolution: Evidence = Evidence.MEASURED,
+    elementwise: tuple[Entry, ...], hybrid: tuple[Entry, ...], portable: tuple[Entry, ...]
 ) -> tuple[Entry, ...]:
     """What the delegate and the portable kernels compute.
 
     Args:
         elementwise: entries of MUL and of functions.
-        mean: semantics of MEAN.
         hybrid: entries of what is quantized while it runs.
         portable: entries of the portable kernels.
-        deconvolution: how what it computes is known.
     """
     return (
         _entry(
@@ -126,11 +135,7 @@ def _entries(
             "xnnpack",
             "microparams-init.c xnn_init_qs8_add_minmax_scalar_params, qs8-vadd",
         ),
-        replace(
-            _entry((DECONVOLUTION,), "S5:single", "operators/deconvolution-nhwc.c", "int8 weights"),
-            evidence=deconvolution,
-            tried="" if deconvolution is Evidence.MEASURED else "as on x86-64; not run there",
-        ),
+        _entry((DECONVOLUTION,), "S5:single", "operators/deconvolution-nhwc.c", "int8 weights"),
         Entry(
             (DECONVOLUTION,),
             ("float32",),
@@ -139,8 +144,8 @@ def _entries(
             "float32 arithmetic; the order of additions is the runtime's own",
             weights=("float32",),
         ),
-        *elementwise,
-        _entry(("MEAN",), mean, "operators/reduce-nd.c reshape_reduce_nd"),
+        *_int8_alone(elementwise),
+        _entry(("MEAN",), "xnnpack", "operators/reduce-nd.c reshape_reduce_nd; -ffp-contract=off"),
         _entry(("MAX_POOL_2D",), "xnnpack", "subgraph/max-pooling-2d.c"),
         _entry(("CLAMP",), "xnnpack", "operators/unary-elementwise-nc.c"),
         _entry(("QUANTIZE",), "rescale-8-bits", "qs8-vcvt"),
@@ -162,7 +167,7 @@ def _entries(
             _delegated,
             "in the delegate",
         ),
-        *hybrid,
+        *_as_run(hybrid),
         *_PORTABLE,
         *portable,
         *_MOVES,
@@ -170,21 +175,15 @@ def _entries(
     )
 
 
-_PRODUCT_ARM = _entry(("MUL",), "S6:single", "qs8-vmul/rndnu-neon.c.in")
-"""Alone: functions of int8 round otherwise in 1.1.0 than in 1.4.1, and are not known there."""
-
-
 def _arm(core: str, words: str) -> ArithmeticProfile:
     entries = _entries(
-        (_PRODUCT_ARM,),
-        "xnnpack-fused-away",
+        elementwise_delegated("S6:single"),
         hybrid_delegated_arm(core),
-        portable_entries(Evidence.SOURCE, Evidence.ASSUMED),
-        Evidence.ASSUMED,
+        portable_entries("portable-saturating"),
     )
     return ArithmeticProfile(
         f"executorch-xnnpack-arm@{core}" if core else "executorch-xnnpack-arm",
-        f"ExecuTorch 1.1.0 with its XNNPACK backend, aarch64, {words}",
+        f"ExecuTorch 1.5.1 with its XNNPACK backend, aarch64, {words}",
         entries,
     )
 
@@ -197,12 +196,12 @@ EXECUTORCH_XNNPACK: tuple[ArithmeticProfile, ...] = (
             LONG_SUMS_X86,
             *_entries(
                 elementwise_delegated("S5:single"),
-                "xnnpack",
                 HYBRID_DELEGATED_X86,
-                portable_entries(Evidence.MEASURED, Evidence.MEASURED),
+                portable_entries("portable"),
             ),
         ),
     ),
     _arm("", "core not known"),
+    _arm("cortex-a53", "Cortex-A53"),
     _arm("cortex-a76", "Cortex-A76"),
 )

@@ -4,7 +4,7 @@ Moves, choices and integers are exact; sums and functions of floats are not, but
 order of additions is fixed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from harness.arithmetic.profile import Entry, Evidence, Signature
@@ -15,7 +15,6 @@ _FLOATS = ("float16", "float32", "float64")
 _ANY = (*_INTEGERS, *_FLOATS)
 
 _CAST = "op__to_dim_order_copy.cpp"
-_OUT_OF_RANGE = "numbers out of range: C does not define them, and compilers differ"
 Condition = Callable[[Signature], bool]
 
 
@@ -39,9 +38,11 @@ _CHOICES = _names(
 _WHOLE = _names("floor ceil trunc")
 """Of wide integers they go through floats."""
 _ARITHMETIC = _names(
-    "add sub rsub mul div floor_divide remainder fmod bitwise_and bitwise_or bitwise_xor "
+    "add sub rsub mul floor_divide remainder bitwise_and bitwise_or bitwise_xor "
     "bitwise_not sum prod cumsum scatter_add index_put"
 )
+_THROUGH_FLOATS = _names("div fmod")
+"""Of int64 they go through double."""
 _OF_FLOATS = _names(
     "floor ceil trunc add sub rsub mul div floor_divide remainder fmod sum prod mean cumsum "
     "scatter_add index_put pow atan2 acos acosh asin asinh atan atanh cos cosh erf exp "
@@ -51,6 +52,43 @@ _OF_FLOATS = _names(
     "upsample_bilinear2d grid_sampler_2d native_group_norm _native_batch_norm_legit_no_training "
     "_native_batch_norm_legit _cdist_forward"
 )
+
+
+_NUMBERS = _names("full ones zeros arange scalar_tensor")
+_NOT_RUN: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    (
+        ("bool",),
+        _names(
+            "abs argmax argmin ceil clamp floor hardtanh index_put isinf isnan neg prod relu round "
+            "max_pool2d_with_indices reflection_pad1d reflection_pad2d reflection_pad3d rsub sign "
+            "replication_pad1d replication_pad2d replication_pad3d scatter_add sub trunc"
+        ),
+    ),
+    (("bool", "int8", "int16", "int32", "int64"), _names("upsample_nearest2d")),
+    (tuple(dtype for dtype in _ANY if dtype != "int64"), _NUMBERS),
+    (tuple(dtype for dtype in _ANY if dtype != "bool"), _names("where")),
+    (("float32",), _names("cat constant_pad_nd")),
+    (tuple(dtype for dtype in _ANY if dtype != "float32"), ("CONCATENATION", "PADV2")),
+)
+"""Dtypes for which no program that PyTorch makes calls these: read in the source only."""
+
+
+def _as_run(entry: Entry) -> Iterator[Entry]:
+    """An entry that says MEASURED, which holds for what was run alone."""
+    if entry.evidence is not Evidence.MEASURED:
+        yield entry
+        return
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for op in entry.ops:
+        unseen = {dtype for dtypes, ops in _NOT_RUN if op in ops for dtype in dtypes}
+        groups.setdefault(tuple(d for d in entry.dtypes if d in unseen), []).append(op)
+    for unseen_dtypes, ops in groups.items():
+        run = tuple(dtype for dtype in entry.dtypes if dtype not in unseen_dtypes)
+        made = replace(entry, ops=tuple(ops))
+        if run:
+            yield replace(made, dtypes=run)
+        if unseen_dtypes:
+            yield replace(made, dtypes=unseen_dtypes, evidence=Evidence.SOURCE)
 
 
 def _portable(s: Signature) -> bool:
@@ -69,12 +107,12 @@ def _replaces(s: Signature) -> bool:
     return _portable(s) and not s.options["accumulate"]
 
 
-def portable_entries(evidence: Evidence, float_casts: Evidence) -> tuple[Entry, ...]:
+def portable_entries(from_floats: str) -> tuple[Entry, ...]:
     """The entries on one machine.
 
     Args:
-        evidence: of all that is exact.
-        float_casts: of floats that become integers, whose numbers out of range are the machine's.
+        from_floats: semantics where floats become integers, whose numbers out of range are the
+            machine's: "portable" (x86-64) or "portable-saturating" (aarch64).
     """
 
     def entry(
@@ -85,9 +123,9 @@ def portable_entries(evidence: Evidence, float_casts: Evidence) -> tuple[Entry, 
         when: Condition = _portable,
     ) -> Entry:
         place = f"{_KERNELS}/{files}"
-        return Entry(ops, dtypes, semantics, evidence, place, when, "portable kernel")
+        return Entry(ops, dtypes, semantics, Evidence.MEASURED, place, when, "portable kernel")
 
-    return (
+    made = (
         entry(
             ("SLICE", "GATHER", "GATHER_ELEMENTS", "BROADCAST_TO", "RESHAPE"),
             _ANY,
@@ -114,6 +152,10 @@ def portable_entries(evidence: Evidence, float_casts: Evidence) -> tuple[Entry, 
             "op_floor.cpp, op_ceil.cpp, op_trunc.cpp",
         ),
         replace(
+            entry(_THROUGH_FLOATS, _INTEGERS, from_floats, "op_div.cpp, op_fmod.cpp", _of_integers),
+            condition="portable kernel, integers",
+        ),
+        replace(
             entry(
                 _ARITHMETIC,
                 _INTEGERS,
@@ -138,11 +180,7 @@ def portable_entries(evidence: Evidence, float_casts: Evidence) -> tuple[Entry, 
             entry(("CAST",), _FLOATS, "portable", _CAST, _float32_to("bool", *_FLOATS)),
             condition="portable kernel, to floats or bool",
         ),
-        replace(
-            entry(("CAST",), _FLOATS, "portable", f"{_CAST}; cvttss2si for what does not fit"),
-            evidence=float_casts,
-            tried=_OUT_OF_RANGE if float_casts is Evidence.ASSUMED else "",
-        ),
+        entry(("CAST",), _FLOATS, from_floats, f"{_CAST}; cvttss2si, fcvtzs"),
         replace(
             entry(("aten::topk",), _ANY, "portable", "op_topk.cpp perform_topk"),
             evidence=Evidence.ASSUMED,
@@ -157,3 +195,4 @@ def portable_entries(evidence: Evidence, float_casts: Evidence) -> tuple[Entry, 
         ),
         replace(entry(_OF_FLOATS, _ANY, "float", "…: float arithmetic"), evidence=Evidence.ASSUMED),
     )
+    return tuple(part for each in made for part in _as_run(each))

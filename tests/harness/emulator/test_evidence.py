@@ -4,7 +4,7 @@ import pytest
 
 from harness.emulator.profiles import get_profile
 from tests.evidence.cases import Row
-from tests.evidence.machines import MACHINES
+from tests.evidence.machines import MACHINES, PROGRAM_MACHINES
 from tests.evidence.record import claimed, read
 
 RECORDED = {name: machine for machine, made in MACHINES.items() for name in made.profiles}
@@ -32,3 +32,17 @@ def test_what_says_measured_of_any_core_was_run_on_each(name: str) -> None:
     for core in ("cortex-a53", "cortex-a76"):
         missing = set(claimed(get_profile(name))) - compared(f"{name}@{core}")
         assert not missing, core
+
+
+@pytest.mark.parametrize("machine", PROGRAM_MACHINES)
+def test_what_says_measured_of_executorch_was_run_there(machine: str) -> None:
+    profile = PROGRAM_MACHINES[machine].profile
+    missing = set(claimed(get_profile(profile))) - read(machine)[profile]
+    assert not missing, f"run `python -m tests.evidence {machine} --record`, or say SOURCE"
+
+
+def test_what_says_measured_of_executorch_on_any_core_was_run_on_each() -> None:
+    for core in ("cortex-a53", "cortex-a76"):
+        name = "executorch-xnnpack-arm"
+        rows = read(f"executorch-{core}")[f"{name}@{core}"]
+        assert not set(claimed(get_profile(name))) - rows, core
