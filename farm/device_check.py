@@ -180,9 +180,12 @@ def _look_at_runtimes(
     remedy = "install Python 3, or correct python in its entry (empty: it has none)"
     yield _item("python", bool(version), found, remedy)
     packages = told.get("package", [])
+    brought = {target.runtime for target in targets if target.native_first}
     for runtime, names in wanted.items():
         has = [package for package in packages if package.split()[0] in names]
-        if has or runtime in runtimes:
+        if runtime in brought and not has:
+            yield _item(f"runtime {runtime}", True, "none; the native runner brings it", "")
+        elif has or runtime in runtimes:
             remedy = f"install {' or '.join(names)} for {device.python} on the device"
             yield _item(f"runtime {runtime}", bool(has), ", ".join(has) or "none", remedy)
 

@@ -8,6 +8,7 @@ and loads the runtime once. Nothing of the device's own is changed.
 import json
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -40,6 +41,8 @@ class RuntimeSpec:
         cpu_feature: of ``/proc/cpuinfo``, without which the wheels' code dies; "" for none.
         cpu_words: that feature in words.
         left_out: folders of the wheels that running needs nothing of.
+        unusable: a file of wheels that the devices cannot load; "" for none.
+        unusable_words: which wheels those are, and where others come from.
         loads: what must be importable.
         unpacked_bytes: about how much room it takes, wheels included.
     """
@@ -53,6 +56,8 @@ class RuntimeSpec:
     cpu_feature: str
     cpu_words: str
     left_out: tuple[str, ...]
+    unusable: str
+    unusable_words: str
     loads: str
     unpacked_bytes: int
 
@@ -61,8 +66,8 @@ EXECUTORCH = RuntimeSpec(
     "executorch",
     "arm-neon-executorch",
     (
-        "executorch==1.1.0",
-        "torch==2.10.0",
+        "executorch==1.5.1",
+        "torch==2.13.0",
         "filelock==3.20.0",
         "mpmath==1.3.0",
         "sympy==1.14.0",
@@ -74,7 +79,11 @@ EXECUTORCH = RuntimeSpec(
     "asimdhp",
     "Armv8.2 (Cortex-A55, A75 and later)",
     ("torch/include/", "torch/share/", "torch/test/", "caffe2/"),
-    "torch, executorch.extension.pybindings._portable_lib",
+    "torch/lib/libtorch_cuda.so",
+    "PyTorch's CUDA build, the only one for aarch64 on PyPI: set pip's extra-index-url to the one "
+    "that PyTorch's install selector shows for CPU; or leave this out, for runs bring the native "
+    "runner along, which needs no PyTorch",
+    "torch, executorch.extension.pybindings._C",
     700 << 20,
 )
 RUNTIMES = {spec.name: spec for spec in (EXECUTORCH,)}
@@ -275,7 +284,8 @@ def _check(device: Device, spec: RuntimeSpec, facts: dict[str, Any]) -> None:
         core = f" ({device.core})" if device.core else ""
         raise UsageError(
             f"{where} needs {spec.cpu_words}: this processor{core} lacks {spec.cpu_feature}, and "
-            "the runtime would die of an illegal instruction; use arm-neon-litert on it"
+            "the runtime would die of an illegal instruction; runs bring the native runner along, "
+            "which does not"
         )
     free = facts.get("free")
     if not isinstance(free, int) or free < spec.unpacked_bytes:
@@ -305,4 +315,13 @@ def _fetch(
             board=device.name,
             what="fetching wheels",
         )
+        _check_wheels(device, spec, folder)
     return entry
+
+
+def _check_wheels(device: Device, spec: RuntimeSpec, folder: Path) -> None:
+    """Refuse before anything is sent, and keep nothing."""
+    for path in folder.glob("*.whl"):
+        with zipfile.ZipFile(path) as wheel:
+            if spec.unusable in wheel.namelist():
+                raise UsageError(f"{device.name}: {path.name} is {spec.unusable_words}")

@@ -211,6 +211,7 @@ class Target:
         vendor: the vendor's emulator, whose profiles these then are.
         native_runner: makes the runner for devices without Python, for a machine (``uname -m``);
             None when the target has none.
+        native_first: devices with Python get that runner too, unless the Python one is asked for.
         needs: the extra of edgefarm, and then the modules of it, that `lower` imports for a model
             that is not lowered yet; empty where it needs none.
         packages: modules of the runtime on a device with Python, any of which will do; empty where
@@ -238,6 +239,7 @@ class Target:
     profile_without_device: Callable[[str | None], str | None] = _no_profile
     vendor: VendorEmulator | None = None
     native_runner: Callable[[str], Runner] | None = None
+    native_first: bool = False
     needs: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     trial: RunOnHost | None = None

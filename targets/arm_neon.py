@@ -40,11 +40,10 @@ ARM_NEON_EXECUTORCH = Target(
     runner=PYTHON,
     profile=executorch.executorch_profile,
     evidence=(
-        "the aarch64 wheels of executorch 1.1.0 and torch 2.10.0 under QEMU (cortex-a76), put "
-        "there by `edgefarm device provision`, for its profiles; executorch 1.5.1's libraries in "
-        "the native runner under QEMU (cortex-a53, cortex-a76), for which there is no profile yet; "
-        "not on Arm hardware"
+        "executorch 1.5.1's aarch64 libraries in the native runner under QEMU (cortex-a53, "
+        "cortex-a76); not on Arm hardware"
     ),
     check=executorch.CHECK,
     native_runner=executorch.NATIVE_RUNNER,
+    native_first=True,
 )

@@ -20,8 +20,8 @@ def provision_(
 ) -> None:
     """Put an inference runtime on a board with Python, and note in its entry what it can run now.
 
-    The wheels come from PyPI (pip's settings hold), are kept in the cache and named by sha256.
-    ExecuTorch needs PyTorch, some 160 MB to send, and an Armv8.2 processor.
+    The wheels come from pip's index (its settings hold), are kept in the cache and named by sha256.
+    ExecuTorch needs PyTorch's CPU build and an Armv8.2 processor; only --runner python needs it.
     """
     if runtime not in RUNTIMES:
         raise UsageError(f"--runtime {runtime}: one of: {', '.join(RUNTIMES)}")

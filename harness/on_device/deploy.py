@@ -167,13 +167,15 @@ def run_job(
 
 
 def choose_runner(transport: Transport, target: Target, wanted: RunnerName | None = None) -> Runner:
-    """The runner for a device: the native one where it has no Python, or on request.
+    """The runner for a device: the native one where it has no Python, where the target puts it
+    first, or on request.
 
     Raises:
         UsageError: the target has no native runner, or it cannot be built on this host.
     """
     device = transport.device
-    if wanted == "python" or (wanted is None and device.python is not None):
+    native_first = target.native_first or device.python is None
+    if wanted == "python" or (wanted is None and not native_first):
         return target.runner
     if target.native_runner is None:
         raise UsageError(
@@ -181,9 +183,19 @@ def choose_runner(transport: Transport, target: Target, wanted: RunnerName | Non
             f"name an interpreter as `python` in the entry of device {device.name}"
         )
     if target.machine is not None and device.transport != "adb":
-        return target.native_runner(target.machine)
-    named = transport.run(("sh", "-c", _PLATFORM), timeout_s=_COMMAND_TIMEOUT_S)
-    return target.native_runner(_text(named.stdout).strip())
+        machine = target.machine
+    else:
+        named = transport.run(("sh", "-c", _PLATFORM), timeout_s=_COMMAND_TIMEOUT_S)
+        machine = _text(named.stdout).strip()
+    try:
+        return target.native_runner(machine)
+    except UsageError as error:
+        if wanted is not None or device.python is None:
+            raise
+        packages = " or ".join(target.packages)
+        raise UsageError(
+            f"{error}\nor, where {device.name} has {packages} of its own: --runner python"
+        ) from error
 
 
 class _Session:

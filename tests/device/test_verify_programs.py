@@ -1,8 +1,7 @@
 """Every value inside `.pte` programs, on this host and on a board, against the emulator.
 
 ``EDGEFARM_TEST_SEEDS=5 pytest tests/device/test_verify_programs.py -s`` prints the table for the
-zoo's networks; the board, a Cortex-A76, gets its runtime first: 165 MB. By default there are two
-small programs on this host.
+zoo's networks. By default there are two small programs.
 """
 
 import platform
@@ -11,21 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from farm.provision import EXECUTORCH, provision
 from farm.transports import connect
 from harness.device import Device
-from harness.host.cache import default_cache
+from harness.on_device.deploy import choose_runner
 from harness.verify.verification import VerifyReport, standing_for, verify
 from targets.arm_neon import ARM_NEON_EXECUTORCH
 from targets.host import HOST_EXECUTORCH
 from tests.device.verifying import FULL, SEEDS, quantized, show
 from tests.harness.cli.command import Edgefarm, command
-from tests.oracle.models import Draw
-from tests.oracle.payload_families import FAMILIES, draw_program
 from tests.oracle.programs import GOLDEN
 
-NODES = 12
-NOT_EXACT_ON_ARM = {"elu": "unknown"}
 SMALL = ("network", "beside")
 ZOO = [
     f"{network}/{recipe}"
@@ -50,12 +44,6 @@ def program(edgefarm: Edgefarm, programs_folder: Path, model: str) -> Path:
     return quantized(edgefarm, programs_folder, model, HOST_EXECUTORCH.name) / "model.pte"
 
 
-@pytest.fixture(scope="session")
-def with_executorch(cortex_a76: Device) -> Device:
-    with connect(cortex_a76) as transport:
-        return provision(cortex_a76, transport, EXECUTORCH, cache=default_cache()).device
-
-
 def assert_exact(path: Path, device: Device, profile: str) -> None:
     """Nothing that is declared exact differs, and nothing is unknown; of a program whose
     convolutions are integers too, each of them is exact."""
@@ -72,7 +60,8 @@ def check(path: Path, device: Device) -> VerifyReport:
     target = HOST_EXECUTORCH if device.transport == "local" else ARM_NEON_EXECUTORCH
     chosen = standing_for(target, device)
     with connect(device) as transport:
-        report = verify(path, target.runner, transport, chosen, seeds=SEEDS, timeout_s=1800)
+        runner = choose_runner(transport, target)
+        report = verify(path, runner, transport, chosen, seeds=SEEDS, timeout_s=1800)
     show(path, report)
     return report
 
@@ -85,16 +74,6 @@ def test_on_this_host(program: Path, tmp_path: Path) -> None:
     assert_exact(program, host, "executorch-xnnpack-x86")
 
 
-if FULL:
-
-    @pytest.mark.parametrize("model", [*SMALL, *ZOO])
-    def test_on_a_board(program: Path, with_executorch: Device) -> None:
-        assert_exact(program, with_executorch, "executorch-xnnpack-arm@cortex-a76")
-
-    @pytest.mark.parametrize("family", FAMILIES)
-    def test_single_nodes_on_a_board(family: str, with_executorch: Device, tmp_path: Path) -> None:
-        path = tmp_path / f"{family}.pte"
-        path.write_bytes(draw_program(family, NODES, Draw(7, "ties")))
-        report = check(path, with_executorch)
-        assert not report.broken
-        assert {row.promise for row in report.rows} == {NOT_EXACT_ON_ARM.get(family, "exact")}
+@pytest.mark.parametrize("model", [*SMALL, *ZOO])
+def test_on_a_board(program: Path, cortex_a76: Device) -> None:
+    assert_exact(program, cortex_a76, "executorch-xnnpack-arm@cortex-a76")

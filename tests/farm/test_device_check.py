@@ -44,6 +44,12 @@ def test_a_board_with_busybox_alone(busybox_board: Device) -> None:
     assert items["python"] == (True, "none")
 
 
+def test_executorch_need_not_be_on_a_board(cortex_a76: Device) -> None:
+    both = replace(cortex_a76, targets=("arm-neon-litert", "arm-neon-executorch"))
+    items = found(check_device(both, connect))
+    assert items["runtime executorch"] == (True, "none; the native runner brings it")
+
+
 def test_this_host(host: Device) -> None:
     check = check_device(host, connect)
     assert check.ok, check

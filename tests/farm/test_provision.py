@@ -1,7 +1,7 @@
 """Provisioning: what is refused before anything is fetched, and a small runtime put in place.
 
-ExecuTorch itself is not provisioned here: 165 MB to send and PyTorch to load under QEMU take
-minutes. A pure Python package goes the same way.
+ExecuTorch itself is not provisioned here: PyPI has no PyTorch for aarch64 that loads without
+CUDA. A pure Python package goes the same way.
 """
 
 import platform
@@ -28,6 +28,8 @@ SMALL = RuntimeSpec(
     cpu_feature="",
     cpu_words="",
     left_out=("mpmath/tests/",),
+    unusable="",
+    unusable_words="",
     loads="mpmath, mpmath.libmp",
     unpacked_bytes=1 << 20,
 )
@@ -50,7 +52,7 @@ def test_a_cortex_a53_is_refused(cortex_a53: Device, tmp_path: Path) -> None:
     message = refusal(cortex_a53, EXECUTORCH, tmp_path)
     assert "needs Armv8.2" in message
     assert "cortex-a53" in message
-    assert "arm-neon-litert" in message
+    assert "bring the native runner along" in message
 
 
 def test_machines_and_versions_without_wheels_are_refused(host: Device, tmp_path: Path) -> None:
@@ -84,3 +86,12 @@ def test_a_runtime_is_fetched_unpacked_loaded_and_noted(host: Device, tmp_path: 
     assert (site / "mpmath/libmp").is_dir()
     assert not (site / "mpmath/tests").exists(), "left out"
     assert not list(home.parent.glob("*.whl")), "the device keeps no wheels"
+
+
+@pytest.mark.slow
+def test_wheels_that_cannot_be_loaded_there_are_refused(host: Device, tmp_path: Path) -> None:
+    cuda = replace(SMALL, unusable="mpmath/__init__.py", unusable_words="a build for others")
+    with connect(host) as transport, pytest.raises(UsageError, match="is a build for others"):
+        provision(host, transport, cuda, cache=Cache(tmp_path / "cache"))
+    assert not list((tmp_path / "cache/wheels").glob("*/*.whl")), "nothing is kept"
+    assert not Path(host.workdir, "runtimes").exists(), "nothing was sent"

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from farm.transports import connect
-from harness.artifact import Artifact
+from harness.artifact import Artifact, Manifest, TensorSpec, sha256_file
 from harness.device import Device
+from harness.emulator.formats.model_file import read_model
 from harness.errors import RuntimeMissing, UsageError
 from harness.on_device.deploy import DeviceRun, MeasurePlan, choose_runner, run_job
 from harness.protocol import Kernels
@@ -20,6 +21,7 @@ from targets import get_target
 from targets.runner import PYTHON
 from tests.artifacts import write_artifact
 from tests.oracle.models import conv
+from tests.oracle.programs import GOLDEN
 
 pytestmark = pytest.mark.slow
 
@@ -83,6 +85,40 @@ def test_python_and_native_runner_give_the_same_bits(
     assert TARGET.profile(bare, small) == "litert-xnnpack-arm@cortex-a76"
 
     np.testing.assert_array_equal(native.outputs, python.outputs)
+
+
+@pytest.mark.parametrize("core", ["cortex-a53", "cortex-a76"])
+def test_executorch_comes_along_to_a_board(core: str, started_board: StartedBoard) -> None:
+    """A board with Python gets the native runner too; outputs are those that were recorded with
+    the Python runner on x86-64."""
+    board, target = started_board(core, "ai-edge-litert"), get_target("arm-neon-executorch")
+    recorded = np.load(GOLDEN.with_suffix(".npz"))
+    outputs = (recorded["out0"], recorded["out1"])
+    with connect(board) as transport:
+        try:
+            runner = choose_runner(transport, target)
+        except UsageError as error:
+            pytest.skip(str(error))
+        artifact = program_of(GOLDEN.with_suffix(".pte"))
+        done = run_job(transport, runner, artifact, (recorded["in"],), SHORT)
+    (result,) = done.results
+    assert (result.runner, result.runtime) == ("native 1", "executorch")
+    assert result.runtime_version == "1.5.1"
+    assert target.profile(board, result) == f"executorch-xnnpack-arm@{core}"
+    for got, wanted in zip(done.outputs, outputs, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def program_of(path: Path) -> Artifact:
+    """An artifact of a program."""
+    graph = read_model(path).main
+    specs = [
+        tuple(TensorSpec(t.name, t.shape, t.dtype) for t in (graph.tensors[i] for i in indices))
+        for indices in (graph.inputs, graph.outputs)
+    ]
+    size, digest = path.stat().st_size, sha256_file(path)
+    where = ("executorch", "host-executorch", "static_wi8_ai8", "generated")
+    return Artifact(path, Manifest(digest, size, *where, *specs))
 
 
 def test_tflite_runtime_is_told_apart(

@@ -486,6 +486,21 @@ def test_the_native_runner_where_there_is_no_python_or_on_request(
     assert choose_runner(bare, board).files == (Path("aarch64"),)
 
 
+def test_a_target_may_put_the_native_runner_first(transport: Observed) -> None:
+    first = replace(TARGET, native_first=True)
+    assert choose_runner(transport, first).name == "native"
+    assert choose_runner(transport, first, "python") is PYTHON
+
+    def unbuilt(_machine: str) -> Runner:
+        raise UsageError("no compiler here")
+
+    broken = replace(first, native_runner=unbuilt, packages=("lab_runtime",))
+    with pytest.raises(UsageError, match=r"no compiler here\nor, .*lab_runtime.*--runner python"):
+        choose_runner(transport, broken)
+    with pytest.raises(UsageError, match=r"^no compiler here$"):
+        choose_runner(transport, broken, "native")
+
+
 def test_a_target_without_a_native_runner_says_so(device: Device, reach: Reach) -> None:
     bare = reach(replace(device, python=None))
     with pytest.raises(UsageError, match="host-litert has no native runner"):
