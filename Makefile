@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 # The tests start hundreds of Pythons: each would compile all of our modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check clean
+.PHONY: demo test check outdated clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgefarm demo --out demo-out
@@ -21,6 +21,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_tree.py
+
+outdated: $(VENV)/.dev
+	$(BIN)/pip list --outdated --format=json | $(BIN)/python -m tests.pins
 
 # One request with torch pinned: asked for later, by another package, pip may fetch a CUDA build.
 $(VENV)/.pip:
