@@ -45,8 +45,9 @@ from harness.host.progress import Progress, no_progress
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _START_LIMIT_S = 30.0
 _LAUNCHES = 3
-_TARGETS = ("arm-neon-litert",)
-"""Of every kind: a board without Python runs it through the native runner."""
+_PHONE_TARGETS = ("arm-neon-litert",)
+_BOARD_TARGETS = (*_PHONE_TARGETS, "arm-neon-executorch")
+"""Whatever runtime it carries: native runners go to a board without Python."""
 _LISTENS: dict[Kind, str] = {"board": PID_FILE, "phone": control.PID_FILE}
 """File in a board's ``run`` that is there once it listens."""
 
@@ -195,7 +196,7 @@ def device_of(board: Board) -> Device:
         return Device(
             name=board.name,
             transport="adb",
-            targets=_TARGETS,
+            targets=_PHONE_TARGETS,
             address=Address("127.0.0.1", board.port),
             tags=("virtual", "phone", board.core),
             virtual=True,
@@ -206,7 +207,7 @@ def device_of(board: Board) -> Device:
     return Device(
         name=board.name,
         transport="ssh",
-        targets=_TARGETS,
+        targets=_BOARD_TARGETS,
         address=Address("127.0.0.1", board.port, USER, str(board.folder / "login_key")),
         host_key=board.host_key,
         tags=("virtual", board.core, board.runtime),

@@ -45,8 +45,7 @@ def test_a_board_with_busybox_alone(busybox_board: Device) -> None:
 
 
 def test_executorch_need_not_be_on_a_board(cortex_a76: Device) -> None:
-    both = replace(cortex_a76, targets=("arm-neon-litert", "arm-neon-executorch"))
-    items = found(check_device(both, connect))
+    items = found(check_device(cortex_a76, connect))
     assert items["runtime executorch"] == (True, "none; the native runner brings it")
 
 

@@ -96,7 +96,7 @@ def test_device_is_complete(home: Path) -> None:
     assert device.host_key.startswith("SHA256:")
     assert device.address.key_file is not None
     assert Path(device.address.key_file).stat().st_mode & 0o777 == 0o600
-    assert device.targets == ("arm-neon-litert",)
+    assert device.targets == ("arm-neon-litert", "arm-neon-executorch")
 
 
 def test_outlives_the_process_that_started_it(home: Path) -> None:
