@@ -63,7 +63,7 @@ class Emulators:
 
     Attributes:
         target: whose compiler and vendor's emulator are used.
-        lowered: as `harness.quantize.lower` makes it.
+        lowered: as `harness.quantize.lower.lower` makes it.
         inputs: of its dtypes; the first axis holds the samples.
         compiler: makes of a lowered artifact that for a chip, see `harness.prepare`.
         progress: told what is being done.

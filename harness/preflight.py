@@ -8,7 +8,7 @@ from harness.host.extras import require_extra
 from harness.judge.limits import Limits
 from harness.judge.scoring import declared_outputs, scored_output
 from harness.model import Model
-from harness.quantize import check_listed, check_suffix
+from harness.quantize.checks import check_listed, check_suffix
 from harness.quantize.placing import check_soc
 from harness.recipe import Recipe
 from harness.sources.batches import sample_count

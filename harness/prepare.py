@@ -12,8 +12,9 @@ from harness.host.cache import Cache, default_cache
 from harness.host.progress import Progress, no_progress
 from harness.model import Model
 from harness.preflight import check_choices, check_labels
-from harness.quantize import check_recipe, lower
+from harness.quantize.checks import check_recipe
 from harness.quantize.compile import compile_for
+from harness.quantize.lower import lower
 from harness.recipe import Recipe
 from harness.request import Request
 from harness.sources.batches import sample_count, take_samples

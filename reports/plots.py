@@ -149,4 +149,5 @@ def _svg(chart: Any, height: int) -> str:  # noqa: ANN401  altair has no types
         .configure_axisX(grid=False)
         .configure_view(stroke=None)
     )
-    return str(vl_convert.vegalite_to_svg(styled.to_dict()))
+    # Not held against Vega-Lite's schema: that takes longer than to draw, and the charts are ours.
+    return str(vl_convert.vegalite_to_svg(styled.to_dict(validate=False)))

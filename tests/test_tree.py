@@ -170,9 +170,9 @@ def test_the_base_install_stays_small() -> None:
 
 HEAVY_MODULES = (
     "pandas sqlalchemy dbos paramiko adbutils requests scipy altair jinja2 ai_edge_litert "
-    "harness.evaluate harness.emulator.interpreter"
+    "harness.evaluate harness.emulator.interpreter numpy"
 )
-OF_A_RUN = {"harness.evaluate", "harness.emulator.interpreter", "jinja2", "ai_edge_litert"}
+OF_A_RUN = {"harness.evaluate", "harness.emulator.interpreter", "jinja2", "ai_edge_litert", "numpy"}
 STARTS = f"""
 import sys
 sys.argv = ["edgefarm", *sys.argv[1:]]
@@ -192,10 +192,10 @@ print(*set({HEAVY_MODULES.split()}).intersection(sys.modules))
         ("--help", set()),
         ("recipes", set()),
         ("targets", set()),
-        ("board --help", {"adbutils", "requests"}),
+        ("board --help", {"adbutils", "requests", "numpy"}),
         (
             "run --help",
-            {"harness.evaluate", "harness.emulator.interpreter", "jinja2", "ai_edge_litert"},
+            OF_A_RUN,
         ),
     ],
 )

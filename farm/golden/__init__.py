@@ -5,12 +5,15 @@ Run over the straight way, it says whether a device, its runtime and the way the
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.device import Connect, Device
 from harness.host.progress import Progress, no_progress
-from harness.records import Run
 from harness.target import Target
 from targets import get_target
+
+if TYPE_CHECKING:
+    from harness.records import Run
 
 _HERE = Path(__file__).parent
 MODEL = _HERE / "model.tflite"
@@ -44,7 +47,7 @@ def run_golden(
     *,
     golden: Golden = Golden(),
     progress: Progress = no_progress,
-) -> Run:
+) -> "Run":
     """Run the golden model on a device and compare it with the emulator.
 
     Args:

@@ -48,7 +48,7 @@ from farm.selection import parse_selector
 from harness.errors import HarnessError, UsageError
 from harness.judge.limits import Limits, load_limits
 from harness.protocol import Kernels
-from harness.quantize import is_unlisted
+from harness.quantize.checks import is_unlisted
 from harness.quantize.placing import check_soc
 from harness.recipe import Recipe, load_recipe
 from targets import get_target

@@ -175,7 +175,7 @@ def _technique_told(technique: "Technique") -> dict[str, object]:
 
 
 def _recipe_told(recipe: Recipe) -> dict[str, object]:
-    from harness.quantize import check_listed
+    from harness.quantize.checks import check_listed
     from harness.quantize.techniques import get_technique
     from targets import all_targets
 

@@ -22,7 +22,7 @@ def compile_for(
     """Make what the target's accelerator takes, or take it from the cache.
 
     Args:
-        lowered: as `harness.quantize.lower` makes it.
+        lowered: as `harness.quantize.lower.lower` makes it.
         soc: see `Target.socs`.
 
     Returns:

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from harness.host.progress import Progress, no_progress
 from harness.recipe import Recipe
+
+if TYPE_CHECKING:  # a list of techniques needs no numpy
+    import numpy as np
+    import numpy.typing as npt
 
 Stage = Literal["graph", "rules", "weights", "ranges"]
 STAGES: tuple[Stage, ...] = ("graph", "rules", "weights", "ranges")
@@ -35,11 +37,13 @@ class Histogram:
 
     low: float
     high: float
-    counts: npt.NDArray[np.int64]
+    counts: "npt.NDArray[np.int64]"
     levels: int
 
-    def centres(self) -> npt.NDArray[np.float64]:
+    def centres(self) -> "npt.NDArray[np.float64]":
         """The middle of each bin."""
+        import numpy as np
+
         width = (self.high - self.low) / len(self.counts)
         places = np.arange(len(self.counts), dtype=np.float64)
         return np.asarray(self.low + width * (places + 0.5), np.float64)

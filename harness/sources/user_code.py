@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 from types import ModuleType
 
@@ -92,12 +91,16 @@ def _is_needed(name: str) -> bool:
 
 @cache
 def _owners() -> dict[str, list[str]]:
+    from importlib.metadata import packages_distributions  # with the email package
+
     return dict(packages_distributions())
 
 
 @cache
 def _required() -> frozenset[str]:
     """All that installed distributions require or may use, installed or not."""
+    from importlib.metadata import distributions
+
     lines = (line for one in distributions() for line in one.requires or ())
     names = (re.match(r"[A-Za-z0-9._-]+", line) for line in lines)
     return frozenset(_as_in_metadata(found[0]) for found in names if found)

@@ -156,7 +156,7 @@ class Ladder:
 
     def _takes(self, step: str) -> bool:
         """Whether the target takes the plain recipe with a step, and the step exists."""
-        from harness.quantize import check_listed
+        from harness.quantize.checks import check_listed
 
         try:
             check_listed(self.target, load_recipe(f"{self.plain} + {step}"))

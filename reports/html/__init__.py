@@ -5,16 +5,18 @@ them, and the page's content security policy forbids scripts and requests altoge
 """
 
 import datetime
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 import harness
 from harness.errors import UsageError
+from harness.host.cache import cache_folder
 from harness.protocol import MachineState, OpTime
 from harness.records import Outcome, Run, TensorComparison, TensorCost
 from reports import plots, words
@@ -80,6 +82,7 @@ def render(runs: Sequence[Run]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        bytecode_cache=_compiled(),
     )
     environment.globals.update(words=words, most_rows=_MOST_ROWS, Outcome=Outcome)
     environment.filters.update(shown=words.printable, fastest=_fastest_mhz, hottest=_hottest)
@@ -95,6 +98,17 @@ def render(runs: Sequence[Run]) -> str:
         now=now,
         version=harness.__version__,
     )
+
+
+def _compiled() -> FileSystemBytecodeCache | None:
+    """Where compiled templates are kept, which takes longer than to fill them in; None where the
+    cache cannot be written."""
+    folder = cache_folder() / "templates"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return FileSystemBytecodeCache(str(folder)) if os.access(folder, os.W_OK) else None
 
 
 def _page(run: Run, anchor: str) -> Page:

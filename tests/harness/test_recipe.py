@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.model import Model, ModelInput
-from harness.quantize import check_recipe
+from harness.quantize.checks import check_recipe
 from harness.recipe import RECIPES, Recipe, Rule, Scheme, load_recipe, to_json
 from targets import get_target
 

@@ -20,7 +20,7 @@ from harness.host.cache import Cache
 from harness.host.progress import no_progress
 from harness.model import Model
 from harness.prepare import compiler_for
-from harness.quantize import lower
+from harness.quantize.lower import lower
 from harness.quantize.placing import check
 from harness.recipe import RECIPES
 from harness.sources.models import open_model

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from harness.errors import UsageError
 from harness.judge.diagnosis.records import Cause
-from harness.quantize import check_listed
+from harness.quantize.checks import check_listed
 from harness.quantize.techniques import all_techniques, staged
 from harness.recipe import RECIPES, Recipe, Step, load_recipe
 from harness.target import Target

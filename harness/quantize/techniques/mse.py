@@ -1,6 +1,5 @@
 """Ranges with the least mean squared error of rounding and clipping together."""
 
-import numpy as np
 from pydantic import Field
 
 from harness.quantize.technique import Histogram, Options, Technique, static_only
@@ -16,6 +15,8 @@ class LeastError(Options):
 
 def choose(histogram: Histogram, options: LeastError) -> tuple[float, float]:
     """Both ends shrink by the same factor; the range always holds 0."""
+    import numpy as np
+
     x = histogram.centres()
     held = histogram.counts > 0
     x, counts = x[held], histogram.counts[held]

@@ -1,6 +1,5 @@
 """Ranges that leave out the rarest values, so that an outlier does not take the resolution."""
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from harness.quantize.technique import Histogram, Options, Technique, static_only
@@ -23,6 +22,8 @@ class Percentile(Options):
 
 def choose(histogram: Histogram, options: Percentile) -> tuple[float, float]:
     """The bins that hold the percentiles; 0 and 100 are the least and the greatest value."""
+    import numpy as np
+
     edges = np.linspace(histogram.low, histogram.high, len(histogram.counts) + 1)
     share = np.cumsum(histogram.counts) / histogram.counts.sum()
     low = edges[int(np.searchsorted(share, options.lower / 100, side="right"))]

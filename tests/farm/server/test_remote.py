@@ -21,7 +21,7 @@ from farm.remote import RemoteQueue
 from farm.tokens import create_token
 from harness.errors import HarnessError, NoDevice, UsageError
 from harness.host.cache import default_cache
-from harness.quantize import lower
+from harness.quantize.lower import lower
 from harness.recipe import RECIPES
 from harness.sources.data import load_data
 from harness.sources.models import open_model

@@ -9,7 +9,7 @@ from harness.artifact import Artifact, from_device, to_device
 from harness.emulator.formats.model_file import read_model
 from harness.errors import ModelError
 from harness.host.cache import Cache
-from harness.quantize import lower
+from harness.quantize.lower import lower
 from harness.quantize.trial import run_executorch, run_litert
 from harness.recipe import RECIPES
 from harness.sources.models import open_model

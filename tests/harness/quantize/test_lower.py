@@ -11,8 +11,8 @@ import pytest
 from harness.errors import ModelError
 from harness.host.cache import Cache
 from harness.model import Model, ModelInput
-from harness.quantize import lower
 from harness.quantize.failures import explanation as diagnosis
+from harness.quantize.lower import lower
 from harness.recipe import RECIPES
 from tests.harness.quantize.targets import target
 

@@ -14,7 +14,7 @@ from harness.evaluate import evaluate
 from harness.host.cache import Cache
 from harness.host.progress import no_progress
 from harness.prepare import compiler_for
-from harness.quantize import lower
+from harness.quantize.lower import lower
 from harness.quantize.placing import check
 from harness.records import Outcome, dump_run, parse_run
 from harness.request import Request

@@ -8,7 +8,7 @@ from harness.errors import UsageError
 from harness.judge.diagnosis import check_diagnosable
 from harness.judge.diagnosis.records import Cause
 from harness.judge.diagnosis.remedies import command, remedy
-from harness.quantize import check_listed
+from harness.quantize.checks import check_listed
 from harness.quantize.techniques import all_techniques
 from harness.recipe import RECIPES, load_recipe
 from targets import get_target

@@ -10,7 +10,8 @@ from harness.errors import ModelError, UsageError
 from harness.host.cache import Cache
 from harness.host.progress import no_progress
 from harness.model import Model
-from harness.quantize import check_recipe, lower
+from harness.quantize.checks import check_recipe
+from harness.quantize.lower import lower
 from harness.quantize.trial import REFERENCE, run_executorch, run_once
 from harness.recipe import RECIPES, Recipe, Scheme
 from harness.sources.models import open_model

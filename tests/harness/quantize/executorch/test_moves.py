@@ -15,9 +15,9 @@ from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from harness.errors import ModelError
 from harness.host.cache import Cache
-from harness.quantize import lower
 from harness.quantize.executorch.moves import changes_in_place, keep_scales, slice_chunks
 from harness.quantize.executorch.rewriting import quantizer, separate_weights
+from harness.quantize.lower import lower
 from harness.recipe import RECIPES
 from harness.sources.models import open_model
 from tests.harness.quantize.targets import EXECUTORCH

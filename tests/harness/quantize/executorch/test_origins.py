@@ -13,8 +13,8 @@ from harness.emulator.interpreter import emulate
 from harness.emulator.profiles import get_profile
 from harness.host.cache import Cache
 from harness.judge.traced import real
-from harness.quantize import lower
 from harness.quantize.executorch.origins import aligned, run_every_node
+from harness.quantize.lower import lower
 from harness.quantize.reference import float_layers
 from harness.recipe import RECIPES
 from harness.sources.models import open_model

@@ -13,7 +13,7 @@ from harness.artifact import Artifact, load_artifact
 from harness.errors import UsageError
 from harness.host.cache import Cache
 from harness.model import Model
-from harness.quantize import lower
+from harness.quantize.lower import lower
 from harness.recipe import RECIPES, Recipe, Scheme
 from harness.sources.models import open_model
 from harness.sources.split import Split

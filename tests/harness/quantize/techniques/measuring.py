@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from harness.host.cache import Cache
 from harness.model import Model
-from harness.quantize import lower
+from harness.quantize.lower import lower
 from harness.quantize.technique import Draft
 from harness.recipe import load_recipe
 from harness.sources.models import load_float32, open_model, parse_model

@@ -9,7 +9,8 @@ from harness.artifact import Artifact
 from harness.emulator.formats.model_file import read_model
 from harness.errors import ModelError, UsageError
 from harness.host.cache import Cache
-from harness.quantize import check_listed, lower
+from harness.quantize.checks import check_listed
+from harness.quantize.lower import lower
 from harness.recipe import load_recipe
 from harness.sources.models import open_model
 from targets import get_target

@@ -12,7 +12,8 @@ import pytest
 import harness
 from harness.errors import UsageError
 from harness.host.cache import Cache
-from harness.quantize import check_listed, techniques
+from harness.quantize import techniques
+from harness.quantize.checks import check_listed
 from harness.quantize.histograms import BINS
 from harness.quantize.technique import Histogram
 from harness.quantize.techniques.mse import LeastError

@@ -14,7 +14,8 @@ from harness.emulator.formats.model_file import read_model
 from harness.errors import UsageError
 from harness.host.cache import Cache
 from harness.model import Model
-from harness.quantize import check_listed, lower
+from harness.quantize.checks import check_listed
+from harness.quantize.lower import lower
 from harness.quantize.samples import model_batches
 from harness.quantize.technique import Draft
 from harness.quantize.techniques import get_technique, options_of
