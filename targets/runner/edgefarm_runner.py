@@ -3,6 +3,9 @@
 Run as ``python3 -I edgefarm_runner.py JOBDIR``. It needs Python 3.7, numpy and the runtime, nothing
 of edgefarm. It reads ``job.json``, does the job and writes ``out/result.json`` last. Whatever it
 can name becomes ``failure`` there, with exit status 0; only a crash or a kill leaves no result.
+
+It is longer than other modules because it is pushed to devices by content, as one file: in parts it
+would need a package there, and a version of each.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from harness.emulator.formats.model_file import is_program
+from harness.emulator.formats.model_file import PTE
 from harness.emulator.formats.pte import read_method
 from harness.emulator.formats.pte_all_tensors import expose_program
 from harness.emulator.formats.tflite import read_tflite, stored_dtype
@@ -92,7 +92,7 @@ def run(number: int) -> str:
         if _products(graph) > LARGE:
             return "large"
         name = PROFILES[number // len(corpus()) % len(PROFILES)]
-        profile = get_profile("executorch-xnnpack-x86" if is_program(content) else name)
+        profile = get_profile("executorch-xnnpack-x86" if PTE.marks(content) else name)
         emulation = Emulator(graph, profile).run(_zeros(graph))
     except ModelError:
         return "refused"
@@ -101,7 +101,7 @@ def run(number: int) -> str:
 
 def _read(content: bytes) -> Graph:
     """The graph, after its tensors were looked for as `verify` does."""
-    if is_program(content):
+    if PTE.marks(content):
         method = read_method(content, where="model")
         expose_program(method)
         return method.graph

@@ -105,11 +105,6 @@ def read_model(source: Path | bytes, *, where: str = "model") -> Model:
     return format_of(content[:_HEAD_BYTES]).read(content, where=where)
 
 
-def is_program(head: bytes) -> bool:
-    """Whether a file's first bytes are those of an ExecuTorch program."""
-    return PTE.marks(head)
-
-
 def format_of_file(path: Path) -> Format:
     """The format that a file is in.
 

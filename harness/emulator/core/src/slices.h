@@ -10,7 +10,12 @@
 namespace edgefarm {
 
 constexpr int64_t kTasksPerThread = 4;  // so that a thread held up elsewhere is made up for
-constexpr int64_t kSmall = 1 << 14;     // elements below which a second thread does not pay
+// Work below which a second thread does not pay: in elements, and in the multiply-adds of the two
+// kinds of convolution, of which a core does more in the same time.
+constexpr int64_t kSmall = 1 << 14;
+constexpr int64_t kSmallConvolution = 8 * kSmall;
+constexpr int64_t kSmallDepthwise = 2 * kSmall;
+constexpr int64_t kLeastRows = 48;  // of a task, for each task reads the weights anew
 
 inline int64_t divide_up(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -36,11 +41,11 @@ void for_blocks(const Level& level, const Convolution& layer, int64_t batch, int
   if (rows == 0) return;
   const int panels = layer.groups * layer.panels;
   const int64_t products = rows * layer.padded_depth * layer.group_out * layer.groups;
-  if (products < 8 * kSmall) threads = 1;
+  if (products < kSmallConvolution) threads = 1;
   const int64_t wanted = threads == 1 ? 1 : threads * kTasksPerThread;
   const int64_t most = level.row_block(layer);
   // Few rows: the threads share the panels instead, and each packs the rows for itself.
-  const int64_t block = std::min(most, std::max<int64_t>(divide_up(rows, wanted), 48));
+  const int64_t block = std::min(most, std::max(divide_up(rows, wanted), kLeastRows));
   const int64_t row_blocks = divide_up(rows, block);
   const int64_t panel_blocks =
       row_blocks >= wanted ? 1 : std::min<int64_t>(panels, divide_up(wanted, row_blocks));
@@ -59,7 +64,7 @@ template <class F>
 void for_lines(const Depthwise& layer, int64_t batch, int threads, F work) {
   const Window& w = layer.window;
   const int64_t lines = batch * w.out_h;
-  if (lines * w.out_w * w.out_c * w.kernel_h * w.kernel_w < 2 * kSmall) threads = 1;
+  if (lines * w.out_w * w.out_c * w.kernel_h * w.kernel_w < kSmallDepthwise) threads = 1;
   for_slices(lines, std::max<int64_t>(1, divide_up(lines, threads * kTasksPerThread)), threads,
              work);
 }
