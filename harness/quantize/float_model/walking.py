@@ -102,6 +102,8 @@ def walk(draft: Draft, doing: str) -> Iterator[Turn]:
             draft.progress(doing, done, len(waiting))
             models.run_up_to(node)
             source = argument(node, 0)
+            if source.op == "get_attr":  # what takes no input has no samples to be chosen by
+                continue
             inputs, chosen = models.floats[source], models.chosen[source]
             yield Turn(turn.layer, turn.scheme, state, inputs, chosen)
     draft.progress(doing, len(waiting), len(waiting))
