@@ -84,9 +84,9 @@ def exported(draft: Draft) -> "torch.fx.GraphModule":
 
 def layers_of(graph: "torch.fx.Graph", state: "State") -> list[Layer]:
     """All layers whose parameters serve them alone, in the order of the graph."""
-    shared = _shared(graph, state)
+    own = single_uses(graph, state)
     found = [_layer(node) for node in graph.nodes if is_layer(node)]
-    return [x for x in found if x is not None and not shared & set(_tensors(x))]
+    return [x for x in found if x is not None and own.issuperset(_tensors(x))]
 
 
 def is_layer(node: "torch.fx.Node") -> bool:
@@ -145,16 +145,11 @@ def _tensors(layer: Layer) -> list[str]:
     return [name for name in owned if name is not None]
 
 
-def _shared(graph: "torch.fx.Graph", state: "State") -> set[str]:
-    """Names of what several nodes take, also by several names, and of what is not in the state."""
+def single_uses(graph: "torch.fx.Graph", state: "State") -> set[str]:
+    """Names of parameters that one node takes alone, by this name or another."""
     uses: dict[int, int] = {}
-    taken = [node for node in graph.nodes if node.op == "get_attr"]
+    taken = [node for node in graph.nodes if node.op == "get_attr" and node.target in state]
     for node in taken:
-        if node.target in state:
-            place = state[node.target].data_ptr()
-            uses[place] = uses.get(place, 0) + len(node.users)
-    return {
-        str(node.target)
-        for node in taken
-        if node.target not in state or uses[state[node.target].data_ptr()] != 1
-    }
+        place = state[node.target].data_ptr()
+        uses[place] = uses.get(place, 0) + len(node.users)
+    return {str(node.target) for node in taken if uses[state[node.target].data_ptr()] == 1}
