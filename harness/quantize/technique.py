@@ -33,12 +33,14 @@ class Histogram:
         low, high: the least and the greatest; all bins between them are equally wide.
         counts: of each bin.
         levels: integers that the activation is quantized to, less one: 255 for int8.
+        spans: least and greatest value of each sample, in their order.
     """
 
     low: float
     high: float
     counts: "npt.NDArray[np.int64]"
     levels: int
+    spans: tuple[tuple[float, float], ...] = ()
 
     def centres(self) -> "npt.NDArray[np.float64]":
         """The middle of each bin."""

@@ -24,12 +24,14 @@ def observer() -> Any:  # noqa: ANN401  a class; torchao is untyped here
 
     class CountingObserver(MinMaxObserver):  # type: ignore[misc]  # torchao is untyped here
         counts: Any = None
+        spans: tuple[tuple[float, float], ...] = ()
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             if self.counts is None:
                 return super().forward(x)
             values = x.detach().numpy()
             self.counts += counted(values, float(self.min_val), float(self.max_val))
+            self.spans += ((float(values.min()), float(values.max())),)
             return x
 
     return CountingObserver
@@ -57,6 +59,7 @@ def choose_ranges(
     for batch in samples:
         prepared(*batch)
     for one in seen:
-        low, high = choose(Histogram(float(one.min_val), float(one.max_val), one.counts, _LEVELS))
+        seen_in = (float(one.min_val), float(one.max_val))
+        low, high = choose(Histogram(*seen_in, one.counts, _LEVELS, one.spans))
         one.min_val.copy_(torch.tensor(low))
         one.max_val.copy_(torch.tensor(high))

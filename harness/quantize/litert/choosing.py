@@ -49,13 +49,16 @@ def choose_ranges(
         if worth_choosing(low, high):
             spans[detail["name"]] = (int(detail["index"]), low, high)
     counts = {name: np.zeros(BINS, np.int64) for name in spans}
+    each: dict[str, list[tuple[float, float]]] = {name: [] for name in spans}
     for batch in batches:
         for index, x in batch.items():
             interpreter.set_tensor(index, x)
         interpreter.invoke()
         for name, (index, low, high) in spans.items():
-            counts[name] += counted(interpreter.get_tensor(index), low, high)
+            x = interpreter.get_tensor(index)
+            counts[name] += counted(x, low, high)
+            each[name].append((float(x.min()), float(x.max())))
     for name, (_, low, high) in spans.items():
-        chosen = choose(Histogram(low, high, counts[name], levels))
+        chosen = choose(Histogram(low, high, counts[name], levels, tuple(each[name])))
         for bound, value in zip(("min", "max"), chosen, strict=True):
             ranges[name][bound] = np.full_like(ranges[name][bound], value)

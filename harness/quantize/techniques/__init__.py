@@ -28,10 +28,14 @@ _FILES = (
     "bits",
     "cross_layer_equalization",
     "gptq",
+    "entropy",
     "keep_float",
+    "moving_average",
     "mse",
     "mse_weights",
+    "octav",
     "percentile",
+    "pseudo_per_channel",
 )
 
 
