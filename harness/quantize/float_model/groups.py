@@ -111,20 +111,21 @@ class _Finder:
         kind = _kind(node)
         if kind == "affine":
             return self._affine(node)
+        if kind == "product":
+            return self._product(node)
         if first not in self.groups:
-            return kind == "product" and self._product(node)
-        if kind == "pass":
-            return self._pass(node, first)
+            return False
         if kind == "clamp":
-            bound = _upper_bound(node)
-            if bound is None:
-                return False
-            if math.isfinite(bound):
-                self.groups[first].clamps.append((node, bound))
-            return self._pass(node, first)
-        if kind == "sum":
-            return self._sum(node)
-        return kind == "product" and self._product(node)
+            return self._clamp(node, first)
+        return self._sum(node) if kind == "sum" else kind == "pass" and self._pass(node, first)
+
+    def _clamp(self, node: "torch.fx.Node", taken: "torch.fx.Node") -> bool:
+        bound = _upper_bound(node)
+        if bound is None:
+            return False
+        if math.isfinite(bound):
+            self.groups[taken].clamps.append((node, bound))
+        return self._pass(node, taken)
 
     def _layer(self, node: "torch.fx.Node", layer: Layer) -> None:
         taken = node.args[0]
@@ -239,8 +240,9 @@ def _kind(node: "torch.fx.Node") -> str:
 
 def _kinds() -> dict[str, str]:
     passing = (
-        "relu relu_ leaky_relu leaky_relu_ dropout contiguous clone alias detach pad constant_pad_nd "
-        "max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d "
+        "relu relu_ leaky_relu leaky_relu_ dropout contiguous clone alias detach pad "
+        "constant_pad_nd max_pool1d max_pool2d avg_pool1d avg_pool2d adaptive_avg_pool1d "
+        "adaptive_avg_pool2d "
         "adaptive_max_pool2d view reshape flatten unsqueeze squeeze transpose permute mean"
     )
     overloads = {"flatten": "using_ints", "transpose": "int", "mean": "dim", "squeeze": "dim"}
@@ -269,27 +271,29 @@ def _moved(node: "torch.fx.Node", axes: Axes, size: int) -> Axes | None:
     taken, shape = node.args[0], _shape(node)
     rank = _rank(taken)
     if name in {"transpose", "permute"}:
-        order = list(range(rank))
-        if name == "transpose":
-            a, b = node.args[1] % rank, node.args[2] % rank
-            order[a], order[b] = order[b], order[a]
-        else:
-            order = [x % rank for x in node.args[1]]
+        order = _order(node, name, rank)
         return tuple(order.index(axis) for axis in axes)
-    if name == "mean":
-        gone = {x % rank for x in argument(node, 1) or range(rank)}
-        if gone & set(axes):
-            return None
-        kept = bool(argument(node, 2))
-        return axes if kept else tuple(x - sum(y < x for y in gone) for x in axes)
     if name in {"view", "reshape", "flatten", "unsqueeze", "squeeze"}:
         return _reshaped(_shape(taken), shape, axes)
-    if name in {"pad", "constant_pad_nd"} and not _pads_zeros_beside(node, axes, rank):
-        return None
-    if name.startswith(("max_pool", "avg_pool", "adaptive")) and axes != (1,):
-        return None
+    if name == "mean":
+        gone = {x % rank for x in argument(node, 1) or range(rank)}
+        kept = bool(argument(node, 2))
+        moved = axes if kept else tuple(x - sum(y < x for y in gone) for x in axes)
+        return None if gone & set(axes) else moved
+    pads = name in {"pad", "constant_pad_nd"} and not _pads_zeros_beside(node, axes, rank)
+    pools = name.startswith(("max_pool", "avg_pool", "adaptive")) and axes != (1,)
     held = math.prod(shape[x] for x in axes) if len(shape) == rank else 0
-    return axes if held == size else None
+    return axes if held == size and not pads and not pools else None
+
+
+def _order(node: "torch.fx.Node", name: str, rank: int) -> list[int]:
+    """Which axis of what it takes each axis of the output is."""
+    if name == "permute":
+        return [x % rank for x in node.args[1]]
+    order = list(range(rank))
+    a, b = node.args[1] % rank, node.args[2] % rank
+    order[a], order[b] = order[b], order[a]
+    return order
 
 
 def _pads_zeros_beside(node: "torch.fx.Node", axes: Axes, rank: int) -> bool:

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
     State = Mapping[str, torch.Tensor]
 
-_MOST = math.log(1e3)
+_MOST = math.log(32)
 """No channel is scaled further than that."""
+
+_UNSEEN = 0.1
+"""Share of the mean sensitivity that every weight and channel has at least: what the few samples do
+not reach may matter to others."""
 
 
 class PseudoPerChannel(Options):
@@ -30,12 +34,14 @@ class PseudoPerChannel(Options):
     samples: of the calibration data that are used, at most.
     probes: random sums of the outputs whose gradients are taken, for each sample.
     margin: how far beyond its highest value on the samples a channel is taken to go.
+    deviations: and how many standard deviations beyond the mean that batch normalization has of it.
     """
 
-    rounds: int = Field(default=300, ge=1, le=10_000)
+    rounds: int = Field(default=150, ge=1, le=10_000)
     samples: int = Field(default=8, ge=1, le=4096)
     probes: int = Field(default=1, ge=1, le=1000)
     margin: float = Field(default=1.1, ge=1.0, le=10.0)
+    deviations: float = Field(default=4.0, ge=0.0, le=100.0)
 
 
 def rescale(draft: Draft, options: PseudoPerChannel) -> None:
@@ -60,7 +66,7 @@ def rescale(draft: Draft, options: PseudoPerChannel) -> None:
     batches = draft.batches[: options.samples]
     found = sensitivity_of(graph, layers, sites | ahead, batches, options.probes)
     noise = _Noise(draft.recipe, groups, layers, found, sites, state)
-    bounds = [_bound(group, found, options.margin) for group in groups]
+    bounds = [_bound(group, found, options, state) for group in groups]
     for group, factor in zip(groups, _least(noise, bounds, options.rounds), strict=True):
         with torch.no_grad():
             group.scale(state, factor)
@@ -87,13 +93,19 @@ def _is_merged(node: "torch.fx.Node") -> bool:
     return len(node.users) == 1 and _name(next(iter(node.users))) in merged
 
 
-def _bound(group: Group, found: Sensitivity, margin: float) -> "tuple[torch.Tensor, torch.Tensor]":
+def _bound(
+    group: Group, found: Sensitivity, options: PseudoPerChannel, state: "State"
+) -> "tuple[torch.Tensor, torch.Tensor]":
     """Least and greatest logarithm of each channel's scale: 0 where an upper bound cuts it off."""
     import torch
 
     low, high = torch.full((group.size,), -_MOST), torch.full((group.size,), _MOST)
+    norms = {layer.last: layer.norm for layer in group.makers if layer.norm}
     for node, bound in group.clamps:
-        highest = found.highest[node.args[0]] * margin
+        highest = found.highest[node.args[0]] * options.margin
+        if norm := norms.get(node.args[0]):
+            usual = state[norm.shift] + options.deviations * state[norm.gain].abs()
+            highest = torch.maximum(highest, usual)
         room = torch.log(bound / highest.clamp(min=bound * 1e-6))
         high = torch.minimum(high, room.clamp(min=0))
         low = torch.where(highest > bound, 0.0, low)
@@ -114,23 +126,23 @@ class _Noise:
     def prepared(self) -> "list[tuple[Layer, torch.Tensor, torch.Tensor, int | None, int | None]]":
         """Of each layer its greatest weights and their sensitivity, (outputs, inputs), and the
         groups that it makes and takes."""
-        made = {layer: i for i, group in enumerate(self.groups) for layer in group.makers}
-        taken = {layer: i for i, group in enumerate(self.groups) for layer in group.takers}
+        made = {layer.weight: i for i, group in enumerate(self.groups) for layer in group.makers}
+        taken = {layer.weight: i for i, group in enumerate(self.groups) for layer in group.takers}
         prepared = []
         for layer in self.layers:
-            if layer not in made and layer not in taken:
+            if layer.weight not in made and layer.weight not in taken:
                 continue
             weight = layer.folded(self.state)
             slope = rows(layer.slope(self.state), weight)
-            square = self.found.weights[layer] / slope.square().clamp(min=1e-24)
+            square = _at_least(self.found.weights[layer]) / slope.square().clamp(min=1e-24)
             flat = (len(weight), weight.shape[1], -1)
             prepared.append(
                 (
                     layer,
                     weight.abs().reshape(flat).amax(2),
                     square.reshape(flat).sum(2),
-                    made.get(layer),
-                    taken.get(layer),
+                    made.get(layer.weight),
+                    taken.get(layer.weight),
                 )
             )
         return prepared
@@ -177,8 +189,13 @@ class _Noise:
                 high = (self.found.highest[node] * factor).amax().clamp(min=0)
                 low = (self.found.lowest[node] * factor).amin().clamp(max=0)
                 step = (high - low) / levels
-                total = total + (self.found.activations[node] / factor.square()).sum() * step**2
+                square = _at_least(self.found.activations[node])
+                total = total + (square / factor.square()).sum() * step**2
         return total / 12
+
+
+def _at_least(square: "torch.Tensor") -> "torch.Tensor":
+    return square + _UNSEEN * square.mean()
 
 
 def _each(factor: "torch.Tensor", layer: Layer) -> "torch.Tensor":
@@ -198,9 +215,7 @@ def _least(
     prepared = noise.prepared()
     least, best = math.inf, [x.detach().exp() for x in logs]
     for _ in range(rounds):
-        factors = [
-            x.clamp(low, high).exp() for x, (low, high) in zip(logs, bounds, strict=True)
-        ]
+        factors = [x.clamp(low, high).exp() for x, (low, high) in zip(logs, bounds, strict=True)]
         total = torch.zeros(())
         for layer, highest, square, out, into in prepared:
             total = total + noise.of_layer(
