@@ -10,6 +10,7 @@ import contextlib
 import os
 import platform
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -27,8 +28,12 @@ from harness.emulator.interpreter import Emulator
 from harness.emulator.profiles import get_profile
 from harness.verify.random_inputs import EXTREMES, random_inputs
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.recorded import Recorded, Row
+
 CONSOLE = Console()
-REFERENCE, PRODUCTION = "LiteRT BUILTIN_REF", "LiteRT XNNPACK"
+OURS, REFERENCE, PRODUCTION = "edgefarm", "LiteRT BUILTIN_REF", "LiteRT XNNPACK"
 
 
 @dataclass
@@ -57,7 +62,7 @@ def emulator_engines(graph: Graph, profile: str, batches: list[int]) -> Iterator
     emulator = Emulator(graph, get_profile(profile))
     for batch in batches:
         inputs = inputs_for(graph, batch)
-        yield Engine(f"edgefarm, batch {batch}", batch, lambda x=inputs: emulator.run(x))
+        yield Engine(f"{OURS}, batch {batch}", batch, lambda x=inputs: emulator.run(x))
 
 
 def litert_engine(
@@ -154,6 +159,19 @@ def show_breakdown(graph: Graph, profile: str, batch: int, rounds: int) -> None:
     CONSOLE.print(table)
 
 
+def ratios(path: Path, engines: list[Engine]) -> Iterator[Row]:
+    """The emulator's rows of the recorded table."""
+    by_name = {engine.name: engine for engine in engines}
+    for engine in engines:
+        if engine.name.startswith(OURS):
+            yield Row(
+                path.stem,
+                engine.samples,
+                by_name[REFERENCE].median_ms / engine.median_ms,
+                by_name[PRODUCTION].median_ms / engine.median_ms,
+            )
+
+
 def model_files(paths: list[Path]) -> list[Path]:
     """The .tflite files named, those in named folders included."""
     files = [f for p in paths for f in (sorted(p.glob("*.tflite")) if p.is_dir() else [p])]
@@ -171,15 +189,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--least-ms", type=float, default=50.0, help="time per engine and round")
     parser.add_argument("--profile", default=f"litert-xnnpack-{machine}")
+    parser.add_argument(
+        "--record", type=Path, metavar="CSV", help="add the ratios to this table, by commit"
+    )
     parser.add_argument("--breakdown", action="store_true", help="show the emulator's time per op")
     options = parser.parse_args()
     os.environ.setdefault("EDGEFARM_THREADS", str(options.threads))
     CONSOLE.print(f"core {core.level()}, {options.threads} threads, profile {options.profile}")
+    table = Recorded(options.record, core.level(), options.threads) if options.record else None
     for path in model_files(options.models):
         graph = read_tflite(path).main
         engines = engines_for(path, graph, options)
         measure(engines, options.rounds, options.least_ms)
         show(path, engines)
+        for row in ratios(path, engines) if table else ():
+            for fall in table.add(row):
+                CONSOLE.print(f"[bold red]slower[/]: {fall}")
         if options.breakdown:
             show_breakdown(graph, options.profile, max(options.batch), options.rounds)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.arithmetic.requantize import Requantization
-from harness.emulator.core import hybrid, wide
+from harness.emulator.core import hybrid, moves, wide
 from harness.emulator.core.kernels import (
     Accumulation,
     Elementwise,
@@ -80,6 +80,10 @@ def bind(call: Call, level: str) -> Run | None:
         binding = hybrid.bind
     elif call.node.op == "GELU" and call.semantics == "float":
         binding = wide.bind_gelu
+    elif moves.is_by_table(call):
+        binding = moves.bind_softmax
+    elif call.node.op in moves.MOVES:
+        binding = moves.bind_move
     elif not elementwise and call.inputs and call.inputs[0] and call.inputs[0].dtype == "int16":
         binding = wide.bind
     try:
@@ -314,6 +318,7 @@ _BINDINGS: dict[str, Binding] = {
     "DEPTHWISE_CONV_2D": _bind_depthwise,
     "FULLY_CONNECTED": _bind_fully_connected,
     "AVERAGE_POOL_2D": _bind_average_pool,
+    "BATCH_MATMUL": moves.bind_matrices,
     "MAX_POOL_2D": _bind_max_pool,
     "MEAN": _bind_mean,
 }

@@ -23,6 +23,8 @@ LayerKernel = (
     | _core.HybridConvolution
     | _core.HybridDepthwise
     | _core.MaxPool
+    | _core.Move
+    | _core.Softmax
     | _core.WideConvolution
     | _core.WideDepthwise
 )
@@ -104,14 +106,20 @@ class Elementwise:
         workers: how many threads.
     """
 
-    kernels: tuple[_core.Addition | _core.Table | _core.PairTable | _core.WideAddition]
+    kernels: tuple[
+        _core.Addition | _core.Table | _core.PairTable | _core.Product | _core.WideAddition
+    ]
     input_dtype: str
     dtype: str
     workers: int
 
     def __call__(self, *inputs: Array) -> Array:
         """The output for inputs of any one shape."""
-        out = np.empty(inputs[0].shape, self.dtype)
+        return self.run(inputs, inputs[0].shape)
+
+    def run(self, inputs: Sequence[Array], shape: tuple[int, ...]) -> Array:
+        """The output as an array of that shape."""
+        out = np.empty(shape, self.dtype)
         kernel: Callable[..., None] = self.kernels[0]
         kernel(*map(np.ascontiguousarray, inputs), out, self.workers)
         return out

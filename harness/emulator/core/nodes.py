@@ -44,6 +44,26 @@ class ElementwiseRun:
         return (self.kernel(*map(required, values)),)
 
 
+class MatricesRun:
+    """A kernel over pairs of matrices as a `Run`; likewise."""
+
+    arity = 2
+
+    def __init__(self, kernel: Elementwise, shape: tuple[int, ...]) -> None:
+        self.kernel = kernel
+        self.shape = shape
+        """Of one step's output."""
+
+    def __call__(self, values: Values) -> tuple[Array]:
+        """As a `Run`."""
+        arrays = [required(value) for value in values[:2]]
+        return (self.kernel.run(arrays, (len(arrays[0]), *self.shape)),)
+
+
+NodeRun = LayerRun | ElementwiseRun | MatricesRun
+"""What a plan is made of."""
+
+
 def window_of(windows: Windows, channels: tuple[int, int]) -> Window:
     """A definition's windows in the core's form; `channels` of the image and of the output."""
     height, width = windows.height, windows.width

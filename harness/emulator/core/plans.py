@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.emulator.core import Undefined, _core, threads
-from harness.emulator.core.nodes import ElementwiseRun, LayerRun
+from harness.emulator.core.nodes import NodeRun
 from harness.emulator.definitions import Run
 from harness.emulator.graph import Array, Graph, Node
 
@@ -118,7 +118,7 @@ class _Links:
         shapes, run = bound[node.index]
         if node.op in _SAME_BYTES:
             return self._add_shape(node, graph.tensors[node.outputs[0]].shape)
-        if not isinstance(run, LayerRun | ElementwiseRun):
+        if not isinstance(run, NodeRun):
             return False
         inputs = node.inputs[: run.arity]
         for index, shape in zip(inputs, shapes, strict=False):

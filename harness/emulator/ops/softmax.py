@@ -83,6 +83,12 @@ def bind_gemmlowp(call: Call) -> Run:
     return run
 
 
+def exp_table(call: Call) -> Array:
+    """``exp(-s_x beta d)`` of each distance d to the largest, (256,), float32."""
+    s_x = np.float32(scale_and_zero_point(call.input(0))[0])
+    return expf((-s_x * beta_of(call)) * np.arange(256, dtype=np.float32))
+
+
 @define(["SOFTMAX"], ["exp-table", "exp-table-half-added"], rowwise=True)
 def bind_exp_table(call: Call) -> Run:
     """A table of 256 float32 exponentials, summed in float32 one after the other.
@@ -93,10 +99,8 @@ def bind_exp_table(call: Call) -> Run:
     Source: LiteRT kernels/internal/optimized/optimized_ops.h, Softmax, QuantizeSoftmaxOutput and
     PopulateSoftmaxLookupTable.
     """
-    s_x = np.float32(scale_and_zero_point(call.input(0))[0])
     s_y, z_y = scale_and_zero_point(call.output)
-    steps = np.arange(256, dtype=np.float32)
-    table = expf((-s_x * beta_of(call)) * steps)
+    table = exp_table(call)
     half_added = call.semantics == "exp-table-half-added"
     dtype = numpy_dtype(call.output)
     limits = np.iinfo(dtype)

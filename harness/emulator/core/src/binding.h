@@ -116,7 +116,7 @@ inline Window pool_window(const WindowSizes& sizes) {
 inline void call_kernel(const Kernel& kernel, const Source& in, const Target& out, int threads) {
   require_type(in, kernel.input_type(), "the input");
   require_type(Source(out), kernel.output_type(), "the output");
-  const int64_t batch = batch_of((int64_t)in.nbytes(), kernel.in_size(), (int64_t)out.nbytes(),
+  const int64_t batch = batch_of((int64_t)in.nbytes(), kernel.in_size(0), (int64_t)out.nbytes(),
                                  kernel.out_size());
   const auto* from = (const uint8_t*)in.data();
   auto* to = (uint8_t*)out.data();
@@ -129,8 +129,9 @@ inline void call_kernel(const Kernel& kernel, const Source& in, const Target& ou
   if (!defined) throw Undefined("a value that the op does not define");
 }
 
-// Add the kernels of hybrid ops, and those of int16 and float32 tensors, to the module.
+// Add the kernels of hybrid ops, those of int16 and float32 tensors, and others to the module.
 void bind_hybrid(nb::module_& m);
 void bind_wide(nb::module_& m);
+void bind_moves(nb::module_& m);
 
 }  // namespace edgefarm

@@ -50,6 +50,51 @@ struct Kernels {
     add_run(layer, output, rest1, rest2, out + i, left);
   }
 
+  static void multiply_row(const int32_t* __restrict a, const int32_t* __restrict b, int depth,
+                           int columns, int32_t* __restrict acc) {
+    for (int c = 0; c < columns; c += 64) {
+      int32_t sums[64] = {};
+      for (int k = 0; k < depth; ++k) {
+        const int32_t x = a[k];
+        const int32_t* row = b + (int64_t)k * columns + c;
+        for (int i = 0; i < 64; ++i) sums[i] += x * row[i];
+      }
+      std::memcpy(acc + c, sums, sizeof sums);
+    }
+  }
+
+  template <Rounding R>
+  static void requantize_as(const Requantization& q, uint8_t flip, const int32_t* acc,
+                            uint8_t* out, int count) {
+    const typename V::Output output = Finishing<V>::output_of(q, flip);
+    const float cap = Finishing<V>::cap_of(q);
+    for (int at = 0; at < count; at += kRun) {
+      I32 x[V::kPanels];
+#pragma GCC unroll 8
+      for (int p = 0; p < V::kPanels; ++p) {
+        x[p] = Finishing<V>::template requantize<R>(V::load(acc + at + p * V::kLanes), q,
+                                                    p * V::kLanes, cap);
+      }
+      V::template store_row<V::kPanels>(x, output, out + at, count - at < kRun ? count - at : kRun);
+    }
+  }
+
+  static void requantize_row(const Requantization& q, uint8_t flip, const int32_t* acc,
+                             uint8_t* out, int count) {
+    switch (q.rounding) {
+#define EDGEFARM_CASE(R) \
+  case Rounding::R:      \
+    return requantize_as<Rounding::R>(q, flip, acc, out, count);
+      EDGEFARM_CASE(kS1)
+      EDGEFARM_CASE(kS2)
+      EDGEFARM_CASE(kS3)
+      EDGEFARM_CASE(kS4)
+      EDGEFARM_CASE(kS5)
+      EDGEFARM_CASE(kS7)
+#undef EDGEFARM_CASE
+    }
+  }
+
   static constexpr Level level() {
     return {V::kName,
             V::kLanes,
@@ -61,6 +106,8 @@ struct Kernels {
             &Convolve::convolve,
             &DepthwiseKernels<V>::depthwise,
             &add,
+            &multiply_row,
+            &requantize_row,
             &RowKernels<V>::find_range,
             &RowKernels<V>::quantize,
             &HybridKernels<V>::convolve,

@@ -112,6 +112,11 @@ struct Level {
   void (*depthwise)(const Depthwise&, const uint8_t* in, uint8_t* out, int64_t first_row,
                     int64_t last_row, Scratch&);
   void (*add)(const Addition&, const uint8_t* x1, const uint8_t* x2, uint8_t* out, int64_t size);
+  // acc[c] = sum over k of a[k] * b[k][c]; columns are a multiple of 64.
+  void (*multiply_row)(const int32_t* a, const int32_t* b, int depth, int columns, int32_t* acc);
+  // Parameters that are alike in all lanes; `acc` may be read up to the next multiple of 64.
+  void (*requantize_row)(const Requantization&, uint8_t flip, const int32_t* acc, uint8_t* out,
+                         int count);
   RowRange (*find_range)(const float* x, int64_t count);
   void (*quantize)(Rows, const float* x, int64_t count, const RowParameters&, int8_t* to);
   void (*hybrid_convolve)(const HybridConvolution&, const int8_t* in, const RowParameters*,

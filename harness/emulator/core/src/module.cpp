@@ -22,7 +22,7 @@ struct Prepared final : Kernel {
         from_unsigned(boundary.input_unsigned),
         to_unsigned(boundary.output_unsigned) {}
 
-  int64_t in_size() const override { return layer.window.in_size(); }
+  int64_t in_size(int) const override { return layer.window.in_size(); }
   int64_t out_size() const override { return layer.window.out_size(); }
   Type input_type() const override { return byte_type(from_unsigned); }
   Type output_type() const override { return byte_type(to_unsigned); }
@@ -118,7 +118,7 @@ struct MaxPool final : Kernel {
   MaxPool(const WindowSizes& sizes, bool bytes_unsigned)
       : window(pool_window(sizes)), bytes_unsigned(bytes_unsigned) {}
 
-  int64_t in_size() const override { return window.in_size(); }
+  int64_t in_size(int) const override { return window.in_size(); }
   int64_t out_size() const override { return window.out_size(); }
   Type input_type() const override { return byte_type(bytes_unsigned); }
   Type output_type() const override { return byte_type(bytes_unsigned); }
@@ -332,4 +332,5 @@ NB_MODULE(_core, m) {
         "threads"_a);
   bind_hybrid(m);
   bind_wide(m);
+  bind_moves(m);
 }

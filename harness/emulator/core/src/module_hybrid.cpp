@@ -14,7 +14,7 @@ struct PreparedHybrid final : Kernel {
 
   PreparedHybrid(const Level& level, Layer layer) : level(level), layer(std::move(layer)) {}
 
-  int64_t in_size() const override {
+  int64_t in_size(int) const override {
     return layer.product.window.in_size() * (int64_t)sizeof(float);
   }
   int64_t out_size() const override {

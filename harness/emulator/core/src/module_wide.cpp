@@ -16,7 +16,7 @@ struct PreparedWide final : Kernel {
 
   PreparedWide(const Level& level, Layer layer) : level(level), layer(std::move(layer)) {}
 
-  int64_t in_size() const override { return 2 * layer.product.window.in_size(); }
+  int64_t in_size(int) const override { return 2 * layer.product.window.in_size(); }
   int64_t out_size() const override { return 2 * layer.product.window.out_size(); }
   Type input_type() const override { return Type::kInt16; }
   Type output_type() const override { return Type::kInt16; }
@@ -102,7 +102,7 @@ struct WideAdditionKernel final : Kernel {
 };
 
 struct GeluKernel final : Kernel {
-  int64_t in_size() const override { return sizeof(float); }
+  int64_t in_size(int) const override { return sizeof(float); }
   int64_t out_size() const override { return sizeof(float); }
   Type input_type() const override { return Type::kFloat32; }
   Type output_type() const override { return Type::kFloat32; }

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "products.h"
+
 namespace edgefarm {
 namespace {
 
@@ -222,6 +224,30 @@ Depthwise pack_depthwise(const Level& level, const Window& window, int first_cha
     set_lane(d.requantization, parameters, channel, lane, sums.reach(first));
   }
   return d;
+}
+
+MatrixProduct pack_product(const Level& level, const std::vector<int>& sizes,
+                           const std::vector<int32_t>& zeros, const std::vector<bool>& flags,
+                           const Parameters& parameters) {
+  require(sizes.size() == 3 && zeros.size() == 2 && flags.size() == 5,
+          "a product has 3 sizes, 2 zero points and 5 flags");
+  for (int size : sizes) require(size >= 1 && size <= (1 << 15), "a size is not within 1 to 2^15");
+  MatrixProduct p;
+  p.rows = sizes[0], p.depth = sizes[1], p.columns = sizes[2];
+  p.first_turned = flags[0], p.second_turned = flags[1];
+  p.first_unsigned = flags[2], p.second_unsigned = flags[3], p.output_unsigned = flags[4];
+  p.first_zero = zeros[0], p.second_zero = zeros[1];
+  signed_zero(zeros[0], p.first_unsigned);  // or throws
+  signed_zero(zeros[1], p.second_unsigned);
+  p.output_flip = p.output_unsigned ? 0x80 : 0;
+  const auto lanes = (size_t)level.lanes * 8;
+  p.requantization = start_requantization(parameters, 1, lanes, p.output_unsigned);
+  const double reach = 255.0 * 255.0 * p.depth;
+  require(reach < kInt32, "a sum may leave 32 bits");
+  for (size_t lane = 0; lane < lanes; ++lane) {
+    set_lane(p.requantization, parameters, 0, lane, reach);
+  }
+  return p;
 }
 
 Addition pack_addition(const Terms& t, bool inputs_unsigned, bool output_unsigned) {

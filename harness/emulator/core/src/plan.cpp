@@ -96,8 +96,9 @@ void Plan::check(const Link& link, const Kernel* kernel) const {
           "the kernels of a link give different things");
   const int64_t out_size = sizes_[(size_t)link.output], own = kernel->out_size();
   require(own == 0 || out_size % own == 0, "a link does not give what its slot holds");
-  for (int slot : link.inputs) {
-    const int64_t wanted = own ? out_size / own * kernel->in_size() : out_size;
+  for (int i = 0; i < kernel->inputs(); ++i) {
+    const int slot = link.inputs[(size_t)i];
+    const int64_t wanted = own ? out_size / own * kernel->in_size(i) : out_size;
     require(wanted == sizes_[(size_t)slot], "a link does not take what the one before it gives");
     const Type has = type_of(slot), wants = kernel->input_type();
     require(has == Type::kAny || wants == Type::kAny || has == wants,

@@ -20,7 +20,7 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual int inputs() const { return 1; }
-  virtual int64_t in_size() const { return 0; }
+  virtual int64_t in_size(int /*input*/) const { return 0; }
   virtual int64_t out_size() const { return 0; }
   virtual Type input_type() const { return Type::kAny; }
   virtual Type output_type() const = 0;
