@@ -168,6 +168,7 @@ class Emulator:
         self._bound: dict[int, tuple[list[tuple[int, ...]], Run]] = {}
         self._promises: dict[int, Promise] = dict.fromkeys(graph.inputs, "exact")
         self._own: dict[int, Promise] = {}
+        self._settled = False
         self._unknown: dict[int, Undefined] = {}
         self._node_ns = np.zeros(len(graph.nodes), np.int64)
         self._plans: tuple[set[int], dict[int, Plan]] | None = None
@@ -362,14 +363,19 @@ class Emulator:
 
     def _give(self, node: Node, promise: Promise) -> None:
         """What the node itself promises; the weakest of all steps counts."""
-        self._own[node.index] = weakest_of([promise, self._own.get(node.index, "exact")])
+        weakest = weakest_of([promise, self._own.get(node.index, "exact")])
+        if self._own.get(node.index) != weakest:
+            self._own[node.index], self._settled = weakest, False
 
     def _settle(self) -> None:
         """Bring what every node promises to all that is made of it."""
+        if self._settled:
+            return
         for node in self._graph.nodes:
             if node.index in self._own:
                 promise = weakest_of([self._own[node.index], self._weakest_input(node)])
                 self._promises |= dict.fromkeys(node.outputs, promise)
+        self._settled = True
 
     def _undefined(self, node: Node, reason: str) -> None:
         self._give(node, "unknown")

@@ -282,6 +282,9 @@ def _bind_pair(call: Call) -> Run:
 
 def _bind_broadcast(call: Call) -> Run:
     """Pairs of arrays that are brought to one shape first, constants among them."""
+    by_one = call.input(1).data
+    if by_one is not None and by_one.size == 1 and call.input(0).data is None:
+        return _bind_by_one(call, by_one)
     look_up = _pair_table(call)
     tensors = (call.input(0), call.input(1))
     shape = np.broadcast_shapes(tensors[0].shape, tensors[1].shape)
@@ -296,6 +299,24 @@ def _bind_broadcast(call: Call) -> Run:
             stacked = x.reshape(1 if tensor.data is not None else steps, *own)
             spread.append(np.broadcast_to(stacked, (steps, *shape)))
         return (look_up(*spread),)
+
+    return run
+
+
+def _bind_by_one(call: Call, second: Array) -> Run:
+    """Pairs whose second is one constant: a table of the first."""
+    first = call.input(0)
+    require(math.prod(np.broadcast_shapes(first.shape, second.shape)) == math.prod(first.shape))
+    a = _ALL_BYTES.view(first.dtype)
+    filled = _fill(call, a, np.broadcast_to(second.reshape(1), a.shape))
+    shape = np.broadcast_shapes(first.shape, second.shape)
+    look_up = make_look_up(filled, first.dtype)
+    if shape == first.shape:
+        return ElementwiseRun(look_up, shape, 1)
+
+    def run(values: Values) -> tuple[Array]:
+        x = required(values[0])
+        return (look_up(x).reshape(len(x), *shape),)
 
     return run
 

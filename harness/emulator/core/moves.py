@@ -36,6 +36,8 @@ MOVES = {
 _FAR = 1 << 40
 """Added to places, so that no value that fills is taken for one."""
 _MOST = 1 << 22
+_LEAST_SCALE = 1e-6
+"""Of outputs of SOFTMAX: quotients stay finite."""
 _DTYPES = ("int8", "uint8", "int16", "int32", "float32")
 _INTEGERS = ("int8", "uint8", "int16", "int32")
 _BYTES = ("int8", "uint8")
@@ -83,6 +85,7 @@ def bind_softmax(call: Call, _level: str) -> Run:
     require(x.data is None and x.dtype in _BYTES and y.dtype in _BYTES)
     require(math.prod(x.shape) > 0)
     scale, zero = scale_and_zero_point(y)
+    require(scale > _LEAST_SCALE)
     table = np.ascontiguousarray(exp_table(call), np.float32)
     unsigned = x.dtype == "uint8", y.dtype == "uint8"
     half_added = call.semantics == "exp-table-half-added"

@@ -41,7 +41,7 @@ class ElementwiseRun:
 
     def __call__(self, values: Values) -> tuple[Array]:
         """As a `Run`."""
-        return (self.kernel(*map(required, values)),)
+        return (self.kernel(*map(required, values[: self.arity])),)
 
 
 class MatricesRun:

@@ -46,7 +46,7 @@ def bind_sqrt(call: Call) -> Run:
     return run
 
 
-@define(["RSQRT"], ["newton"])
+@define(["RSQRT"], ["newton"], rowwise=True)
 def bind_rsqrt(call: Call) -> Run:
     """``S1(S1(2^20 / sqrt(x - z_x)), 2^-20 / (sqrt(s_x) s_y)) + z_y``; the highest output for 0.
 

@@ -1,9 +1,8 @@
 #include "products.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <stdexcept>
+#include <type_traits>
 
 #include "slices.h"
 
@@ -25,7 +24,8 @@ void widen(const uint8_t* from, bool is_unsigned, int32_t zero, int outer, int i
 
 template <class In, class Out>
 void softmax_row(const TableSoftmax& s, const In* x, Out* out, std::vector<float>& exps) {
-  const int most = *std::max_element(x, x + s.depth);
+  int most = x[0];
+  for (int i = 1; i < s.depth; ++i) most = x[i] > most ? x[i] : most;
   float total = 0;
   for (int i = 0; i < s.depth; ++i) {
     exps[(size_t)i] = s.table[(size_t)(most - x[i])];
@@ -34,10 +34,12 @@ void softmax_row(const TableSoftmax& s, const In* x, Out* out, std::vector<float
   const float inverse = 1.0f / (total * s.output_scale);
   const int low = std::is_signed<Out>::value ? -128 : 0, high = low + 255;
   for (int i = 0; i < s.depth; ++i) {
-    const float quotient = exps[(size_t)i] * inverse;
-    const float y = s.half_added ? std::trunc(quotient + 0.5f)
-                                 : std::round(quotient) + (float)s.output_zero;
-    out[i] = (Out)(y < (float)low ? low : y > (float)high ? high : (int)y);
+    const float found = exps[(size_t)i] * inverse;
+    const float quotient = found < 65536.0f ? found : 65536.0f;  // beyond any output
+    const int whole = (int)quotient;
+    const int y = s.half_added ? (int)(quotient + 0.5f)
+                               : whole + (quotient - (float)whole >= 0.5f) + s.output_zero;
+    out[i] = (Out)(y < low ? low : y > high ? high : y);
   }
 }
 
