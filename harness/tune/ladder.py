@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from harness.errors import HarnessError, UsageError
 from harness.judge.diagnosis import diagnose
 from harness.judge.diagnosis.records import LayerDiagnosis
+from harness.quantize.checks import check_listed
 from harness.quantize.techniques import all_techniques
 from harness.recipe import RECIPES, load_recipe
 from harness.tune.bench import Bench
@@ -17,12 +18,14 @@ _WORTH = 0.9
 """Of all loss: layers that hold it are looked at, the rest is not."""
 _CHEAP = (
     "cross_layer_equalization",
-    "smoothquant",
+    "pseudo_per_channel",
     "bias_correction",
+    "mse_weights",
     "mse",
     "percentile",
     "octav",
     "entropy",
+    "moving_average",
 )
 _DEAR = ("adaround", "gptq")
 _KEPT = (1, 2, 4, 8)
@@ -131,9 +134,9 @@ class Ladder:
             return
         chosen, reached = f"{self.plain} + {names[0]}", self._sqnr(f"{self.plain} + {names[0]}")
         for name in names[1:]:
-            if not self._fits(chosen, name):
-                continue
             recipe = f"{chosen} + {name}"
+            if not self._listed(recipe):  # ranges are chosen once, and so are integers
+                continue
             yield recipe, f"{name}, {why}"
             if self._sqnr(recipe) > reached + _GAIN_DB:
                 chosen, reached = recipe, self._sqnr(recipe)
@@ -148,18 +151,13 @@ class Ladder:
         ]
         return sorted(alone, key=lambda name: -self._sqnr(prefix + name))
 
-    def _fits(self, recipe: str, name: str) -> bool:
-        """Whether a step may join a recipe: ranges are chosen once."""
-        known = all_techniques()
-        taken = [known[step.technique].stage for step in load_recipe(recipe).steps]
-        return known[name].stage != "ranges" or "ranges" not in taken
-
     def _takes(self, step: str) -> bool:
         """Whether the target takes the plain recipe with a step, and the step exists."""
-        from harness.quantize.checks import check_listed
+        return self._listed(f"{self.plain} + {step}")
 
+    def _listed(self, recipe: str) -> bool:
         try:
-            check_listed(self.target, load_recipe(f"{self.plain} + {step}"))
+            check_listed(self.target, load_recipe(recipe))
         except UsageError:
             return False
         return True
