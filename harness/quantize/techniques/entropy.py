@@ -1,11 +1,15 @@
 """Ranges that keep the distribution of an activation: the least Kullback-Leibler divergence."""
 
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from harness.quantize.technique import Histogram, Options, Technique, static_only
 from harness.recipe import Recipe
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _BINS = 4096
 """Of the distribution that is held against its quantized form: many for each integer."""
@@ -21,6 +25,8 @@ class Entropy(Options):
 
 def choose(histogram: Histogram, options: Entropy) -> tuple[float, float]:
     """One end after the other is moved towards 0; the range always holds 0."""
+    import numpy as np
+
     edges = np.linspace(histogram.low, histogram.high, len(histogram.counts) + 1)
     total = np.append(0.0, np.cumsum(histogram.counts))
     low, high = min(histogram.low, 0.0), max(histogram.high, 0.0)
@@ -39,10 +45,12 @@ def choose(histogram: Histogram, options: Entropy) -> tuple[float, float]:
 
 
 def _divergence(
-    inside: npt.NDArray[np.float64], beyond: tuple[float, float], integers: int
+    inside: "npt.NDArray[np.float64]", beyond: tuple[float, float], integers: int
 ) -> float:
     """Of the clipped distribution from that of the integers, each spread over the bins it stands
     for that hold values. What is clipped counts in the first only."""
+    import numpy as np
+
     if inside.sum() <= 0:
         return np.inf
     clipped = inside.copy()

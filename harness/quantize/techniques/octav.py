@@ -1,11 +1,15 @@
 """Ranges at which clipping one value more costs what the finer step gains: the optimum of the mean
 squared error, found by a recursion in place of a search."""
 
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
+
 from pydantic import Field
 
 from harness.quantize.technique import Histogram, Options, Technique, static_only
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 class Octav(Options):
@@ -19,6 +23,8 @@ class Octav(Options):
 def choose(histogram: Histogram, options: Octav) -> tuple[float, float]:
     """Where the error's slope is 0 in both ends: with p the share of values within, each end is
     (sum of those beyond + c * the other end) / (share beyond + c), c = p / (12 levels^2)."""
+    import numpy as np
+
     x, share = histogram.centres(), histogram.counts / max(histogram.counts.sum(), 1)
     floor, ceiling = min(histogram.low, 0.0), max(histogram.high, 0.0)
     low, high = (_mean(x, share * side) for side in (x < 0, x > 0))
@@ -36,8 +42,10 @@ def choose(histogram: Histogram, options: Octav) -> tuple[float, float]:
     return low, high
 
 
-def _mean(x: npt.NDArray[np.float64], share: npt.NDArray[np.float64]) -> float:
+def _mean(x: "npt.NDArray[np.float64]", share: "npt.NDArray[np.float64]") -> float:
     """Where the recursion begins; 0 where there is nothing on that side."""
+    import numpy as np
+
     return float(np.dot(x, share) / share.sum()) if share.sum() else 0.0
 
 
