@@ -99,8 +99,8 @@ def _speed(one: Beside) -> str:
     if not run.latency.representative:
         told += f"; {words.printable(run.latency.remark, 200) or 'not representative'}"
     reasons = one.why or (
-        "all layers are quantized, delegated as float's are, and without conversions between: the "
-        "integer kernels themselves are slower here",
+        "no float layers, ops left behind or conversions between ops are seen: the time goes into "
+        "the runtime's integer kernels themselves",
     )
     return "\n".join([told, *(f"  - {reason}" for reason in reasons)])
 
