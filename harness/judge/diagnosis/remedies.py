@@ -19,8 +19,8 @@ _STEPS: dict[tuple[Cause, str], tuple[str, ...]] = {
         "gptq",
     ),
     ("weight-range-ratio", "other"): ("awq", "smoothquant", "gptq", "adaround"),
-    ("weight-outlier", "convolution"): ("octav", "adaround", "gptq", "bias_correction"),
-    ("weight-outlier", "other"): ("gptq", "awq", "adaround", "octav", "bias_correction"),
+    ("weight-outlier", "convolution"): ("mse_weights", "adaround", "gptq", "bias_correction"),
+    ("weight-outlier", "other"): ("gptq", "awq", "adaround", "mse_weights", "bias_correction"),
     ("activation-range-ratio", "convolution"): ("cross_layer_equalization", "mse", "percentile"),
     ("activation-range-ratio", "other"): ("smoothquant", "mse", "percentile"),
     ("activation-outlier", "convolution"): ("cross_layer_equalization", "percentile", "mse"),
@@ -31,10 +31,12 @@ _STEPS: dict[tuple[Cause, str], tuple[str, ...]] = {
     ("bias-shift", "other"): ("bias_correction", "adaround"),
     ("saturated", "convolution"): ("percentile", "mse", "octav", "entropy"),
     ("saturated", "other"): ("percentile", "mse", "octav", "entropy"),
-    ("few-bits", "convolution"): ("adaround", "gptq", "octav", "mse"),
-    ("few-bits", "other"): ("adaround", "gptq", "awq", "octav", "mse"),
+    ("few-bits", "convolution"): ("adaround", "gptq", "mse_weights"),
+    ("few-bits", "other"): ("adaround", "gptq", "awq", "mse_weights"),
 }
 """Techniques by cause and kind of layer, best first."""
+_OF_ACTIVATIONS = ("mse", "octav", "percentile")
+"""For activations that have few bits, where a target has no wider ones."""
 _WIDER = "static_wi8_ai16"
 
 
@@ -63,7 +65,10 @@ def remedy(
         return without
     if cause == "few-bits" and of_weights < 0.5 and _takes(target, RECIPES[_WIDER]):
         return (_WIDER, _WIDER) if recipe.activation_bits == 8 else ("", "")
-    for name in _STEPS[cause, "convolution" if convolution else "other"]:
+    names = _STEPS[cause, "convolution" if convolution else "other"]
+    if cause == "few-bits" and of_weights < 0.5:
+        names = _OF_ACTIVATIONS
+    for name in names:
         if name in all_techniques() and name not in {step.technique for step in recipe.steps}:
             tried = replace(recipe, name="", steps=(*_kept(recipe, name), Step(name)))
             if _takes(target, replace(tried, name=recipe.name)):
