@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.host.progress import Progress
-from harness.judge.diagnosis.layers import CLAMPS, FLAT, operator
+from harness.judge.diagnosis.layers import CLAMPS, FLAT, is_move, operator
 from harness.judge.diagnosis.outputs import Difference
 from harness.judge.diagnosis.running import Form, Simulation
 
@@ -138,7 +138,7 @@ def _exits(simulation: Simulation, number: int) -> "list[Node]":
     inside = set(simulation.layers.nodes[number])
     found = []
     for node in quantized_nodes(simulation, number):
-        users = [user for user in node.users if user.op == "output" or user not in inside]
+        users = [user for user in node.users if user not in inside or is_move(user)]
         if users:
             found.append(node)
     if not found and inside:
