@@ -15,6 +15,7 @@ from harness.errors import UsageError
 from harness.host.cache import Cache
 from harness.model import Model
 from harness.quantize.checks import check_listed
+from harness.quantize.float_model.walking import turns
 from harness.quantize.lower import lower
 from harness.quantize.samples import model_batches
 from harness.quantize.technique import Draft
@@ -154,23 +155,49 @@ def test_the_file_holds_the_chosen_numbers(
         assert any(np.array_equal(np.ravel(one), np.ravel(wanted)) for one in found), name
 
 
+def decibels(made: Array, held: Array) -> float:
+    return float(10 * np.log10(np.sum(held**2.0) / np.sum((made - held) ** 2.0)))
+
+
 @pytest.mark.slow
 def test_chosen_numbers_lose_less_on_the_runtime(
     kinds: Model, samples: Array, cache: Cache, tmp_path: Path
 ) -> None:
-    """Four bits, as LiteRT runs them: plain rounding against each technique."""
+    """Four bits, as LiteRT runs them: plain rounding against GPTQ."""
+    import torch
+
     others = np.random.default_rng(1).normal(size=(32, 3, 8, 8)).astype(np.float32)
-    given = (get_target("host-litert"), kinds)
-    held = run(lower(*given, load_recipe("float"), (samples,), cache=cache), others)
-    ratio = {}
-    for steps in ("", "+ mse_weights", "+ gptq", "+ adaround(iterations=200)"):
-        recipe = recipe_of(tmp_path, "static4", steps)
-        made = run(lower(*given, recipe, (samples,), cache=cache), others)
-        ratio[steps] = 10 * np.log10(np.sum(held**2.0) / np.sum((made - held) ** 2.0))
-    plain, mse, gptq, adaround = ratio.values()
-    assert mse > plain, ratio
-    assert gptq > plain + 2, ratio
-    assert adaround > plain + 2, ratio
+    recipe = recipe_of(tmp_path, "static4", "+ gptq")
+    held = draft(kinds, samples, recipe).module(torch.from_numpy(others))[0].detach().numpy()
+    plain, gptq = (
+        decibels(
+            run(lower(get_target("host-litert"), kinds, x, (samples,), cache=cache), others), held
+        )
+        for x in (recipe_of(tmp_path, "static4", ""), recipe)
+    )
+    assert gptq > plain + 2, (plain, gptq)
+
+
+def test_chosen_numbers_lose_less_than_plain_rounding(
+    kinds: Model, samples: Array, tmp_path: Path
+) -> None:
+    """Four bits, on samples that chose nothing."""
+    import torch
+
+    others = torch.from_numpy(np.random.default_rng(1).normal(size=(64, 3, 8, 8))).float()
+    recipe = recipe_of(tmp_path, "static4", "")
+    held = draft(kinds, samples, recipe).module(others)[0].detach().numpy()
+    plain = draft(kinds, samples, recipe)
+    for turn in turns(plain):
+        grid = turn.grid("max")
+        turn.put(grid.nearest(turn.rows()) * grid.scale)
+    made = {"": plain.module}
+    for step, options in (("mse_weights", {}), ("gptq", {}), ("adaround", {"iterations": 200})):
+        made[step] = apply(draft(kinds, samples, recipe), step, **options)
+    ratio = {x: decibels(y(others)[0].detach().numpy(), held) for x, y in made.items()}
+    assert ratio["mse_weights"] > ratio[""], ratio
+    assert ratio["gptq"] > ratio[""] + 3, ratio
+    assert ratio["adaround"] > ratio[""] + 3, ratio
 
 
 def quadratic(error: Array, moments: Array) -> float:
