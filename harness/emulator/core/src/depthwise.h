@@ -1,6 +1,7 @@
 // Depthwise convolution with multiplier 1, for any instruction set V.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -19,8 +20,9 @@ struct DepthwiseKernels {
   // The taps of neighbouring output pixels, `2 * pairs` pointers each; padding points at a line of
   // the input's zero point, and so does an odd last tap, which meets a weight of zero. `steps` is
   // room for as many numbers as a pixel has pointers.
-  static void find_taps(const Window& w, const uint8_t* image, int y, int first_x, int last_x,
-                        const uint8_t* padding, const uint8_t** taps, int64_t* steps) {
+  template <class T>
+  static void find_taps(const Window& w, const T* image, int y, int first_x, int last_x,
+                        const T* padding, const T** taps, int64_t* steps) {
     const int count = (w.kernel_h * w.kernel_w + 1) / 2 * 2;
     bool ready = false;
     for (int x = first_x; x < last_x; ++x, taps += count) {
@@ -38,8 +40,9 @@ struct DepthwiseKernels {
     }
   }
 
-  static void find_pixel_taps(const Window& w, const uint8_t* image, int y, int left,
-                              const uint8_t* padding, const uint8_t** taps) {
+  template <class T>
+  static void find_pixel_taps(const Window& w, const T* image, int y, int left, const T* padding,
+                              const T** taps) {
     for (int ky = 0; ky < w.kernel_h; ++ky) {
       const int iy = y * w.stride_h - w.pad_top + ky * w.dilation_h;
       for (int kx = 0; kx < w.kernel_w; ++kx) {
@@ -52,9 +55,9 @@ struct DepthwiseKernels {
   }
 
   // One block of channels of one pixel, which `finish` brings to the output.
-  template <int kPairs, class Out, class F>
+  template <int kPairs, class T, class Out, class F>
   static inline __attribute__((always_inline)) void depthwise_block(
-      const Depthwise& layer, const uint8_t* const* taps, int64_t channel, int64_t lane,
+      const Depthwise& layer, const T* const* taps, int64_t channel, int64_t lane,
       const int16_t* weights, const F& finish, Out* __restrict out, int width) {
     const int pairs = kPairs ? kPairs : (layer.window.kernel_h * layer.window.kernel_w + 1) / 2;
     I32 acc[V::kVectors];
@@ -68,8 +71,8 @@ struct DepthwiseKernels {
     finish(acc, lane, out, width);
   }
 
-  template <int kPairs, class Out, class F>
-  static void depthwise_pixels(const Depthwise& layer, const uint8_t* const* taps, int pixels,
+  template <int kPairs, class T, class Out, class F>
+  static void depthwise_pixels(const Depthwise& layer, const T* const* taps, int pixels,
                                const F& finish, bool may_read_on, uint8_t* narrow,
                                Out* __restrict out) {
     const Window& w = layer.window;
@@ -80,7 +83,7 @@ struct DepthwiseKernels {
       const int16_t* weights = layer.weights.data() + lane * pairs * 2;
       const int left = layer.last_channel - channel;
       for (int x = 0; x < pixels; ++x) {
-        const uint8_t* const* own = taps + (int64_t)x * 2 * pairs;
+        const T* const* own = taps + (int64_t)x * 2 * pairs;
         Out* to = out + (int64_t)x * w.out_c + channel;
         if (left >= V::kChannels || may_read_on) {
           depthwise_block<kPairs>(layer, own, channel, lane, weights, finish, to,
@@ -88,11 +91,11 @@ struct DepthwiseKernels {
         } else {
           // Narrower than the vectors, at the end of the image: the taps are copied to where
           // reading on is harmless.
-          const uint8_t** copies = (const uint8_t**)narrow;
-          uint8_t* bytes = narrow + 2 * pairs * sizeof(uint8_t*);
-          for (int t = 0; t < 2 * pairs; ++t, bytes += V::kChannels) {
-            std::memcpy(bytes, own[t] + channel, (size_t)left);
-            copies[t] = bytes;
+          const T** copies = (const T**)narrow;
+          auto* copy = (T*)(narrow + 2 * pairs * sizeof(T*));
+          for (int t = 0; t < 2 * pairs; ++t, copy += V::kChannels) {
+            std::memcpy(copy, own[t] + channel, (size_t)left * sizeof(T));
+            copies[t] = copy;
           }
           depthwise_block<kPairs>(layer, copies, 0, lane, weights, finish, to, left);
         }
@@ -100,35 +103,36 @@ struct DepthwiseKernels {
     }
   }
 
-  // `out`: where the first row goes. `zero_of`: the zero point of an image as a stored byte; `finish_of`: what finishes its pixels.
-  template <class Out, class Zero, class Finishes>
-  static void depthwise_lines(const Depthwise& layer, const uint8_t* in, Out* out,
+  // `out`: where the first row goes. `zero_of`: the zero point of an image as it is stored; `finish_of`: what finishes its pixels.
+  template <class T, class Out, class Zero, class Finishes>
+  static void depthwise_lines(const Depthwise& layer, const T* in, Out* out,
                               int64_t first_row, int64_t last_row, Scratch& scratch, Zero zero_of,
                               Finishes finish_of) {
     const Window& w = layer.window;
     const int pairs = (w.kernel_h * w.kernel_w + 1) / 2;
-    const int64_t pointers = (int64_t)2 * pairs * sizeof(uint8_t*);
-    const int64_t narrow = pointers + (int64_t)2 * pairs * V::kChannels;
-    uint8_t* memory = scratch.at_least((kPixels + 1) * pointers + narrow + w.in_c +
-                                       V::kChannels);
-    auto** taps = (const uint8_t**)memory;
+    const int64_t pointers = (int64_t)2 * pairs * sizeof(T*);
+    const int64_t narrow = pointers + (int64_t)2 * pairs * V::kChannels * sizeof(T);
+    const int64_t line = w.in_c + V::kChannels;
+    uint8_t* memory =
+        scratch.at_least((size_t)((kPixels + 1) * pointers + narrow) + line * sizeof(T));
+    auto** taps = (const T**)memory;
     auto* steps = (int64_t*)(memory + kPixels * pointers);
     uint8_t* copies = memory + (kPixels + 1) * pointers;
-    uint8_t* padding = copies + narrow;
+    auto* padding = (T*)(copies + narrow);
     int64_t padded = -1;  // the image whose zero point the padding holds
     for (int64_t row = first_row; row < last_row; ++row) {
       const int64_t index = row / w.out_h;
       if (index != padded) {
-        std::memset(padding, zero_of(index), (size_t)(w.in_c + V::kChannels));
+        std::fill_n(padding, line, (T)zero_of(index));
         padded = index;
       }
-      const uint8_t* image = in + index * w.in_size();
+      const T* image = in + index * w.in_size();
       const auto finish = finish_of(index);
       using F = decltype(finish_of(index));
       // The usual windows, 3 x 3 and 5 x 5, are unrolled.
-      const auto run = pairs == 5    ? &depthwise_pixels<5, Out, F>
-                       : pairs == 13 ? &depthwise_pixels<13, Out, F>
-                                     : &depthwise_pixels<0, Out, F>;
+      const auto run = pairs == 5    ? &depthwise_pixels<5, T, Out, F>
+                       : pairs == 13 ? &depthwise_pixels<13, T, Out, F>
+                                     : &depthwise_pixels<0, T, Out, F>;
       // Whether what a vector reads behind its channels is still of this image.
       const int64_t bottom = row % w.out_h * w.stride_h - w.pad_top +
                              (int64_t)(w.kernel_h - 1) * w.dilation_h;

@@ -127,7 +127,7 @@ struct Level {
   void (*wide_convolve)(const WideConvolution&, const Halves& in, int16_t* out, int64_t first_row,
                         int64_t last_row, int first_panel, int last_panel, Scratch&);
   // `out`: where the first row goes.
-  void (*wide_depthwise)(const WideDepthwise&, const Halves& in, int16_t* out, int64_t first_row,
+  void (*wide_depthwise)(const WideDepthwise&, const int16_t* in, int16_t* out, int64_t first_row,
                          int64_t last_row, Scratch&);
 };
 

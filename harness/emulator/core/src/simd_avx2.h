@@ -81,6 +81,16 @@ struct Avx2 {
     acc[1] = dot(acc[1], _mm256_unpackhi_epi16(x0, x1), w1);
   }
 
+  static void accumulate_taps(I32 (&acc)[kVectors], const int16_t* tap0, const int16_t* tap1,
+                              const int16_t* weights, uint8_t) {
+    const I32 x0 = _mm256_loadu_si256((const __m256i*)tap0);
+    const I32 x1 = _mm256_loadu_si256((const __m256i*)tap1);
+    const I32 w0 = _mm256_loadu_si256((const __m256i*)weights);
+    const I32 w1 = _mm256_loadu_si256((const __m256i*)(weights + 16));
+    acc[0] = dot(acc[0], _mm256_unpacklo_epi16(x0, x1), w0);
+    acc[1] = dot(acc[1], _mm256_unpackhi_epi16(x0, x1), w1);
+  }
+
   // --- Requantization ---------------------------------------------------------------------------
   static I32 shift_left(I32 x, I32 n) { return _mm256_sllv_epi32(x, n); }
 

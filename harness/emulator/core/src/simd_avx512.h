@@ -74,6 +74,15 @@ struct Avx512 {
                                  _mm512_loadu_si512(weights + 32));
   }
 
+  static void accumulate_taps(I32 (&acc)[kVectors], const int16_t* tap0, const int16_t* tap1,
+                              const int16_t* weights, uint8_t) {
+    const I32 x0 = _mm512_loadu_si512(tap0), x1 = _mm512_loadu_si512(tap1);
+    acc[0] =
+        _mm512_dpwssd_epi32(acc[0], _mm512_unpacklo_epi16(x0, x1), _mm512_loadu_si512(weights));
+    acc[1] = _mm512_dpwssd_epi32(acc[1], _mm512_unpackhi_epi16(x0, x1),
+                                 _mm512_loadu_si512(weights + 32));
+  }
+
   // --- Requantization ---------------------------------------------------------------------------
   static constexpr __mmask16 kOdd = 0xAAAA;
   static I32 shift_left(I32 x, I32 n) { return _mm512_sllv_epi32(x, n); }

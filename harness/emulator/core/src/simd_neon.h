@@ -66,6 +66,14 @@ struct Neon {
     accumulate(acc[2], acc[3], vmovl_s8(vget_high_s8(x0)), high.val[0]);
     accumulate(acc[2], acc[3], vmovl_s8(vget_high_s8(x1)), high.val[1]);
   }
+  static void accumulate_taps(I32 (&acc)[kVectors], const int16_t* tap0, const int16_t* tap1,
+                              const int16_t* weights, uint8_t) {
+    const int16x8x2_t low = vld2q_s16(weights), high = vld2q_s16(weights + 16);
+    accumulate(acc[0], acc[1], vld1q_s16(tap0), low.val[0]);
+    accumulate(acc[0], acc[1], vld1q_s16(tap1), low.val[1]);
+    accumulate(acc[2], acc[3], vld1q_s16(tap0 + 8), high.val[0]);
+    accumulate(acc[2], acc[3], vld1q_s16(tap1 + 8), high.val[1]);
+  }
   static void accumulate(I32& a, I32& b, int16x8_t x, int16x8_t w) {
     a = vmlal_s16(a, vget_low_s16(x), vget_low_s16(w));
     b = vmlal_high_s16(b, x, w);

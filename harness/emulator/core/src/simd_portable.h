@@ -86,6 +86,14 @@ struct Portable {
     });
   }
 
+  static void accumulate_taps(I32 (&acc)[kVectors], const int16_t* tap0, const int16_t* tap1,
+                              const int16_t* weights, uint8_t) {
+    acc[0] = map([&](int i) {
+      const int32_t sum = tap0[i] * weights[2 * i] + tap1[i] * weights[2 * i + 1];
+      return (uint32_t)acc[0].lane[i] + (uint32_t)sum;
+    });
+  }
+
   // --- Requantization ---------------------------------------------------------------------------
   static I32 shift_left(I32 x, I32 n) {
     return map([&](int i) { return (uint32_t)x.lane[i] << n.lane[i]; });

@@ -10,6 +10,7 @@ namespace edgefarm {
 namespace {
 
 constexpr int64_t kMaxDepth = 1 << 16;     // of a window: sums of a half stay within 32 bits
+constexpr int kMaxTaps = 256;              // of a depthwise window: sums do
 constexpr double kMaxReach = 1LL << 46;    // of an accumulator, as S8 is defined for
 
 void require(bool holds, const char* message) {
@@ -59,13 +60,13 @@ WideRequantization start_wide(const Parameters& p, int channels, size_t lanes) {
   return q;
 }
 
-// `sum`, `magnitude`: of the channel's weights.
+// `start`: what is added to the sums of products. `magnitude`: sum of the weights' magnitudes.
 void set_lane(WideRequantization& q, const Parameters& p, int channel, size_t lane, int64_t bias,
-              int64_t sum, int64_t magnitude) {
+              int64_t start, int64_t magnitude) {
   const auto c = (size_t)channel;
   const double reach = std::fabs((double)bias) + 32768.0 * (double)magnitude;
   require(reach < kMaxReach, "an accumulator may leave 47 bits");
-  q.start[lane] = bias - kLowOfZero * sum;
+  q.start[lane] = start;
   if (q.real) {
     require(std::isfinite(p.scale[c]) && p.scale[c] >= 0 && reach * p.scale[c] < 1e18,
             "a result may leave 64 bits");
@@ -100,7 +101,8 @@ WideConvolution pack_wide_convolution(const Level& level, const Window& window, 
       const int w = (int8_t)weights.data[(int64_t)channel * c.depth + k];
       sum += w, magnitude += std::abs(w);
     }
-    set_lane(layer.wide, parameters, channel, lane, bias ? bias[channel] : 0, sum, magnitude);
+    const int64_t first = bias ? bias[channel] : 0;
+    set_lane(layer.wide, parameters, channel, lane, first, first - kLowOfZero * sum, magnitude);
   }
   return layer;
 }
@@ -111,16 +113,15 @@ WideDepthwise pack_wide_depthwise(const Level& level, const Window& window, cons
                                      {false, 0, false}, no_requantization(window.out_c)),
                       {}};
   const int taps = window.kernel_h * window.kernel_w;
-  require(taps <= kMaxDepth, "the window is too large");
+  require(taps <= kMaxTaps, "the window is too large");
   layer.wide = start_wide(parameters, window.out_c, layer.product.start.size());
   for (int channel = 0; channel < window.out_c; ++channel) {
-    int64_t sum = 0, magnitude = 0;
+    int64_t magnitude = 0;
     for (int t = 0; t < taps; ++t) {
-      const int w = (int8_t)weights.data[(int64_t)t * window.in_c + channel];
-      sum += w, magnitude += std::abs(w);
+      magnitude += std::abs((int8_t)weights.data[(int64_t)t * window.in_c + channel]);
     }
-    set_lane(layer.wide, parameters, channel, (size_t)channel, bias ? bias[channel] : 0, sum,
-             magnitude);
+    const int64_t first = bias ? bias[channel] : 0;
+    set_lane(layer.wide, parameters, channel, (size_t)channel, first, first, magnitude);
   }
   return layer;
 }
@@ -138,9 +139,8 @@ void run(const Level& level, const WideConvolution& layer, const int16_t* in, in
 void run(const Level& level, const WideDepthwise& layer, const int16_t* in, int16_t* out,
          int64_t batch, int threads) {
   const Window& w = layer.product.window;
-  const Halves halves = split(in, batch * w.in_size(), threads);
   for_lines(layer.product, batch, threads, [&](int64_t first, int64_t last, Scratch& scratch) {
-    level.wide_depthwise(layer, halves, out + first * w.out_w * w.out_c, first, last, scratch);
+    level.wide_depthwise(layer, in, out + first * w.out_w * w.out_c, first, last, scratch);
   });
 }
 

@@ -1,5 +1,5 @@
-// Layers on int16 activations with int64 accumulators: each activation is two bytes, whose products
-// are summed apart, and the sums join in 64 bits. Free of any instruction set.
+// Layers on int16 activations with int64 accumulators. A convolution takes each activation as two
+// bytes, whose products are summed apart, and the sums join in 64 bits. Free of any instruction set.
 #pragma once
 
 #include <cstdint>

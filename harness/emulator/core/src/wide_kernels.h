@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <cstring>
 #include <utility>
-#include <vector>
 
 #include "convolve.h"
 #include "depthwise.h"
@@ -18,24 +17,25 @@ struct WideKernels {
   using Product = ConvolutionKernels<V>;
   using Activation = typename V::Activation;
 
-  // `count` outputs from the sums of both halves, from lane `lane` on.
-  static void finish(const WideRequantization& q, const int32_t* high, const int32_t* low,
-                     int64_t lane, int count, int16_t* __restrict out) {
-    if (q.real) return finish_real(q, high, low, lane, count, out);
+  static constexpr int kMost =
+      V::kPanels * V::kLanes > V::kChannels ? V::kPanels * V::kLanes : V::kChannels;
+
+  // `count` outputs from sums of products, from lane `lane` on; at most kMost. Small loops, each of
+  // which compilers turn into vectors.
+  static void finish(const WideRequantization& q, const int64_t* __restrict sums, int64_t lane,
+                     int count, int16_t* __restrict out) {
+    if (q.real) return finish_real(q, sums, lane, count, out);
     const int64_t* __restrict start = q.start.data() + lane;
     const int64_t* __restrict multiplier = q.multiplier.data() + lane;
     const int64_t* __restrict half = q.half.data() + lane;
     const int64_t* __restrict right = q.right.data() + lane;
     const int64_t* __restrict base = q.base.data() + lane;
     const int32_t zero = q.zero_point, least = q.low, most = q.high;
-    constexpr int kMost = V::kPanels * V::kLanes > V::kChannels ? V::kPanels * V::kLanes
-                                                                : V::kChannels;
-    // Small loops, each of which compilers turn into vectors. Few have an arithmetic shift of 64
-    // bits: `half` holds 2^62 more, so that the sum is positive, and `base` takes it off.
+    // Few levels have an arithmetic shift of 64 bits: `half` holds 2^62 more, so that the sum is
+    // positive, and `base` takes it off.
     uint64_t moved[kMost];
     for (int i = 0; i < count; ++i) {
-      const int64_t acc = 256 * (int64_t)high[i] + (int64_t)low[i] + start[i];
-      moved[i] = (uint64_t)(acc * multiplier[i] + half[i]);
+      moved[i] = (uint64_t)((sums[i] + start[i]) * multiplier[i] + half[i]);
     }
     for (int i = 0; i < count; ++i) moved[i] = (moved[i] >> right[i]) - (uint64_t)base[i];
     for (int i = 0; i < count; ++i) {
@@ -47,10 +47,10 @@ struct WideKernels {
     }
   }
 
-  static void finish_real(const WideRequantization& q, const int32_t* high, const int32_t* low,
-                          int64_t lane, int count, int16_t* __restrict out) {
+  static void finish_real(const WideRequantization& q, const int64_t* sums, int64_t lane,
+                          int count, int16_t* __restrict out) {
     for (int i = 0; i < count; ++i) {
-      const int64_t acc = 256 * (int64_t)high[i] + low[i] + q.start[(size_t)(lane + i)];
+      const int64_t acc = sums[i] + q.start[(size_t)(lane + i)];
       const int64_t y = round_away((double)acc * q.scale[(size_t)(lane + i)]) + q.zero_point;
       out[i] = (int16_t)(y < q.low ? q.low : y > q.high ? q.high : y);
     }
@@ -123,48 +123,34 @@ struct WideKernels {
       multiply(high + at, c.padded_depth, weights, panel_stride, steps, start, sums[0]);
       multiply(low + at, c.padded_depth, weights, panel_stride, steps, start, sums[1]);
       for (int r = 0; r < block; ++r) {
-        const int first = r * kPanels * V::kLanes;
-        finish(layer.wide, sums[0] + first, sums[1] + first, lane, count,
-               out + (int64_t)(row + r) * c.window.out_c);
+        const int32_t* high_sums = sums[0] + r * kPanels * V::kLanes;
+        const int32_t* low_sums = sums[1] + r * kPanels * V::kLanes;
+        int64_t whole[kMost];
+        for (int i = 0; i < count; ++i) {
+          whole[i] = 256 * (int64_t)high_sums[i] + (int64_t)low_sums[i];
+        }
+        finish(layer.wide, whole, lane, count, out + (int64_t)(row + r) * c.window.out_c);
       }
     }
   }
 
-  static void order(const I32 (&acc)[V::kVectors], int32_t* ordered) {
-    alignas(64) int32_t stored[V::kChannels];
-    for (int v = 0; v < V::kVectors; ++v) V::store(stored + v * V::kLanes, acc[v]);
-    for (int i = 0; i < V::kChannels; i += 4) {  // the order keeps fours together
-      std::memcpy(ordered + V::kOrder[i], stored + i, 4 * sizeof(int32_t));
-    }
-  }
-
-  static void depthwise(const WideDepthwise& layer, const Halves& in, int16_t* out,
+  // Windows are small enough that sums of whole products stay within 32 bits.
+  static void depthwise(const WideDepthwise& layer, const int16_t* in, int16_t* out,
                         int64_t first_row, int64_t last_row, Scratch& scratch) {
-    const Window& w = layer.product.window;
-    const int64_t line = (int64_t)w.out_w * w.out_c;
-    thread_local std::vector<int32_t> sums;  // of the high bytes, of one line
-    if ((int64_t)sums.size() < line) sums.resize((size_t)line);
-    for (int64_t row = first_row; row < last_row; ++row) {
-      const auto keep = [](I32(&acc)[V::kVectors], int64_t, int32_t* to, int width) {
-        alignas(64) int32_t ordered[V::kChannels];
-        order(acc, ordered);
-        std::memcpy(to, ordered, (size_t)width * sizeof(int32_t));
-      };
-      DepthwiseKernels<V>::depthwise_lines(
-          layer.product, in.high, sums.data(), row, row + 1, scratch,
-          [](int64_t) { return (uint8_t)0; }, [&](int64_t) { return keep; });
-      int16_t* to_line = out + (row - first_row) * line;
-      const int32_t* high = sums.data();
-      const auto join = [&layer, to_line, high](I32(&acc)[V::kVectors], int64_t lane, int16_t* to,
-                                                int width) {
-        alignas(64) int32_t ordered[V::kChannels];
-        order(acc, ordered);
-        finish(layer.wide, high + (to - to_line), ordered, lane, width, to);
-      };
-      DepthwiseKernels<V>::depthwise_lines(
-          layer.product, in.low, to_line, row, row + 1, scratch,
-          [](int64_t) { return (uint8_t)kLowOfZero; }, [&](int64_t) { return join; });
-    }
+    const auto finish_pixel = [&layer](I32(&acc)[V::kVectors], int64_t lane, int16_t* to,
+                                       int width) {
+      alignas(64) int32_t stored[V::kChannels], ordered[V::kChannels];
+      for (int v = 0; v < V::kVectors; ++v) V::store(stored + v * V::kLanes, acc[v]);
+      for (int i = 0; i < V::kChannels; i += 4) {  // the order keeps fours together
+        std::memcpy(ordered + V::kOrder[i], stored + i, 4 * sizeof(int32_t));
+      }
+      int64_t whole[kMost];
+      for (int i = 0; i < V::kChannels; ++i) whole[i] = ordered[i];
+      finish(layer.wide, whole, lane, width, to);
+    };
+    DepthwiseKernels<V>::depthwise_lines(
+        layer.product, in, out, first_row, last_row, scratch, [](int64_t) { return 0; },
+        [&](int64_t) { return finish_pixel; });
   }
 };
 

@@ -14,7 +14,9 @@
 
 #include "hybrid.h"
 #include "pack.h"
+#include "products.h"
 #include "run.h"
+#include "wide.h"
 
 using namespace edgefarm;
 
@@ -202,6 +204,59 @@ void compare_hybrid(const Level& level, const Level& portable, const Case& c, in
   bytes += (int64_t)(got.size() * sizeof(float));
 }
 
+// The layer of a case on int16.
+void compare_wide(const Level& level, const Level& portable, const Case& c, int threads,
+                  int64_t& bytes, int64_t& differing) {
+  const Window& w = c.window;
+  const Weights weights{c.weight_bytes.data(), false, 0};
+  std::vector<int64_t> bias;
+  Parameters p;
+  p.number = one_of({4, 8});
+  p.zero_point = 0, p.low = -32768, p.high = 32767;
+  for (int channel = 0; channel < w.out_c; ++channel) {
+    bias.push_back((int64_t)between(-(1 << 30), 1 << 30) << between(0, 8));
+    if (p.number == 4) p.scale.push_back(between(1, 1 << 20) / 2147483648.0);
+    p.multiplier.push_back(between(1 << 30, 2147483647));
+    p.shift.push_back(between(-16, -6));
+  }
+  std::vector<int16_t> x((size_t)(c.batch * w.in_size()));
+  for (int16_t& value : x) value = (int16_t)between(-32768, 32767);
+  const auto run_as = [&](const Level& on, int workers) {
+    std::vector<int16_t> y((size_t)(c.batch * w.out_size()));
+    if (c.depthwise) {
+      run(on, pack_wide_depthwise(on, w, weights, bias.data(), p), x.data(), y.data(), c.batch,
+          workers);
+    } else {
+      run(on, pack_wide_convolution(on, w, c.groups, weights, bias.data(), p), x.data(), y.data(),
+          c.batch, workers);
+    }
+    return y;
+  };
+  const auto expected = run_as(portable, 1), got = run_as(level, threads);
+  for (size_t i = 0; i < got.size(); ++i) differing += got[i] != expected[i];
+  bytes += (int64_t)(got.size() * sizeof(int16_t));
+}
+
+// Products of two computed matrices.
+void compare_product(const Level& level, const Level& portable, int64_t& bytes,
+                     int64_t& differing) {
+  const std::vector<int> sizes{between(1, 9), between(1, 70), between(1, 150)};
+  Parameters p;
+  p.number = between(1, 7);
+  p.zero_point = between(-128, 127), p.low = -128, p.high = 127;
+  add_channel(p, std::ldexp(0.5 + between(0, 1 << 20) / 2097152.0, -between(6, 12)));
+  const std::vector<int32_t> zeros{between(-128, 127), between(-128, 127)};
+  const std::vector<bool> flags{between(0, 1) == 1, between(0, 1) == 1, false, false, false};
+  const auto a = random_bytes(2 * sizes[0] * sizes[1]), b = random_bytes(2 * sizes[1] * sizes[2]);
+  std::vector<uint8_t> expected((size_t)(2 * sizes[0] * sizes[2])), got(expected.size());
+  for (const Level* on : {&portable, &level}) {
+    run(*on, pack_product(*on, sizes, zeros, flags, p), a.data(), b.data(),
+        (on == &level ? got : expected).data(), 2, 1);
+  }
+  for (size_t i = 0; i < got.size(); ++i) differing += got[i] != expected[i];
+  bytes += (int64_t)got.size();
+}
+
 // Tables of every size that leaves a tail, and of none.
 bool tables_agree() {
   const std::vector<uint8_t> table = random_bytes(256);
@@ -238,6 +293,8 @@ int main(int argc, char** argv) {
       bytes += (int64_t)got.size();
       compare_addition(*level, portable, bytes, differing);
       compare_hybrid(*level, portable, c, 1 + trial % 2, bytes, differing);
+      compare_wide(*level, portable, c, 1 + trial % 2, bytes, differing);
+      compare_product(*level, portable, bytes, differing);
     }
     std::printf("%s: %d layers, %lld bytes, %lld differing\n", name, trials, (long long)bytes,
                 (long long)differing);

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.emulator.core import available_levels
-from harness.emulator.core.bindings import bind
 from harness.emulator.definitions import Call
 from harness.emulator.graph import Array
 from tests.harness.emulator.core.calls import (

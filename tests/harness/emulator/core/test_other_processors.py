@@ -12,7 +12,17 @@ from harness.emulator import core
 
 HERE = Path(__file__).parent
 SOURCES = Path(core.__file__).parent / "src"
-SHARED = ("hybrid", "levels", "look_up", "pack", "run", "threads", "wide", "level_portable")
+SHARED = (
+    "hybrid",
+    "level_portable",
+    "levels",
+    "look_up",
+    "pack",
+    "products",
+    "run",
+    "threads",
+    "wide",
+)
 FLAGS = ("-O1", "-std=c++17", "-ffp-contract=off", f"-I{SOURCES}")
 ARM_COMPILER, ARM_EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64-static"
 
