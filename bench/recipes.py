@@ -43,7 +43,9 @@ def table(model: str, target: str, chosen: list[str]) -> str:
     in_float = float_outputs(opened.model, opened.samples.tuning, cache=cache)
     if in_float is None:
         raise SystemExit(f"{model} came quantized")
-    bench = Bench(request, opened, in_float, NO_DEVICE, connect, cache, lambda *_: None)
+    bench = Bench(
+        request, opened, in_float, NO_DEVICE, request.target, connect, cache, lambda *_: None
+    )
     count = len(opened.samples.tuning[0])
     lines = [
         f"### {model} on {target}, {count} samples",

@@ -6,6 +6,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness.host.wording import first_line
 from harness.tune.records import Metrics, Recommended, Refused, Trial, Tuning
 from reports import words
 
@@ -14,7 +15,11 @@ _NS_PER_MS = 1e6
 
 def trial_line(trial: Trial | Refused) -> str:
     """One recipe as soon as it was tried."""
-    said = _metrics(trial.metrics) if isinstance(trial, Trial) else f"not judged: {trial.reason}"
+    said = (
+        _metrics(trial.metrics)
+        if isinstance(trial, Trial)
+        else f"not judged: {first_line(trial.reason)}"
+    )
     return f"{trial.recipe}: {said}"
 
 

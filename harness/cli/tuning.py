@@ -97,6 +97,7 @@ def tune(
         soc=soc,
         shapes=tuple(shape or ()),
     )
+    timed_on, timed_as = (named, where) if named else _timed_here(where)
     with (
         progress_bar() as progress,
         at_the_desk(request.device, connect, what="tune") as opened,
@@ -105,7 +106,8 @@ def tune(
             request,
             limits,
             opened,
-            timed_on=named or _timed_here(where),
+            timed_on=timed_on,
+            timed_as=timed_as,
             effort=Effort(minutes * 60, trials),
             told=lambda trial: None if as_json else remark(trial_line(trial)),
             progress=progress,
@@ -132,11 +134,14 @@ def _here(target: Target) -> Device:
     return host if target.name in host.targets else NO_DEVICE
 
 
-def _timed_here(target: Target) -> Device:
-    """This host where it runs the target's files; their time there tells which recipe is fast."""
+def _timed_here(target: Target) -> tuple[Device, Target]:
+    """This host, and which of its targets runs the files there; their time tells which recipe is
+    fast. No device where none does."""
     host = host_device()
-    same = [get_target(name).runtime for name in host.targets]
-    return host if target.compile is None and target.runtime in same else NO_DEVICE
+    for own in map(get_target, host.targets):
+        if target.compile is None and target.runtime == own.runtime:
+            return host, own
+    return NO_DEVICE, target
 
 
 def _command(request: Request, recipe: Path, device: str | None) -> str:

@@ -24,6 +24,7 @@ from harness.quantize.tools import own_sources, tool_versions
 from harness.recipe import load_recipe
 from harness.request import Request
 from harness.sources.batches import sample_count
+from harness.target import Target
 from harness.tune.records import Metrics, Refused, Trial
 
 Array = npt.NDArray[Any]
@@ -38,6 +39,7 @@ class Bench:
         opened: model and data.
         in_float: what the float model gives for the tuning samples.
         timed_on: the device whose latency counts; `NO_DEVICE` for none.
+        timed_as: the target whose runner is used there.
         connect: opens a transport to it.
         cache: of artifacts and of trials: a search that was killed goes on where it was.
         progress: told what is being done.
@@ -48,6 +50,7 @@ class Bench:
     opened: Opened
     in_float: tuple[Array, ...]
     timed_on: Device
+    timed_as: Target
     connect: Connect
     cache: Cache
     progress: Progress
@@ -70,8 +73,9 @@ class Bench:
             trial = self._judged(recipe, why)
         except UsageError as error:
             return Refused(recipe, why, str(error))
-        with self.cache.fill("trials", key) as folder:
-            (folder / _FILE).write_bytes(_Stored.dump_json(_Kept(trial, self.judged_by)))
+        if isinstance(trial, Trial):  # what failed is tried again: the reason may have gone
+            with self.cache.fill("trials", key) as folder:
+                (folder / _FILE).write_bytes(_Stored.dump_json(_Kept(trial, self.judged_by)))
         return trial
 
     def prepared(self, recipe: str) -> tuple[Request, Prepared]:
@@ -149,7 +153,7 @@ class Bench:
         with self.connect(self.timed_on) as transport:
             ran = run_job(
                 transport,
-                choose_runner(transport, request.target, request.runner),
+                choose_runner(transport, self.timed_as, request.runner),
                 artifact,
                 take_slices(specs, given, 0, 1),
                 QUICK,
@@ -184,7 +188,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class _Kept:
-    trial: Trial | Refused
+    trial: Trial
     judged_by: str
 
 

@@ -17,6 +17,7 @@ from harness.recipe import Recipe, load_recipe, to_json
 from harness.records import Run
 from harness.request import Request
 from harness.sources.batches import sample_count
+from harness.target import Target
 from harness.tune.bench import Bench, Told
 from harness.tune.budget import Budget
 from harness.tune.front import best, pareto
@@ -58,6 +59,7 @@ def tune(
     connect: Connect,
     *,
     timed_on: Device = NO_DEVICE,
+    timed_as: Target | None = None,
     effort: Effort | None = None,
     cache: Cache | None = None,
     told: Told = lambda _trial: None,
@@ -71,6 +73,7 @@ def tune(
         budget: what the recipe may cost.
         connect: opens a transport to a device.
         timed_on: the device whose latencies count, see `Metrics`.
+        timed_as: the target whose runner runs the files there; by default the request's.
         effort: how much may be tried.
         told: see `Told`.
 
@@ -88,7 +91,9 @@ def tune(
     in_float = float_outputs(opened.model, opened.samples.tuning, cache=kept, progress=progress)
     if in_float is None:
         raise UsageError(f"{request.model} is quantized already: there is no recipe to look for")
-    bench = Bench(request, opened, in_float, timed_on, connect, kept, progress)
+    bench = Bench(
+        request, opened, in_float, timed_on, timed_as or request.target, connect, kept, progress
+    )
     trials: list[Trial] = []
     refused: list[Refused] = []
     ladder = Ladder(bench, budget, trials)
