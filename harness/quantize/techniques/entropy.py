@@ -28,7 +28,7 @@ def choose(histogram: Histogram, options: Entropy) -> tuple[float, float]:
     import numpy as np
 
     edges = np.linspace(histogram.low, histogram.high, len(histogram.counts) + 1)
-    total = np.append(0.0, np.cumsum(histogram.counts))
+    total = np.append(0.0, np.cumsum(_without_spikes(histogram)))
     low, high = min(histogram.low, 0.0), max(histogram.high, 0.0)
     factors = np.linspace(1.0, 1.0 / options.candidates, options.candidates)
 
@@ -42,6 +42,21 @@ def choose(histogram: Histogram, options: Entropy) -> tuple[float, float]:
     if low < 0:
         low = min((low * float(x) for x in factors), key=lambda x: divergence((x, high)))
     return low, high
+
+
+def _without_spikes(histogram: Histogram) -> "npt.NDArray[np.float64]":
+    """The counts with as many at 0 and at both ends as beside them: what a rectification or a clamp
+    gathers there is one value, which an integer stands for exactly."""
+    import numpy as np
+
+    counts = histogram.counts.astype(np.float64)
+    last = len(counts) - 1
+    width = (histogram.high - histogram.low) / len(counts)
+    at_zero = int(np.clip(-histogram.low / width, 0, last)) if width > 0 else 0
+    for place in {0, at_zero, last}:
+        beside = [counts[one] for one in (place - 1, place + 1) if 0 <= one <= last]
+        counts[place] = min(counts[place], max(beside, default=0.0))
+    return counts
 
 
 def _divergence(

@@ -104,7 +104,7 @@ def test_what_is_in_the_cache_is_not_made_again(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("nothing may be lowered")
 
-    monkeypatch.setattr("harness.quantize.run_isolated", refuse)
+    monkeypatch.setattr("harness.quantize.lower.run_isolated", refuse)
     assert lower(LITERT, digits, recipe, digits_data.calibration, cache=cache) == made
     second = lower(
         replace(LITERT, name="second"), digits, recipe, digits_data.calibration, cache=cache

@@ -105,8 +105,9 @@ def test_one_outlier_does_not_take_the_resolution(
     steps = ("", " + octav", " + entropy", " + moving_average(keep=0.95)")
     plain, *better = [signal_to_noise(made(f"static_wi8_ai8{step}"), held) for step in steps]
     assert plain < 22, (plain, better)
-    assert better[0] >= plain, (plain, better)
-    assert min(better[1:]) > plain + 6, (plain, better)
+    # Of a thousand values, the optimum of the error and of the divergence keep a single huge one.
+    assert min(better[:2]) > plain - 0.5, (plain, better)
+    assert better[2] > plain + 6, (plain, better)
 
 
 def test_entropy_refuses_16_bits() -> None:
