@@ -39,6 +39,7 @@ ARM_NEON_EXECUTORCH = Target(
     trial=executorch.TRIAL,
     runner=PYTHON,
     profile=executorch.executorch_profile,
+    profile_without_device=lambda _soc: "executorch-xnnpack-arm",
     evidence=(
         "executorch 1.5.1's aarch64 libraries in the native runner under QEMU (cortex-a53, "
         "cortex-a76); not on Arm hardware"

@@ -174,6 +174,7 @@ class Bench:
                 "recipe": load_recipe(recipe).digest(),
                 "target": self.request.target.name,
                 "soc": self.request.soc,
+                "profile": self.request.target.profile_without_device(self.request.soc),
                 "device": asdict(self.timed_on) | {"policy": None},
                 "calibration": arrays_key(samples.calibration),
                 "tuning": arrays_key(samples.tuning),
