@@ -8,6 +8,7 @@ import pytest
 from harness.emulator.formats.model_file import read_model
 from harness.emulator.interpreter import Emulation, emulate
 from harness.emulator.profiles import get_profile
+from tests.evidence.programs import drawn_inputs
 from tests.oracle import programs
 from tests.oracle.build import Array
 from tests.oracle.models import Draw, Style
@@ -35,24 +36,11 @@ def emulated(program: bytes, inputs: list[Array]) -> tuple[list[str], Emulation]
     return [found.promises[i] for i in graph.outputs], found
 
 
-def drawn(program: bytes, rng: np.random.Generator) -> list[Array]:
-    """Inputs of all values that there are, or that a scale makes of them."""
-    graph = read_model(program).main
-    made: list[Array] = []
-    for tensor in (graph.tensors[i] for i in graph.inputs):
-        if tensor.dtype == "int8":
-            made.append(rng.integers(-128, 128, tensor.shape).astype(np.int8))
-        else:
-            spread = rng.choice([0.1, 1, 10])
-            made.append((rng.normal(size=tensor.shape) * spread).astype(np.float32))
-    return made
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("style", STYLES)
 def test_single_nodes_are_exact(family: str, style: Style) -> None:
     program = draw_program(family, NODES, Draw(7, style))
-    inputs = drawn(program, np.random.default_rng(7))
+    inputs = drawn_inputs(program, np.random.default_rng(7))
     (expected,) = programs.run(program, [inputs])
     promises, found = emulated(program, inputs)
     assert promises == ["exact"] * NODES
@@ -68,7 +56,7 @@ def lowered() -> bytes:
 
 def test_a_network_is_exact_end_to_end(lowered: bytes) -> None:
     rng = np.random.default_rng(0)
-    batches = [drawn(lowered, rng) for _ in range(8)]
+    batches = [drawn_inputs(lowered, rng) for _ in range(8)]
     promises, found = emulated(lowered, [np.concatenate([b[0] for b in batches])])
     assert promises == ["exact", "exact"]
     for number, x in enumerate(zip(*programs.run(lowered, batches), strict=True)):
@@ -83,7 +71,7 @@ def test_a_dynamically_quantized_network_is_exact() -> None:
     layers = [torch.nn.Linear(17, 33), torch.nn.ReLU(), torch.nn.Linear(33, 5, bias=False)]
     program = programs.lower(torch.nn.Sequential(*layers), [(3, 17)], dynamic=True)
     rng = np.random.default_rng(2)
-    batches = [drawn(program, rng) for _ in range(8)]
+    batches = [drawn_inputs(program, rng) for _ in range(8)]
     promises, found = emulated(program, [np.concatenate([b[0] for b in batches])])
     assert promises == ["exact"]
     expected = np.concatenate([y[0] for y in programs.run(program, batches)])
