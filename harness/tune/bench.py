@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ class Bench:
         metrics = Metrics(
             score=score,
             score_is=score_is,  # type: ignore[arg-type]  # one of the three words of `score`
-            drop=self.score(self.in_float)[0] - score,
+            drop=self.float_score - score,
             top1=top1,
             cosine=cosine,
             sqnr_db=sqnr,
@@ -167,24 +168,30 @@ class Bench:
 
     def _key(self, recipe: str) -> str:
         """Of all that a trial depends on."""
-        samples = self.opened.samples
-        return content_key(
-            {
-                "model": self.opened.model.sha256,
-                "recipe": load_recipe(recipe).digest(),
-                "target": self.request.target.name,
-                "soc": self.request.soc,
-                "profile": self.request.target.profile_without_device(self.request.soc),
-                "device": asdict(self.timed_on) | {"policy": None},
-                "calibration": arrays_key(samples.calibration),
-                "tuning": arrays_key(samples.tuning),
-                "labels": arrays_key([samples.tuning_labels])
-                if samples.tuning_labels is not None
-                else None,
-                "tools": tool_versions(),
-                "source": own_sources(),
-            }
-        )
+        return content_key({"recipe": load_recipe(recipe).digest()} | self._shared)
+
+    @cached_property
+    def _shared(self) -> dict[str, object]:
+        """What the keys of all trials hold."""
+        samples, target, soc = self.opened.samples, self.request.target, self.request.soc
+        labels = samples.tuning_labels
+        return {
+            "model": self.opened.model.sha256,
+            "target": target.name,
+            "soc": soc,
+            "profile": target.profile_without_device(soc),
+            "device": asdict(self.timed_on) | {"policy": None},
+            "calibration": arrays_key(samples.calibration),
+            "tuning": arrays_key(samples.tuning),
+            "labels": arrays_key([labels]) if labels is not None else None,
+            "tools": tool_versions(),
+            "source": own_sources(),
+        }
+
+    @cached_property
+    def float_score(self) -> float:
+        """Of the float model itself."""
+        return self.score(self.in_float)[0]
 
 
 @dataclass(frozen=True)

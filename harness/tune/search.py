@@ -120,7 +120,7 @@ def tune(
             samples=sample_count(opened.samples.tuning),
             judged_by=bench.judged_by,
             latency_of=timed_on.name if timed_on != NO_DEVICE else "",
-            float_score=bench.score(in_float)[0],
+            float_score=bench.float_score,
             trials=tuple(trials),
             refused=tuple(refused),
             front=pareto(trials),
