@@ -35,7 +35,7 @@ from farm import toml_file
 from farm.golden import Golden
 from farm.inventory_file import Entry, GoldenTable, InventoryFile, defaults
 from farm.labgrid import LabgridTable, find_devices
-from harness.device import Device, TransportKind
+from harness.device import NO_DEVICE, Device, TransportKind
 from harness.errors import UsageError
 from harness.host.home import home
 from harness.host.wording import fault
@@ -193,6 +193,18 @@ def host_device() -> Device:
         workdir=str(home() / "host"),
         python=sys.executable,
     )
+
+
+def asked_device(name: str | None, target: str) -> Device:
+    """The device of that name; without one this host, or none where it cannot run the target.
+
+    Raises:
+        UsageError: there is no such device, or the inventory is wrong.
+    """
+    if name is not None:
+        return load_inventory(inventory_path()).get_device(name)
+    host = host_device()
+    return host if target in host.targets else NO_DEVICE
 
 
 def _parse(

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from farm.desk import at_the_desk
-from farm.inventory import host_device, inventory_path, load_inventory
+from farm.inventory import asked_device, host_device
 from farm.transports import connect
 from harness.artifact import Artifact, save_artifact
-from harness.device import NO_DEVICE
 from harness.errors import UsageError
 from harness.evaluate import evaluate
 from harness.host.progress import Progress, no_progress
@@ -92,9 +91,7 @@ def run(
         UsageError: an argument is wrong.
     """
     where, host = get_target(target), host_device()
-    chosen = host if target in host.targets else NO_DEVICE
-    if device is not None:
-        chosen = load_inventory(inventory_path()).get_device(device)
+    chosen = asked_device(device, target)
     with scratch_folder() as folder:
         request = Request(
             model=_reference(model, data, folder),

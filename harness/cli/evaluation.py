@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from farm.desk import at_the_desk
-from farm.inventory import host_device, inventory_path, load_inventory
+from farm.inventory import asked_device, host_device
 from farm.transports import connect
 from harness.artifact import manifest_path, save_artifact
 from harness.cli.comparing import compare, several
@@ -32,7 +32,6 @@ from harness.cli.output import (
     stdout,
 )
 from harness.cli.vendor import AcceptOption
-from harness.device import NO_DEVICE, Device
 from harness.errors import UsageError
 from harness.judge.limits import Limits, PlacementLimits, load_limits
 from harness.on_device.deploy import QUICK, STANDARD
@@ -115,7 +114,7 @@ def run(
         data=data_of(model, data),
         target=get_target(target),
         recipe=load_recipe(recipes[0]) if recipes and not several(recipes) else None,
-        device=_device(device, target),
+        device=asked_device(device, target),
         host=host_device(),
         limits=_limits(limits, full_delegation=require_full_delegation),
         measure=QUICK if quick else STANDARD,
@@ -143,14 +142,6 @@ def run(
     if not as_json:
         stdout.print(f"report: {page}", soft_wrap=True, highlight=False)
     raise typer.Exit(exit_code([result.outcome]))
-
-
-def _device(name: str | None, target: str) -> Device:
-    """The device of that name; without one this host, or none where it cannot run the target."""
-    if name is not None:
-        return load_inventory(inventory_path()).get_device(name)
-    host = host_device()
-    return host if target in host.targets else NO_DEVICE
 
 
 def _limits(path: Path | None, *, full_delegation: bool) -> Limits:

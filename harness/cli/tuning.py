@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from farm.desk import at_the_desk
-from farm.inventory import host_device, inventory_path, load_inventory
+from farm.inventory import asked_device, host_device
 from farm.transports import connect
 from harness.cli.options import (
     DataOption,
@@ -28,6 +28,7 @@ from harness.cli.output import (
 )
 from harness.cli.vendor import AcceptOption
 from harness.device import NO_DEVICE, Device
+from harness.judge.diagnosis.remedies import command
 from harness.request import Request
 from harness.target import Target
 from reports.html import write_report
@@ -87,17 +88,17 @@ def tune(
 
     check_folder(out)
     limits, where = parse_budget(budget), get_target(target)
-    named = load_inventory(inventory_path()).get_device(device) if device else None
+    where_to = asked_device(device, target)
     request = Request(
         model=model,
         data=data_of(model, data),
         target=where,
         recipe=None,
-        device=named or _here(where),
+        device=where_to,
         soc=soc,
         shapes=tuple(shape or ()),
     )
-    timed_on, timed_as = (named, where) if named else _timed_here(where)
+    timed_on, timed_as = (where_to, where) if device is not None else _timed_here(where)
     with (
         progress_bar() as progress,
         at_the_desk(request.device, connect, what="tune") as opened,
@@ -128,12 +129,6 @@ def tune(
     raise typer.Exit(0 if good else 1)
 
 
-def _here(target: Target) -> Device:
-    """This host where it runs the target, else none: emulation only."""
-    host = host_device()
-    return host if target.name in host.targets else NO_DEVICE
-
-
 def _timed_here(target: Target) -> tuple[Device, Target]:
     """This host, and which of its targets runs the files there; their time tells which recipe is
     fast. No device where none does."""
@@ -145,9 +140,7 @@ def _timed_here(target: Target) -> tuple[Device, Target]:
 
 
 def _command(request: Request, recipe: Path, device: str | None) -> str:
-    words = ["edgefarm", "run", request.model, "--target", request.target.name]
-    words += ["--recipe", str(recipe)]
-    words += ["--data", str(request.data)] if request.data != request.model else []
-    words += ["--device", device] if device else []
-    words += ["--soc", request.soc] if request.soc else []
-    return shlex.join(words)
+    words = [command(request.model, request.target.name, str(recipe), str(request.data))]
+    words += [f"--device {shlex.quote(device)}"] if device else []
+    words += [f"--soc {shlex.quote(request.soc)}"] if request.soc else []
+    return " ".join(words)
