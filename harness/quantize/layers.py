@@ -1,9 +1,13 @@
 """What a layer computes, in one word for all runtimes: the ``ops`` of a recipe's rules."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from harness.errors import ModelError
 from harness.recipe import Rule
+
+if TYPE_CHECKING:
+    import torch
 
 _LITERT = {
     "CONV_2D": "conv",
@@ -25,6 +29,8 @@ _ATEN = {
     "bmm": "matmul",
     "baddbmm": "matmul",
 }
+_GROUPS = 6
+"""Place of the groups among a convolution's arguments."""
 _MOST_NAMED = 20
 
 
@@ -33,14 +39,16 @@ def op_of_litert(op: str) -> str:
     return _LITERT.get(op, op.lower())
 
 
-def op_of_torch(operator: str, groups: int = 1, inputs: int = 0) -> str:
-    """The word for an operator of torch, e.g. ``conv2d`` of ``aten.conv2d.default``.
-
-    Args:
-        groups, inputs: of a convolution, and its input channels.
-    """
-    word = _ATEN.get(operator, operator)
-    return "depthwise_conv" if word == "conv" and groups > 1 and groups == inputs else word
+def op_of(node: "torch.fx.Node") -> str:
+    """The word for a node of an exported graph."""
+    name = str(getattr(node.target, "__name__", node.target)).partition(".")[0].rstrip("_")
+    word = _ATEN.get(name, name)
+    if word != "conv":
+        return word
+    groups = int(node.args[_GROUPS]) if len(node.args) > _GROUPS else 1
+    x = node.args[0].meta["val"] if hasattr(node.args[0], "meta") else None
+    inputs = int(x.shape[1]) if x is not None and x.ndim > 2 else 0
+    return "depthwise_conv" if groups > 1 and groups == inputs else word
 
 
 def check_rules_used(rules: Iterable[Rule], layers: Sequence[tuple[str, str]], what: str) -> None:

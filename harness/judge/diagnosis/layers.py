@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.judge.diagnosis.program import NORMALIZATION, Program
-from harness.quantize.executorch.ruling import op_of
+from harness.quantize.layers import op_of
 from harness.quantize.provenance import module_path
 from harness.recipe import Recipe, Scheme
 

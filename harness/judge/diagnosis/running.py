@@ -10,8 +10,12 @@ from harness.judge.diagnosis.integers import Integers
 from harness.judge.diagnosis.layers import FLAT, Layers, scheme_of
 from harness.judge.diagnosis.program import CONVOLUTIONS, Program
 from harness.judge.diagnosis.ranges import Ranges
-from harness.judge.diagnosis.rounding import round_activations, round_rows, round_weights
 from harness.quantize.finite import Spans
+from harness.quantize.float_model.fake_quantization import (
+    round_activations,
+    round_rows,
+    round_weights,
+)
 from harness.recipe import Recipe
 
 if TYPE_CHECKING:

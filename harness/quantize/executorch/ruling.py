@@ -2,14 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from harness.quantize.layers import check_rules_used, op_of_torch
+from harness.quantize.layers import check_rules_used, op_of
 from harness.quantize.provenance import module_path, origin
 from harness.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
-
-_GROUPS = 6
 
 
 def left_by_rules(graph: "torch.fx.Graph", recipe: Recipe, what: str) -> set[str]:
@@ -28,14 +26,3 @@ def left_by_rules(graph: "torch.fx.Graph", recipe: Recipe, what: str) -> set[str
         for node, layer in zip(nodes, layers, strict=True)
         if recipe.scheme_of(*layer).mode == "float"
     }
-
-
-def op_of(node: "torch.fx.Node") -> str:
-    """What a node computes, in the word of a recipe's rules."""
-    name = str(getattr(node.target, "__name__", node.target)).partition(".")[0].rstrip("_")
-    if not name.startswith("conv"):
-        return op_of_torch(name)
-    groups = node.args[_GROUPS] if len(node.args) > _GROUPS else 1
-    x = node.args[0].meta["val"] if hasattr(node.args[0], "meta") else None
-    inputs = int(x.shape[1]) if x is not None and x.ndim > 2 else 0
-    return op_of_torch(name, int(groups), inputs)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from harness.quantize.executorch.ruling import op_of
 from harness.quantize.float_model.grid import Grid, Search
 from harness.quantize.float_model.layers import Layer, argument, exported, layers_of
 from harness.quantize.float_model.products import factors_of
+from harness.quantize.layers import op_of
 from harness.quantize.provenance import module_path
 from harness.quantize.technique import Draft
 from harness.recipe import Recipe, Scheme

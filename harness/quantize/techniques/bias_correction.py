@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from harness.errors import ModelError
-from harness.quantize.float_model.fake_quantization import fake_quantized
+from harness.quantize.float_model.fake_quantization import round_weights
 from harness.quantize.float_model.layers import Layer, exported, layers_of
 from harness.quantize.float_model.side_by_side import correct_in_order
 from harness.quantize.technique import Draft, Options, Technique, integer_weights_only
@@ -72,7 +72,8 @@ def _rounded(layer: Layer, state: "dict[str, torch.Tensor]", recipe: Recipe) -> 
 
     weight = state[layer.weight]
     slope = layer.slope(state).reshape(-1, *[1] * (weight.ndim - 1))
-    folded = fake_quantized(layer.folded(state), recipe)
+    kept = (0,) if recipe.weight_granularity == "channel" else ()
+    folded = round_weights(layer.folded(state), recipe.weight_bits or 8, kept)
     return torch.where(slope != 0, folded / slope, weight)
 
 
